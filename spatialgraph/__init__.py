@@ -1,0 +1,22 @@
+"""Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
+
+from spatialgraph import functional, laws, wiring
+from spatialgraph.connectome import from_networkx, to_networkx
+from spatialgraph.conv import SpatialConv, SpatialLinear
+from spatialgraph.graph import SpatialGraph
+from spatialgraph.models import DenseMLP, SpatialMLP
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DenseMLP",
+    "SpatialConv",
+    "SpatialGraph",
+    "SpatialLinear",
+    "SpatialMLP",
+    "from_networkx",
+    "functional",
+    "laws",
+    "to_networkx",
+    "wiring",
+]

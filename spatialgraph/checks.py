@@ -1,0 +1,161 @@
+"""Checks of what users pass in: each error names the argument, the rule and the value received."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def integer(name: str, value: Any, minimum: int) -> int:  # noqa: ANN401 - any value is checked
+    """Return an int of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+    if value < minimum:
+        raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    return value
+
+
+def number(name: str, value: Any) -> float:  # noqa: ANN401
+    """Return a finite float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return float(value)
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:  # noqa: ANN401
+    """Return a value that is one of the allowed names."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+    return str(value)
+
+
+def sizes(value: Any) -> list[int]:  # noqa: ANN401
+    """Return layer sizes as a list of at least two positive ints."""
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise TypeError(f"sizes must be a sequence of ints, got {type(value).__name__}")
+    if len(value) < 2:
+        raise ValueError(f"sizes must name at least an input and an output layer, got {list(value)}")
+    return [integer(f"sizes[{place}]", size, minimum=1) for place, size in enumerate(value)]
+
+
+def tensor(name: str, value: Any) -> Tensor:  # noqa: ANN401
+    """Return a value that is a tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(value).__name__}")
+    return value
+
+
+def shape(name: str, value: Any, expected: tuple[int, ...]) -> Tensor:  # noqa: ANN401
+    """Return a tensor of the expected shape."""
+    if tuple(tensor(name, value).shape) != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
+    return value  # type: ignore[no-any-return]
+
+
+def positions(
+    name: str,
+    value: Any,  # noqa: ANN401
+    rows: int | None = None,
+    columns: Sequence[int] | None = None,
+) -> Tensor:
+    """Return finite floating-point positions of shape ``(N, d)``."""
+    pos = tensor(name, value)
+    if pos.dim() != 2 or pos.shape[0] == 0 or pos.shape[1] == 0:
+        raise ValueError(f"{name} must have shape (neurons, dimensions), neither of them 0, got {tuple(pos.shape)}")
+    if rows is not None and columns is not None and (pos.shape[0] != rows or pos.shape[1] not in columns):
+        allowed = " or ".join(f"({rows}, {c})" for c in columns)
+        raise ValueError(f"{name} must have shape {allowed}, got {tuple(pos.shape)}")
+    if not pos.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {pos.dtype}")
+    bad = ~torch.isfinite(pos).all(1)
+    if bad.any():
+        raise ValueError(f"{name} must be finite, got {pos[bad][0].tolist()} for neuron {int(bad.nonzero()[0])}")
+    return pos
+
+
+def layers(value: Any, count: int) -> Tensor:  # noqa: ANN401
+    """Return layer numbers of shape ``(N,)`` that leave no layer empty."""
+    layer = shape("layer", value, (count,))
+    if layer.dtype != torch.int64:
+        raise TypeError(f"layer must be int64, got {layer.dtype}")
+    if int(layer.min()) < 0:
+        raise ValueError(f"layer must be at least 0, got {int(layer.min())}")
+    empty = torch.nonzero(torch.bincount(layer) == 0)[:, 0].tolist()
+    if empty:
+        raise ValueError(f"layer must leave no layer empty, got no neuron in layer {empty[0]}")
+    if int(layer.max()) < 1:
+        raise ValueError("layer must name at least an input and an output layer, got layer 0 only")
+    return layer
+
+
+def edge_index(value: Any, count: int) -> Tensor:  # noqa: ANN401
+    """Return distinct edges of shape ``(2, E)`` between existing neurons."""
+    edges = tensor("edge_index", value)
+    if edges.dim() != 2 or edges.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edges.shape)}")
+    if edges.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64, got {edges.dtype}")
+    bad = (edges < 0) | (edges >= count)
+    if bad.any():
+        raise ValueError(f"edge_index must lie between 0 and {count - 1}, got {int(edges[bad][0])}")
+    keys, repeats = torch.unique(edges[0] * count + edges[1], return_counts=True)
+    if (repeats > 1).any():
+        key = int(keys[repeats > 1][0])
+        raise ValueError(f"edge_index must not list an edge twice, got ({key // count}, {key % count}) again")
+    return edges
+
+
+def layer_order(edges: Tensor, layer: Tensor) -> None:
+    """Check that every edge leads to a later layer."""
+    bad = layer[edges[0]] >= layer[edges[1]]
+    if bad.any():
+        source, target = edges[:, bad][:, 0].tolist()
+        raise ValueError(
+            f"edge_index must lead to later layers, got ({source}, {target}) from layer {int(layer[source])} "
+            f"to layer {int(layer[target])}"
+        )
+
+
+def layer_number(name: str, value: Any, layer: Tensor) -> int:  # noqa: ANN401
+    """Return the number of an existing layer."""
+    last = int(layer.max())
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a layer's number or a tensor, got {type(value).__name__}")
+    if last < 0:
+        raise ValueError(f"{name} must not name layer {value}: the network has no layers")
+    if not 0 <= value <= last:
+        raise ValueError(f"{name} must name a layer between 0 and {last}, got {value}")
+    return value
+
+
+def mask(name: str, value: Tensor, count: int) -> Tensor:
+    """Return a boolean mask of all neurons."""
+    if value.dtype != torch.bool:
+        raise TypeError(f"{name} must be a boolean mask, got {value.dtype}")
+    return shape(name, value, (count,))
+
+
+def neuron_index(name: str, value: Tensor, count: int) -> Tensor:
+    """Return neuron numbers, or a mask of all neurons."""
+    if value.dtype == torch.bool:
+        return mask(name, value, count)
+    if value.dtype != torch.int64 or value.dim() != 1:
+        raise TypeError(f"{name} must be a mask or neuron numbers (int64, one axis), got {value.dtype}")
+    bad = (value < 0) | (value >= count)
+    if bad.any():
+        raise ValueError(f"{name} must lie between 0 and {count - 1}, got {int(value[bad][0])}")
+    return value
+
+
+def features(name: str, value: Any, count: int, dtype: torch.dtype) -> Tensor:  # noqa: ANN401
+    """Return activations whose last axis has one entry for each input neuron."""
+    x = tensor(name, value)
+    if x.dim() == 0 or x.shape[-1] != count:
+        raise ValueError(f"{name} must have shape (..., {count}), got {tuple(x.shape)}")
+    if x.dtype != dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+        raise TypeError(f"{name} must have the dtype of the parameters ({dtype}), got {x.dtype}")
+    return x

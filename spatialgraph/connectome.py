@@ -1,0 +1,78 @@
+"""The connectome: a trained network as data for other tools."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from spatialgraph.graph import SpatialGraph
+from spatialgraph.networkx_reader import axis_names
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["from_networkx", "to_networkx"]
+
+
+def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
+    """Export a network with everything that :func:`from_networkx` needs to build it again.
+
+    All attributes are plain numbers and names, so that every writer of networkx (GraphML, GEXF, ...) takes them.
+
+    Args:
+        graph: the network.
+
+    Returns:
+        A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
+        ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``.
+        Edges carry the signed ``weight`` and the ``length`` (length units). The graph itself carries the settings.
+
+    Example:
+        >>> to_networkx(SpatialGraph.layered([2, 1])).edges[0, 2].keys()
+        dict_keys(['weight', 'length'])
+    """
+    import networkx
+
+    with torch.no_grad():
+        result = networkx.DiGraph(**_settings(graph))
+        columns = _node_columns(graph)
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        result.add_nodes_from((number, dict(zip(columns, row, strict=True))) for number, row in enumerate(rows))
+        source, target = graph.edge_index.tolist()
+        values = zip(graph.weights().tolist(), graph.lengths().tolist(), strict=True)
+        edges = ({"weight": weight, "length": length} for weight, length in values)
+        result.add_edges_from(zip(source, target, edges, strict=True))
+    return result
+
+
+def from_networkx(graph: "networkx.DiGraph") -> SpatialGraph:
+    """Build a network from a networkx graph; see :meth:`SpatialGraph.from_networkx <spatialgraph.SpatialGraph>`.
+
+    Example:
+        >>> from_networkx(to_networkx(SpatialGraph.layered([2, 1])))
+        SpatialGraph(neurons=3, synapses=2, dim=3, spacing='learned')
+    """
+    return SpatialGraph.from_networkx(graph)
+
+
+def _settings(graph: SpatialGraph) -> dict[str, Any]:
+    settings = {
+        "spacing": graph.spacing,
+        "polarity": graph.polarity_kind,
+        "gain": graph.gain,
+        "dtype": str(graph.raw_bias.dtype).removeprefix("torch."),
+        "law": graph.law.name,
+    }
+    settings |= {f"law_{name}": value for name, value in graph.law.settings().items()}
+    return settings | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+
+
+def _node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+    raw = torch.zeros_like(graph.polarity).masked_scatter(~graph.is_output, graph.raw_polarity)
+    columns = dict(zip(axis_names(graph.dim), graph.pos.unbind(1), strict=True))
+    return columns | {
+        "layer": graph.layer,
+        "polarity": graph.polarity,
+        "bias": graph.bias,
+        "raw_polarity": raw,
+        "anchored": graph.positions.anchored,
+    }

@@ -1,0 +1,279 @@
+"""Convolution over positions: the PyG operator, the drop-in for ``nn.Linear``, and what models compute with."""
+
+import math
+from collections.abc import Callable
+from itertools import chain
+from typing import Any, Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+from torch_geometric.typing import Adj, OptTensor, PairTensor, Size
+from torch_geometric.utils import to_edge_index
+
+from spatialgraph import checks
+from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.laws import Law, make_law, softened_square
+from spatialgraph.polarity import POLARITIES, polarity_of
+from spatialgraph.projections import CompressedEdges, Projection
+
+__all__ = ["Cached", "SpatialConv", "SpatialLinear", "convolve", "convolve_with", "materialise"]
+
+Value = TypeVar("Value")
+
+
+class SpatialConv(MessagePassing):
+    r"""Graph convolution whose edge weights follow from the lengths of the edges.
+
+    .. math:: \mathbf{x}'_j = \gamma \sum_{i \in \mathcal{N}(j)} s_i\, w(|p_i - p_j|)\, \mathbf{x}_i
+
+    A :class:`torch_geometric.nn.MessagePassing` operator like any other: bipartite graphs as pairs, ``size``, ``flow``,
+    other aggregations. Given a sparse ``adj_t`` (``torch.sparse_csr``, rows are targets) instead of an ``edge_index``,
+    it multiplies by the compressed matrix and never stores a message for each edge.
+
+    Args:
+        law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
+        gain: constant factor :math:`\gamma`.
+        **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the law's name is unknown or the gain is not finite.
+
+    Example:
+        >>> conv = SpatialConv()
+        >>> pos = torch.tensor([[0.0], [2.0]])
+        >>> conv(torch.tensor([[3.0], [5.0]]), pos, torch.tensor([[0], [1]]))
+        tensor([[0.0000],
+                [1.5000]])
+    """
+
+    def __init__(self, law: str | Law = "inverse_distance", gain: float = 1.0, **kwargs: Any) -> None:  # noqa: ANN401
+        kwargs.setdefault("aggr", "add")
+        super().__init__(**kwargs)
+        self.law = make_law(law)
+        self.gain = checks.number("gain", gain)
+        self.fuse = self.fuse and kwargs["aggr"] in ("add", "sum")
+
+    def forward(
+        self,
+        x: Tensor | PairTensor,
+        pos: Tensor | PairTensor,
+        edge_index: Adj,
+        polarity: OptTensor = None,
+        size: Size = None,
+    ) -> Tensor:
+        """Convolve.
+
+        Args:
+            x: features, shape ``(N, F)``, or a pair for sources and targets.
+            pos: positions, shape ``(N, d)``, or a pair, in length units.
+            edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)``.
+            polarity: factor on each source's output, shape ``(N,)``; None for 1.
+            size: numbers of sources and targets of a bipartite graph.
+
+        Returns:
+            Features of the targets, shape ``(N, F)``.
+        """
+        features = _pair("x", x)
+        places = _pair("pos", pos)
+        sender = 0 if self.flow == "source_to_target" else 1
+        senders = places[sender].shape[0]
+        scale = places[sender].new_full((senders,), self.gain)
+        if polarity is not None:
+            scale = self.gain * checks.shape("polarity", polarity, (senders,))
+        scales = (scale, None) if sender == 0 else (None, scale)
+        size = (places[0].shape[0], places[1].shape[0]) if size is None else size
+        out: Tensor = self.propagate(edge_index, x=features, pos=places, scale=scales, size=size)
+        return out
+
+    def message(self, x_j: Tensor, pos_i: Tensor, pos_j: Tensor, scale_j: Tensor) -> Tensor:
+        """Weigh the features of each edge's source."""
+        square = softened_square(pos_j, pos_i, self.law.softening)
+        weight = scale_j * self.law.from_square(square)
+        return weight[:, None] * x_j
+
+    def message_and_aggregate(
+        self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: tuple[Tensor, None]
+    ) -> Tensor:
+        """Multiply by the compressed matrix of weights, for ``adj_t`` as ``edge_index``."""
+        targets, sources = to_edge_index(edge_index)[0]
+        order = torch.argsort(targets * pos[0].shape[0] + sources)
+        listed = torch.stack([sources[order], targets[order]])
+        edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
+        weight = edge_weight(pos[0], pos[1], scale[0], self.law, edges)
+        return sparse(x[0].t(), weight, edges).t()
+
+
+class SpatialLinear(nn.Module):
+    r"""Drop-in for :class:`torch.nn.Linear` with O(n) parameters: weights follow from the positions of two layers.
+
+    .. math:: y_j = \gamma \sum_i s_i\, w(|p_i - q_j|)\, x_i + b_j
+
+    Args:
+        in_features: number of source neurons.
+        out_features: number of target neurons.
+        dim: number of axes d.
+        bias: whether targets have a bias.
+        polarity: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
+        law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
+        gain: constant factor :math:`\gamma`; None for ``1 / sqrt(in_features)``, which keeps the scale of the inputs.
+        device: as in ``nn.Linear``.
+        dtype: as in ``nn.Linear``.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a number is out of range or a name unknown.
+
+    Example:
+        >>> layer = SpatialLinear(784, 2048)
+        >>> layer(torch.zeros(5, 784)).shape, sum(p.numel() for p in layer.parameters())
+        (torch.Size([5, 2048]), 11328)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        dim: int = 3,
+        *,
+        bias: bool = True,
+        polarity: str = "graded",
+        law: str | Law = "inverse_distance",
+        gain: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = checks.integer("in_features", in_features, minimum=1)
+        self.out_features = checks.integer("out_features", out_features, minimum=1)
+        self.dim = checks.integer("dim", dim, minimum=1)
+        self.polarity_kind = checks.choice("polarity", polarity, POLARITIES)
+        self.gain = 1 / math.sqrt(in_features) if gain is None else checks.number("gain", gain)
+        self.law = make_law(law).to(device=device, dtype=dtype)
+        new = {"device": device, "dtype": dtype}
+        self.source_pos = nn.Parameter(torch.empty(in_features, dim, **new))
+        self.target_pos = nn.Parameter(torch.empty(out_features, dim, **new))
+        self.raw_polarity = nn.Parameter(torch.empty(in_features, **new))
+        self.bias = nn.Parameter(torch.empty(out_features, **new)) if bias else None
+        self._weight: Cached[Tensor] = Cached()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw two layers of N(0, 1), 1 apart along the last axis; polarities N(0, 1); biases 0."""
+        with torch.no_grad():
+            for values in (self.source_pos, self.target_pos, self.raw_polarity):
+                values.normal_()
+            self.source_pos[:, -1] = 0.0
+            self.target_pos[:, -1] = 1.0
+            if self.bias is not None:
+                self.bias.zero_()
+
+    @property
+    def polarity(self) -> Tensor:
+        """What multiplies each source's output, shape ``(in_features,)``."""
+        return polarity_of(self.raw_polarity, self.polarity_kind)
+
+    def weight(self) -> Tensor:
+        """Return the signed weights as ``nn.Linear`` holds them, detached, shape ``(out_features, in_features)``."""
+        with torch.no_grad():
+            return pairwise_weight(self.source_pos, self.target_pos, self.law) * (self.gain * self.polarity)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
+        checks.features("x", x, self.in_features, self.source_pos.dtype)
+        if Cached.usable(self):
+            return F.linear(x, self._weight.get(self, self.weight), self.bias)
+        y = all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Return the settings shown by ``repr``."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, dim={self.dim}, "
+            f"bias={self.bias is not None}, polarity={self.polarity_kind!r}"
+        )
+
+
+class Cached(Generic[Value]):
+    """A value derived from a module's parameters, kept until one of them changes.
+
+    Changes are told by PyTorch's version counters, so that optimisers, ``load_state_dict``, ``.to()`` and in-place
+    writes are all noticed; writes through ``.data`` are not.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] | None = None
+        self._value: Value | None = None
+
+    @staticmethod
+    def usable(module: nn.Module) -> bool:
+        """Tell whether a module is in ``eval()`` and no gradient could be asked of its parameters."""
+        if module.training or torch.compiler.is_compiling():
+            return False
+        return not (torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters()))
+
+    def get(self, module: nn.Module, build: Callable[[], Value], *more: object) -> Value:
+        """Return the value, built anew if the module's tensors, or the objects ``more``, have changed."""
+        tensors = chain(module.parameters(), module.buffers())
+        key = (*((id(t), t._version, t.data_ptr()) for t in tensors), *map(id, more))
+        if self._value is None or key != self._key:
+            # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
+            with torch.inference_mode(False), torch.no_grad():
+                self._value = build()
+            self._key = key
+        return self._value
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Cached[Value]":
+        """Return an empty cache: a copy of the module has parameters of its own."""
+        return Cached()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        """Leave the value out of pickles."""
+        return Cached, ()
+
+
+def convolve(x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law: Law) -> Tensor:
+    """Send activations through a projection with the engine that fits it, differentiably.
+
+    Args:
+        x: activations of the projection's sources, shape ``(..., n)``.
+        projection: the projection.
+        pos: positions of all neurons, shape ``(N, d)``.
+        scale: polarity times gain of all neurons, shape ``(N,)``.
+        law: from length to weight.
+
+    Returns:
+        Inputs of the projection's targets, shape ``(..., m)``.
+    """
+    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
+    scale = scale[projection.source_index]
+    if projection.edges is None:
+        return all_to_all(x, source_pos, target_pos, scale, law)
+    return sparse(x, edge_weight(source_pos, target_pos, scale, law, projection.edges), projection.edges)
+
+
+def materialise(projection: Projection, pos: Tensor, scale: Tensor, law: Law) -> Tensor:
+    """Return a projection's signed weights as a ``(m, n)`` matrix, dense or in compressed rows; arguments as above."""
+    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
+    scale = scale[projection.source_index]
+    if projection.edges is None:
+        return pairwise_weight(source_pos, target_pos, law).mul_(scale)
+    return projection.edges.matrix(edge_weight(source_pos, target_pos, scale, law, projection.edges))
+
+
+def convolve_with(x: Tensor, matrix: Tensor) -> Tensor:
+    """Send activations ``(..., n)`` through a materialised projection."""
+    if matrix.layout == torch.strided:
+        return F.linear(x, matrix)
+    flat = x.reshape(-1, x.shape[-1])
+    return (matrix @ flat.t().contiguous()).t().reshape(*x.shape[:-1], matrix.shape[0])
+
+
+def _pair(name: str, value: Tensor | PairTensor) -> PairTensor:
+    pair = value if isinstance(value, tuple) else (value, value)
+    for member in pair:
+        if checks.tensor(name, member).dim() != 2:
+            raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
+    return pair

@@ -1,0 +1,505 @@
+"""SpatialGraph: neurons with learnable positions and the synapses between them."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from spatialgraph import checks
+from spatialgraph.laws import Law, make_law
+from spatialgraph.networkx_reader import NetworkFields, read_networkx
+from spatialgraph.polarity import POLARITIES, polarity_of
+from spatialgraph.positions import SPACINGS, Init, Positions, initial_positions
+from spatialgraph.projections import Projection, fold_complete, generations, make_projections
+from spatialgraph.wiring import AllToAll, Wiring
+
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["SpatialGraph"]
+
+
+class SpatialGraph(nn.Module):
+    r"""A feed-forward network whose neurons have positions and whose synapses' weights follow from their lengths.
+
+    .. math:: w_{ij} = \gamma\, s_i\, w(|p_i - p_j|)
+
+    Here :math:`w` is the law, :math:`s_i` the polarity of the source and :math:`\gamma` a constant gain. The idea is
+    that of `Training Neural Networks by Optimizing Neuron Positions <https://arxiv.org/abs/2506.13410>`_ (Erb et al.,
+    2025), Eq. 1. All neurons but outputs have a polarity, all but inputs a bias.
+
+    Args:
+        pos: positions to start from, shape ``(N, d)``, in length units.
+        edges: which synapses exist: an ``edge_index`` of shape ``(2, E)``, sources in the first row, without cycles; or
+            a wiring, which selects them layer by layer.
+        layer: layer of each neuron, shape ``(N,)``, counted from 0; edges lead to later layers only. The first layer
+            is the input, the last the output. None for a network without layers: neurons without incoming edges are
+            inputs, those without outgoing edges are outputs.
+        spacing: ``"fixed"`` (layers stand 1 apart along the last axis), ``"learned"`` (one learnable distance for each
+            gap) or ``"free"`` (every coordinate learnable; the only one without layers).
+        polarity: ``"graded"`` (any real number) or ``"binary"`` (a steep sigmoid between -1 and 1,
+            :math:`\tanh(5 v)` of a learnable :math:`v`).
+        law: from length to weight: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"`` or a
+            :class:`~spatialgraph.laws.Law`.
+        gain: constant factor :math:`\gamma` on all weights.
+        anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a
+            boolean mask of shape ``(N,)``.
+        generator: source of random numbers for polarities and random wirings.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument breaks a rule; the message names argument, rule and value.
+
+    Example:
+        >>> graph = SpatialGraph(torch.randn(3, 2), torch.tensor([[0, 0, 1], [1, 2, 2]]))
+        >>> graph
+        SpatialGraph(neurons=3, synapses=3, dim=2, spacing='free')
+        >>> graph.lengths().shape
+        torch.Size([3])
+    """
+
+    listed_edges: Tensor
+    all_to_all: Tensor
+    is_input: Tensor
+    is_output: Tensor
+
+    def __init__(
+        self,
+        pos: Tensor,
+        edges: Tensor | Wiring,
+        *,
+        layer: Tensor | None = None,
+        spacing: str = "free",
+        polarity: str = "graded",
+        law: str | Law = "inverse_distance",
+        gain: float = 1.0,
+        anchored: Sequence[int] | Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        checks.positions("pos", pos)
+        checks.choice("spacing", spacing, SPACINGS if layer is not None else ("free",))
+        checks.choice("polarity", polarity, POLARITIES)
+        self.polarity_kind = polarity
+        self.gain = checks.number("gain", gain)
+        self.law = make_law(law).to(pos)
+        count = pos.shape[0]
+        layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
+        self.positions = Positions(pos.detach(), layer, spacing, _anchor_mask(anchored, layer))
+        self._init: Init = pos.detach().clone()
+        self.wiring = edges if isinstance(edges, Wiring) else None
+        edge_index = None if isinstance(edges, Wiring) else checks.edge_index(edges, count).to(pos.device)
+        self._set_roles(edge_index)
+        self._set_edges(*(self._select(edges, generator) if isinstance(edges, Wiring) else self._fold(edge_index)))
+        self.raw_polarity = nn.Parameter(pos.new_empty(int((~self.is_output).sum())))
+        self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
+        self._reset_polarity_and_bias(generator)
+
+    @classmethod
+    def layered(
+        cls,
+        sizes: Sequence[int],
+        dim: int = 3,
+        *,
+        wiring: Wiring | None = None,
+        spacing: str = "learned",
+        init: Init = "normal",
+        generator: torch.Generator | None = None,
+        **options: Any,  # noqa: ANN401 - passed on to the constructor
+    ) -> "SpatialGraph":
+        """Build a network of layers, all-to-all unless a wiring says otherwise.
+
+        Args:
+            sizes: number of neurons in each layer, inputs first.
+            dim: number of axes d; layers are spaced along the last one.
+            wiring: which synapses exist; None for all-to-all.
+            spacing: as in :class:`SpatialGraph`.
+            init: where neurons start: ``"normal"``, ``"uniform"``, ``"grid"``, a tensor of shape ``(N, d)``, or a
+                function of ``(layer, n, axes)`` that returns coordinates of shape ``(n, axes)``, ``axes = d - 1``.
+            generator: source of random numbers.
+            **options: ``polarity``, ``law``, ``gain``, ``anchored`` as in :class:`SpatialGraph`.
+
+        Raises:
+            TypeError: if an argument is of the wrong type.
+            ValueError: if an argument breaks a rule.
+
+        Example:
+            >>> SpatialGraph.layered([784, 2048, 10])
+            SpatialGraph(neurons=2842, synapses=1626112, dim=3, spacing='learned')
+        """
+        sizes = checks.sizes(sizes)
+        dim = checks.integer("dim", dim, minimum=1)
+        checks.choice("spacing", spacing, SPACINGS)
+        wiring = AllToAll() if wiring is None else wiring
+        if not isinstance(wiring, Wiring):
+            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
+        pos = initial_positions(sizes, dim, spacing, init, generator)
+        checks.shape("init", pos, (sum(sizes), dim))
+        layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
+        graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
+        graph._init = init
+        return graph
+
+    @classmethod
+    def from_networkx(cls, graph: "networkx.DiGraph") -> "SpatialGraph":
+        """Build a network from any directed acyclic graph whose nodes have positions.
+
+        Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos``), and optionally ``layer``, ``polarity`` and ``bias``;
+        :func:`~spatialgraph.to_networkx` writes these, and its output is read back without loss. Weights of a foreign
+        graph's edges are not read: they follow from the positions.
+
+        Args:
+            graph: the directed graph. Neurons are numbered in the order of its nodes.
+
+        Raises:
+            TypeError: if ``graph`` is not a directed networkx graph.
+            ValueError: if a node lacks a coordinate, or the edges form a cycle.
+
+        Example:
+            >>> import networkx as nx
+            >>> g = nx.DiGraph([("a", "b"), ("a", "c")])
+            >>> nx.set_node_attributes(g, {"a": 0.0, "b": 1.0, "c": 2.0}, "x")
+            >>> SpatialGraph.from_networkx(g).weights()
+            tensor([...], grad_fn=<...>)
+        """
+        fields = read_networkx(graph)
+        result = cls(
+            fields.pos,
+            fields.edge_index,
+            layer=fields.layer,
+            anchored=fields.anchored,
+            law=make_law(fields.law, **fields.law_settings),
+            **fields.options,
+        )
+        result._restore(fields)
+        return result
+
+    # Structure -------------------------------------------------------------------------------------------------------
+
+    @property
+    def dim(self) -> int:
+        """Number of axes d."""
+        return self.positions.dim
+
+    @property
+    def spacing(self) -> str:
+        """How layers are spaced: ``"fixed"``, ``"learned"`` or ``"free"``."""
+        return self.positions.spacing
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self.positions.layer
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the neurons stand in layers."""
+        return bool(self.layer[0] >= 0)
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons N."""
+        return self.layer.numel()
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses E."""
+        return sum(projection.synapses for projection in self.projections)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Numbers of the input neurons, in the order of a model's input features."""
+        return torch.nonzero(self.is_input)[:, 0]
+
+    @property
+    def outputs(self) -> Tensor:
+        """Numbers of the output neurons, in the order of a model's output features."""
+        return torch.nonzero(self.is_output)[:, 0]
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """The stages of the computation, one for each generation of neurons after the inputs."""
+        if self._projections is None:
+            self._projections = make_projections(
+                self._generation(self.listed_edges), self.is_output, self.listed_edges, self.all_to_all
+            )
+        return self._projections
+
+    @property
+    def edge_index(self) -> Tensor:
+        """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
+        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def pos(self) -> Tensor:
+        """Positions of all neurons, shape ``(N, d)``, in length units, differentiable."""
+        return self.positions()
+
+    @property
+    def polarity(self) -> Tensor:
+        """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none."""
+        value = polarity_of(self.raw_polarity, self.polarity_kind)
+        return value.new_zeros(self.neurons).masked_scatter(~self.is_output, value)
+
+    @property
+    def bias(self) -> Tensor:
+        """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
+        return self.raw_bias.new_zeros(self.neurons).masked_scatter(~self.is_input, self.raw_bias)
+
+    def lengths(self) -> Tensor:
+        """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
+
+        Example:
+            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]))
+            >>> graph.lengths().detach()
+            tensor([5.])
+        """
+        pos = self.pos
+        return torch.cat([_projection_lengths(pos, projection) for projection in self.projections])
+
+    def weights(self) -> Tensor:
+        r"""Return the signed weight :math:`\gamma\, s_i\, w(r_{ij})` of each synapse, shape ``(E,)``.
+
+        Example:
+            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]), gain=10.0)
+            >>> (graph.weights() / graph.polarity[0]).detach()
+            tensor([2.])
+        """
+        return self.gain * self.polarity[self.edge_index[0]] * self.law(self.lengths())
+
+    def collapse_penalty(self) -> Tensor:
+        r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
+
+        In training the gaps :math:`g_l` between layers tend to shrink towards 0, where all layers lie in one plane; add
+        this times a factor to the loss to keep them apart. For spacing ``"free"`` a gap is the distance between the
+        layers' mean last coordinates.
+
+        Raises:
+            ValueError: if the network has no layers.
+
+        Example:
+            >>> SpatialGraph.layered([2, 2]).collapse_penalty().item()
+            0.0
+        """
+        if not self.is_layered:
+            raise ValueError("collapse_penalty needs a network with layers, got one without")
+        gaps = self.positions.gaps
+        if self.spacing == "free":
+            sizes = torch.bincount(self.layer)
+            gaps = (self.pos.new_zeros(len(sizes)).index_add(0, self.layer, self.pos[:, -1]) / sizes).diff()
+        return (1.0 - gaps.abs()).clamp(min=0.0).square().sum()
+
+    # Changes ---------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def place(self, pos: Tensor, neurons: int | Tensor | None = None) -> "SpatialGraph":
+        """Set positions, of anchored neurons too.
+
+        Args:
+            pos: new positions, shape ``(n, d)``; or ``(n, d - 1)`` to keep the last coordinates.
+            neurons: which neurons: a layer's number, or neuron numbers or a boolean mask as a tensor; None for all.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if an argument is of the wrong type.
+            ValueError: if the shape is wrong, a value is not finite, or the last coordinates do not fit the spacing.
+
+        Example:
+            >>> graph = SpatialGraph.layered([2, 1], dim=2, spacing="fixed")
+            >>> graph.place(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
+            [[-1.0, 0.0], [1.0, 0.0]]
+        """
+        index = self._neuron_numbers(neurons)
+        everywhere = self.pos.clone()
+        checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
+        everywhere[index, : pos.shape[1]] = pos.to(everywhere)
+        self.positions.place(everywhere)
+        return self
+
+    @torch.no_grad()
+    def rewire(
+        self, wiring: Wiring | None = None, generator: torch.Generator | None = None
+    ) -> "SpatialGraph":
+        """Select edges again from the current positions.
+
+        Positions, polarities and biases stay the same parameters.
+
+        Args:
+            wiring: the wiring to use from now on; None for the one the network was built with.
+            generator: source of random numbers for random wirings.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``wiring`` is not a wiring.
+            ValueError: if the network has no layers, or was built from listed edges and no wiring is given.
+
+        Example:
+            >>> from spatialgraph.wiring import KNN
+            >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
+            SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
+        """
+        wiring = self.wiring if wiring is None else wiring
+        if wiring is None:
+            raise ValueError("wiring must be given for a network that was built from listed edges, got None")
+        if not isinstance(wiring, Wiring):
+            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
+        if not self.is_layered:
+            raise ValueError(f"rewire needs a network with layers to select edges by {wiring}, got one without")
+        self._set_edges(*self._select(wiring, generator))
+        self.wiring = wiring
+        return self
+
+    def reset_parameters(self) -> None:
+        """Draw positions, polarities and biases anew, the way they were drawn at first; anchored neurons stay."""
+        sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
+        pos = initial_positions(sizes, self.dim, self.spacing, self._init, None).to(self.pos)
+        with torch.no_grad():
+            pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
+            self.positions.place(pos)
+        self._reset_polarity_and_bias()
+
+    # Conversion ------------------------------------------------------------------------------------------------------
+
+    def to_data(self) -> Data:
+        """Return the network as a PyG ``Data``: ``pos, edge_index, edge_weight, layer, polarity, bias``, detached.
+
+        Example:
+            >>> SpatialGraph.layered([3, 2]).to_data()
+            Data(edge_index=[2, 6], pos=[5, 3], edge_weight=[6], layer=[5], polarity=[5], bias=[5])
+        """
+        with torch.no_grad():
+            return Data(
+                pos=self.pos.clone(),
+                edge_index=self.edge_index,
+                edge_weight=self.weights(),
+                layer=self.layer.clone(),
+                polarity=self.polarity,
+                bias=self.bias,
+            )
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` shows between the brackets."""
+        return f"neurons={self.neurons}, synapses={self.synapses}, dim={self.dim}, spacing={self.spacing!r}"
+
+    def __repr__(self) -> str:
+        """Return a one-line description."""
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    # Within ----------------------------------------------------------------------------------------------------------
+
+    def _set_roles(self, edge_index: Tensor | None) -> None:
+        """Decide which neurons are inputs and outputs; this stays, whatever edges come and go."""
+        if self.is_layered:
+            is_input, is_output = self.layer == 0, self.layer == self.layer.max()
+        else:
+            if edge_index is None:
+                raise ValueError("edges must be an edge_index for a network without layers, got a wiring")
+            if edge_index.shape[1] == 0:
+                raise ValueError("edges must list at least one edge for a network without layers, got none")
+            outgoing, incoming = (torch.bincount(ends, minlength=self.neurons) for ends in edge_index)
+            is_input, is_output = incoming == 0, (incoming > 0) & (outgoing == 0)
+        self.register_buffer("is_input", is_input)
+        self.register_buffer("is_output", is_output)
+
+    def _generation(self, edge_index: Tensor) -> Tensor:
+        return self.layer if self.is_layered else generations(edge_index, self.is_input)
+
+    def _fold(self, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        if self.is_layered:
+            checks.layer_order(edge_index, self.layer)
+            return fold_complete(edge_index, self.layer)
+        # Without layers the generations follow from the edges, so that all of them stay listed.
+        generation = generations(edge_index, self.is_input)
+        return edge_index, torch.zeros(int(generation.max()), dtype=torch.int64, device=edge_index.device)
+
+    def _select(self, wiring: Wiring, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """Let a wiring choose edges layer by layer."""
+        depth = int(self.layer.max()) if self.is_layered else 0
+        numbers = [torch.nonzero(self.layer == number)[:, 0] for number in range(depth + 1)]
+        if isinstance(wiring, AllToAll):
+            reach = range(1, depth + 1) if wiring.reach == "all" else [1] * depth
+            none = torch.empty(2, 0, dtype=torch.int64, device=self.layer.device)
+            return none, torch.tensor(list(reach), device=self.layer.device)
+        pos = self.pos.detach()
+        chosen = []
+        for number in range(1, depth + 1):
+            sources = torch.cat(numbers[:number] if wiring.reach == "all" else numbers[number - 1 : number])
+            targets = numbers[number]
+            edges = wiring.select(pos[sources], pos[targets], generator)
+            chosen.append(torch.stack([sources[edges[0]], targets[edges[1]]]))
+        return fold_complete(torch.cat(chosen, dim=1), self.layer)
+
+    def _set_edges(self, listed_edges: Tensor, all_to_all: Tensor) -> None:
+        self.register_buffer("listed_edges", listed_edges)
+        self.register_buffer("all_to_all", all_to_all)
+        self._projections: tuple[Projection, ...] | None = None
+
+    def _reset_polarity_and_bias(self, generator: torch.Generator | None = None) -> None:
+        with torch.no_grad():
+            drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
+            self.raw_polarity.copy_(drawn)
+            self.raw_bias.zero_()
+
+    def _restore(self, fields: NetworkFields) -> None:
+        """Take over parameters that a networkx graph carries."""
+        with torch.no_grad():
+            for parameter, values in (
+                (self.raw_polarity, fields.raw_polarity),
+                (self.raw_bias, fields.bias),
+                (self.positions.gaps, fields.gaps),
+            ):
+                if values is not None:
+                    keep = ~self.is_output if parameter is self.raw_polarity else ~self.is_input
+                    parameter.copy_(values if parameter is self.positions.gaps else values[keep])
+
+    def _neuron_numbers(self, neurons: int | Tensor | None) -> Tensor:
+        everyone = torch.arange(self.neurons, device=self.layer.device)
+        if neurons is None:
+            return everyone
+        if isinstance(neurons, Tensor):
+            return everyone[checks.neuron_index("neurons", neurons, self.neurons).to(everyone.device)]
+        checks.layer_number("neurons", neurons, self.layer)
+        return everyone[self.layer == neurons]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "SpatialGraph":  # noqa: ANN401 - as in nn.Module
+        super()._apply(fn, recurse)
+        self._projections = None
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any  # noqa: ANN401 - as in nn.Module
+    ) -> None:
+        # A saved network may have other edges than this one was built with: make room for them.
+        for name in ("listed_edges", "all_to_all"):
+            saved, own = state_dict.get(prefix + name), getattr(self, name)
+            if saved is not None and saved.shape != own.shape:
+                self.register_buffer(name, torch.empty_like(saved, device=own.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._projections = None
+
+
+def _anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tensor:
+    if anchored is None:
+        return torch.zeros_like(layer, dtype=torch.bool)
+    if isinstance(anchored, Tensor):
+        return checks.mask("anchored", anchored, layer.numel()).to(layer.device)
+    numbers = list(anchored)
+    for number in numbers:
+        checks.layer_number("anchored", number, layer)
+    return torch.isin(layer, torch.tensor(numbers, dtype=torch.int64, device=layer.device))
+
+
+def _projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
+    source_pos, target_pos = pos[projection.sources], pos[projection.targets]
+    edges = projection.edges
+    if edges is None:  # differences, not the expansion that cancels; and no tensor with an axis for coordinates
+        return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist").flatten()
+    return torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)

@@ -1,0 +1,324 @@
+r"""Laws: how the length of a synapse becomes its weight.
+
+Every law is a function of the softened squared length :math:`\rho^2 = r^2 + \varepsilon^2`, so that two neurons may
+meet: weight and gradient stay finite at :math:`r = 0`. Lengths come from coordinate differences, never from the
+expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q`, whose rounding error swamps short lengths far from the origin.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Gaussian", "InverseDistance", "InversePower", "Law", "Yukawa", "make_law", "softened_square"]
+
+
+def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
+    r"""Return the softened squared length of each pair of rows, :math:`|p - q|^2 + \varepsilon^2`.
+
+    Args:
+        source_pos: positions of the sources, shape ``(E, d)``, in length units.
+        target_pos: positions of the targets, shape ``(E, d)``, in length units.
+        softening: :math:`\varepsilon`, in length units.
+
+    Returns:
+        Tensor of shape ``(E,)``, in squared length units.
+
+    Example:
+        >>> softened_square(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]), 0.0)
+        tensor([25.])
+    """
+    return (source_pos - target_pos).square().sum(-1) + softening**2
+
+
+class Law(nn.Module, ABC):
+    r"""A differentiable function from length to weight.
+
+    A law of your own implements :meth:`from_square`; :meth:`slope` falls back to automatic differentiation. Parameters
+    of a subclass (an exponent, say) are learnt when :meth:`parameter_slopes` is implemented as well.
+
+    Args:
+        softening: :math:`\varepsilon` in :math:`\rho^2 = r^2 + \varepsilon^2`, in length units. Lengths well above it
+            are unaffected: the relative change of an inverse distance is :math:`\varepsilon^2 / 2 r^2`.
+
+    Raises:
+        ValueError: if ``softening`` is negative or not finite.
+
+    Example:
+        >>> class Exponential(Law):
+        ...     def from_square(self, square):
+        ...         return torch.exp(-square.sqrt())
+        >>> Exponential()(torch.tensor([1.0]))
+        tensor([0.3679])
+    """
+
+    def __init__(self, softening: float = 1e-3) -> None:
+        super().__init__()
+        self.softening = _number("softening", softening, minimum=0.0)
+
+    @property
+    def name(self) -> str:
+        """The name that :func:`make_law` knows the law by; its class's name for a law of your own."""
+        return next((name for name, kind in LAWS.items() if kind is type(self)), type(self).__name__)
+
+    def settings(self) -> dict[str, float | bool]:
+        """Return the constructor's arguments that make this law again.
+
+        Example:
+            >>> Yukawa(screening=2.0).settings()
+            {'screening': 2.0, 'softening': 0.001}
+        """
+        return {"softening": self.softening}
+
+    def extra_repr(self) -> str:
+        """Return the settings shown by ``repr``."""
+        return ", ".join(f"{name}={value}" for name, value in self.settings().items())
+
+    def forward(self, length: Tensor) -> Tensor:
+        """Return the weight of synapses of the given length.
+
+        Args:
+            length: Euclidean lengths, any shape, in length units.
+
+        Returns:
+            Weights of the same shape.
+
+        Example:
+            >>> InverseDistance()(torch.tensor([0.5, 2.0]))
+            tensor([2.0000, 0.5000])
+        """
+        return self.from_square(length.square() + self.softening**2)
+
+    @abstractmethod
+    def from_square(self, square: Tensor) -> Tensor:
+        r"""Return the weight at the softened squared length :math:`\rho^2`, elementwise."""
+
+    def from_square_(self, square: Tensor) -> Tensor:
+        """Turn softened squared lengths into weights in place; override it where that saves a temporary."""
+        return square.copy_(self.from_square(square))
+
+    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        r"""Return :math:`\mathrm d w / \mathrm d \rho^2`, elementwise.
+
+        Args:
+            weight: the weights, already computed by :meth:`from_square`.
+            square: a function without arguments that returns the matching :math:`\rho^2`. A law that finds its slope
+                from the weight alone leaves it uncalled and saves the work.
+        """
+        return torch.func.grad(lambda s: self.from_square(s).sum())(square())
+
+    def pull_(
+        self, product: Tensor, grad: Tensor, weight: Tensor, square: Callable[[], Tensor]
+    ) -> Tensor:
+        """Write ``grad * slope`` into ``product``; override it where that saves passes over the weights.
+
+        Args:
+            product: ``grad * weight`` on entry, overwritten.
+            grad: gradient by the weights.
+            weight: the weights.
+            square: as in :meth:`slope`.
+        """
+        return torch.mul(grad, self.slope(weight, square), out=product)
+
+    def parameter_slopes(self, weight: Tensor, square: Callable[[], Tensor]) -> tuple[Tensor, ...]:
+        """Return the derivative of the weight by each of the law's parameters, in the order of ``parameters()``."""
+        if next(self.parameters(), None) is not None:
+            raise NotImplementedError(f"{type(self).__name__} has parameters and must implement parameter_slopes")
+        return ()
+
+
+class InverseDistance(Law):
+    r"""Weights that are the inverse of the length, :math:`w = 1 / \sqrt{r^2 + \varepsilon^2}` (the default).
+
+    This is Eq. 1 of `Training Neural Networks by Optimizing Neuron Positions <https://arxiv.org/abs/2506.13410>`_
+    (Erb et al., 2025), softened so that it stays finite where two neurons meet.
+
+    Args:
+        softening: :math:`\varepsilon`, in length units.
+
+    Raises:
+        ValueError: if ``softening`` is not positive.
+
+    Example:
+        >>> InverseDistance()(torch.tensor([4.0]))
+        tensor([0.2500])
+    """
+
+    def __init__(self, softening: float = 1e-3) -> None:
+        super().__init__(_number("softening", softening, above=0.0))
+
+    def from_square(self, square: Tensor) -> Tensor:
+        """Return the weight at a softened squared length."""
+        return square.rsqrt()
+
+    def from_square_(self, square: Tensor) -> Tensor:
+        """Turn softened squared lengths into weights in place."""
+        return square.rsqrt_()
+
+    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Return the derivative of the weight by the softened squared length, ``-w**3 / 2``."""
+        return weight.pow(3).mul_(-0.5)
+
+    def pull_(
+        self, product: Tensor, grad: Tensor, weight: Tensor, square: Callable[[], Tensor]
+    ) -> Tensor:
+        """Write ``grad * slope`` into ``product``, which holds ``grad * weight`` on entry."""
+        product.mul_(weight)
+        return torch.addcmul(product.new_zeros(()), product, weight, value=-0.5, out=product)
+
+
+class InversePower(Law):
+    r"""Weights that fall with a power of the length, :math:`w = (r^2 + \varepsilon^2)^{-\alpha / 2}`.
+
+    Args:
+        exponent: :math:`\alpha`; 1 gives :class:`InverseDistance`.
+        learnable: whether the exponent is a parameter.
+        softening: :math:`\varepsilon`, in length units.
+
+    Raises:
+        ValueError: if ``exponent`` or ``softening`` is not positive.
+
+    Example:
+        >>> InversePower(exponent=2.0)(torch.tensor([2.0]))
+        tensor([0.2500])
+    """
+
+    exponent: Tensor
+
+    def __init__(self, exponent: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
+        super().__init__(_number("softening", softening, above=0.0))
+        value = torch.tensor(_number("exponent", exponent, above=0.0))
+        if learnable:
+            self.exponent = nn.Parameter(value)
+        else:
+            self.register_buffer("exponent", value)
+
+    def from_square(self, square: Tensor) -> Tensor:
+        """Return the weight at a softened squared length."""
+        return square.pow(-0.5 * self.exponent)
+
+    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Return the derivative of the weight by the softened squared length."""
+        return (weight / square()).mul_(-0.5 * self.exponent)
+
+    def parameter_slopes(self, weight: Tensor, square: Callable[[], Tensor]) -> tuple[Tensor, ...]:
+        """Return the derivative of the weight by the exponent where it is learnable."""
+        if not isinstance(self.exponent, nn.Parameter):
+            return ()
+        return (square().log_().mul_(weight).mul_(-0.5),)
+
+    def settings(self) -> dict[str, float | bool]:
+        """Return the constructor's arguments that make this law again."""
+        learnable = isinstance(self.exponent, nn.Parameter)
+        return {"exponent": self.exponent.item(), "learnable": learnable, "softening": self.softening}
+
+
+class Gaussian(Law):
+    r"""Weights that fall as a Gaussian of the length, :math:`w = \exp(-r^2 / 2 \sigma^2)`.
+
+    Args:
+        sigma: the width :math:`\sigma`, in length units.
+
+    Raises:
+        ValueError: if ``sigma`` is not positive.
+
+    Example:
+        >>> Gaussian(sigma=1.0)(torch.tensor([0.0, 1.0]))
+        tensor([1.0000, 0.6065])
+    """
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        super().__init__(softening=0.0)
+        self.sigma = _number("sigma", sigma, above=0.0)
+
+    def from_square(self, square: Tensor) -> Tensor:
+        """Return the weight at a softened squared length."""
+        return torch.exp(square * (-0.5 / self.sigma**2))
+
+    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Return the derivative of the weight by the softened squared length."""
+        return weight * (-0.5 / self.sigma**2)
+
+    def settings(self) -> dict[str, float | bool]:
+        """Return the constructor's arguments that make this law again."""
+        return {"sigma": self.sigma}
+
+
+class Yukawa(Law):
+    r"""Weights that are an inverse distance screened beyond a range, :math:`w = e^{-\rho / \lambda} / \rho`.
+
+    Here :math:`\rho = \sqrt{r^2 + \varepsilon^2}`. The law is that of the screened potential of Yukawa (1935), `On the
+    Interaction of Elementary Particles <https://doi.org/10.11429/ppmsj1919.17.0_48>`_.
+
+    Args:
+        screening: the range :math:`\lambda`, in length units.
+        softening: :math:`\varepsilon`, in length units.
+
+    Raises:
+        ValueError: if ``screening`` or ``softening`` is not positive.
+
+    Example:
+        >>> Yukawa(screening=2.0)(torch.tensor([2.0]))
+        tensor([0.1839])
+    """
+
+    def __init__(self, screening: float = 1.0, softening: float = 1e-3) -> None:
+        super().__init__(_number("softening", softening, above=0.0))
+        self.screening = _number("screening", screening, above=0.0)
+
+    def from_square(self, square: Tensor) -> Tensor:
+        """Return the weight at a softened squared length."""
+        rho = square.sqrt()
+        return torch.exp(rho * (-1.0 / self.screening)) / rho
+
+    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Return the derivative of the weight by the softened squared length."""
+        inverse_rho = square().rsqrt()
+        return (inverse_rho + 1.0 / self.screening).mul_(inverse_rho).mul_(weight).mul_(-0.5)
+
+    def settings(self) -> dict[str, float | bool]:
+        """Return the constructor's arguments that make this law again."""
+        return {"screening": self.screening, "softening": self.softening}
+
+
+LAWS: dict[str, type[Law]] = {
+    "inverse_distance": InverseDistance,
+    "inverse_power": InversePower,
+    "gaussian": Gaussian,
+    "yukawa": Yukawa,
+}
+
+
+def make_law(law: str | Law, **settings: float | bool) -> Law:
+    """Return the law of a given name, or the law itself.
+
+    Args:
+        law: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"``, or a :class:`Law`.
+        **settings: arguments for a law given by name.
+
+    Raises:
+        ValueError: if the name is unknown.
+        TypeError: if ``law`` is neither a name nor a law.
+
+    Example:
+        >>> make_law("gaussian", sigma=2.0)
+        Gaussian(sigma=2.0)
+    """
+    if isinstance(law, Law):
+        return law
+    if not isinstance(law, str):
+        raise TypeError(f"law must be a name or a Law, got {type(law).__name__}")
+    if law not in LAWS:
+        raise ValueError(f"law must be one of {', '.join(map(repr, LAWS))}, got {law!r}")
+    return LAWS[law](**settings)
+
+
+def _number(name: str, value: float, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not math.isfinite(value) or value <= above or value < minimum:
+        rule = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
+        raise ValueError(f"{name} must be {rule}, got {value}")
+    return float(value)

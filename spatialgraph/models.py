@@ -1,0 +1,201 @@
+"""Models: for each projection, convolve, normalise, add the bias, activate."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.conv import Cached, convolve, convolve_with, materialise
+from spatialgraph.graph import SpatialGraph
+from spatialgraph.projections import Projection
+
+__all__ = ["ACTIVATIONS", "DenseMLP", "SpatialMLP"]
+
+Activation = Callable[[Tensor], Tensor]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
+
+
+class SpatialMLP(nn.Module):
+    r"""Multi-layer perceptron whose weights follow from the positions of its neurons.
+
+    Each projection computes :math:`\phi(\mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i) + b_j)`; outputs are neither
+    normalised nor activated. It is the network of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with
+    O(n) parameters in place of O(n^2); without layers it runs any directed acyclic graph. In ``eval()`` without
+    gradients the weights are computed once and kept until a parameter changes.
+
+    Args:
+        graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
+        dim: number of axes d, with sizes only.
+        activation: ``"relu"``, ``"leaky_relu"``, ``"elu"``, ``"gelu"``, ``"silu"``, ``"tanh"``, ``"sigmoid"`` or a
+            function of a tensor.
+        normalize: whether the summed inputs of each stage's hidden neurons are brought to mean 0 and variance 1 (layer
+            normalisation without parameters) before the bias; None does so where the network has layers.
+        gain: constant factor on the weights, with sizes only. The default keeps untrained logits of wide layers small.
+        **options: ``wiring``, ``spacing``, ``init``, ``polarity``, ``law``, ``anchored``, ``generator`` as in
+            :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes only.
+
+    Raises:
+        TypeError: if an argument is of the wrong type, or an option is given beside a graph that settles it.
+        ValueError: if an argument breaks a rule.
+
+    Example:
+        >>> model = SpatialMLP([784, 2048, 10])
+        >>> model(torch.zeros(5, 784)).shape, sum(p.numel() for p in model.parameters())
+        (torch.Size([5, 10]), 10576)
+    """
+
+    def __init__(
+        self,
+        graph: Sequence[int] | SpatialGraph,
+        dim: int | None = None,
+        *,
+        activation: str | Activation = "relu",
+        normalize: bool | None = None,
+        gain: float | None = None,
+        **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
+    ) -> None:
+        super().__init__()
+        if isinstance(graph, SpatialGraph):
+            given = [name for name, value in (("dim", dim), ("gain", gain)) if value is not None] + list(options)
+            if given:
+                raise TypeError(f"{given[0]} must be set where the graph is made, got it beside a SpatialGraph")
+            self.graph = graph
+        else:
+            dim, gain = 3 if dim is None else dim, 0.05 if gain is None else gain
+            self.graph = SpatialGraph.layered(graph, dim, gain=gain, **options)
+        self.activation = _activation(activation)
+        self.normalize = self.graph.is_layered if normalize is None else normalize
+        if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
+            raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+        self._matrices: Cached[list[Tensor]] = Cached()
+
+    def reset_parameters(self) -> None:
+        """Draw the graph's positions, polarities and biases anew."""
+        self.graph.reset_parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the outputs.
+
+        Args:
+            x: features of the inputs in the order of ``graph.inputs``, shape ``(..., inputs)``.
+
+        Returns:
+            Values of the outputs in the order of ``graph.outputs``, shape ``(..., outputs)``.
+
+        Raises:
+            TypeError: if ``x`` is not a tensor of the parameters' dtype.
+            ValueError: if the last axis does not match the inputs.
+        """
+        graph = self.graph
+        checks.features("x", x, int(graph.projections[0].sources.numel()), graph.raw_bias.dtype)
+        send = self._sender()
+        bias = graph.bias
+        blocks = [x]
+        for number, projection in enumerate(graph.projections):
+            heard = [blocks[block] for block in projection.blocks]
+            total = send(number, heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1))
+            blocks.append(self._respond(total, bias[projection.target_index], projection.hidden))
+        return self._read_out(blocks)
+
+    def _sender(self) -> Callable[[int, Tensor], Tensor]:
+        """Return what sends activations through projection ``number``."""
+        graph = self.graph
+        projections = graph.projections
+        if Cached.usable(self):
+            matrices = self._matrices.get(self, self._materialise, projections)
+            return lambda number, x: convolve_with(x, matrices[number])
+        pos, scale = graph.pos, graph.gain * graph.polarity
+        return lambda number, x: convolve(x, projections[number], pos, scale, graph.law)
+
+    def _materialise(self) -> list[Tensor]:
+        graph = self.graph
+        pos, scale = graph.pos, graph.gain * graph.polarity
+        return [materialise(projection, pos, scale, graph.law) for projection in graph.projections]
+
+    def _respond(self, total: Tensor, bias: Tensor, hidden: int) -> Tensor:
+        """Turn summed inputs into activations; the outputs among the targets stay as they are."""
+        if hidden == 0:
+            return total + bias
+        if hidden < bias.numel():
+            parts = self._respond(total[..., :hidden], bias[:hidden], hidden), total[..., hidden:] + bias[hidden:]
+            return torch.cat(parts, dim=-1)
+        if self.normalize:
+            total = F.layer_norm(total, (hidden,))
+        return self.activation(total + bias)
+
+    def _read_out(self, blocks: list[Tensor]) -> Tensor:
+        projections = self.graph.projections
+        last: Projection = projections[-1]
+        if last.hidden == 0 and all(p.hidden == p.targets.numel() for p in projections[:-1]):
+            return blocks[-1]
+        outputs = torch.cat([block[..., p.hidden :] for block, p in zip(blocks[1:], projections, strict=True)], -1)
+        numbers = torch.cat([p.targets[p.hidden :] for p in projections])
+        return outputs[..., torch.argsort(numbers)]
+
+    def extra_repr(self) -> str:
+        """Return the settings shown by ``repr``."""
+        name = getattr(self.activation, "__name__", type(self.activation).__name__)
+        return f"activation={name}, normalize={self.normalize}"
+
+
+class DenseMLP(nn.Sequential):
+    r"""Multi-layer perceptron of ``nn.Linear`` layers, the baseline of a :class:`SpatialMLP`.
+
+    Args:
+        sizes: layer sizes, inputs first.
+        activation: as in :class:`SpatialMLP`.
+        normalize: whether summed inputs of hidden layers are normalised as in :class:`SpatialMLP`; biases then follow
+            the normalisation.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if an argument breaks a rule.
+
+    Example:
+        >>> sum(p.numel() for p in DenseMLP([784, 14, 10]).parameters())
+        11140
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], activation: str | Activation = "relu", normalize: bool = False
+    ) -> None:
+        widths = checks.sizes(sizes)
+        stages = [
+            _DenseStage(n, m, _activation(activation), normalize)
+            for n, m in zip(widths[:-2], widths[1:-1], strict=True)
+        ]
+        super().__init__(*stages, nn.Linear(widths[-2], widths[-1]))
+
+
+class _DenseStage(nn.Linear):
+    """A linear layer that normalises before its bias and activates after it."""
+
+    def __init__(self, in_features: int, out_features: int, activation: Activation, normalize: bool) -> None:
+        super().__init__(in_features, out_features)
+        self.activation = activation
+        self.normalize = normalize
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.normalize:
+            return self.activation(super().forward(x))
+        total = F.layer_norm(F.linear(x, self.weight), (self.out_features,))
+        return self.activation(total + self.bias)
+
+
+def _activation(activation: str | Activation) -> Activation:
+    if callable(activation):
+        return activation
+    checks.choice("activation", activation, list(ACTIVATIONS))
+    return ACTIVATIONS[activation]

@@ -1,0 +1,32 @@
+"""Polarity: what multiplies a source neuron's output."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["POLARITIES", "polarity_of"]
+
+POLARITIES = ("binary", "graded")
+
+# Steepness k of the binary polarity tanh(k v / 2). Values drawn from N(0, 1) start within 10 % of -1 or 1 for three
+# neurons in four, and every neuron near the middle can still change its mind.
+STEEPNESS = 10.0
+
+
+def polarity_of(raw: Tensor, kind: str) -> Tensor:
+    r"""Return the polarity that belongs to a neuron's learnable number.
+
+    A graded polarity is the number itself; a binary one is the steep sigmoid :math:`2\,\sigma(k v) - 1 = \tanh(k v / 2)`
+    with :math:`k = 10`, as in `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_.
+
+    Args:
+        raw: learnable numbers, any shape.
+        kind: ``"binary"`` or ``"graded"``.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+        >>> polarity_of(torch.tensor([-2.0, 0.0, 2.0]), "binary")
+        tensor([-1.0000,  0.0000,  1.0000])
+    """
+    return torch.tanh(0.5 * STEEPNESS * raw) if kind == "binary" else raw

@@ -1,0 +1,168 @@
+"""Positions: where neurons start, which of their coordinates are learnt, and how layers are spaced."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["INITS", "SPACINGS", "Init", "Positions", "initial_positions"]
+
+SPACINGS = ("fixed", "learned", "free")
+INITS = ("normal", "uniform", "grid")
+
+Init = str | Tensor | Callable[[int, int, int], Tensor]
+"""A name, a tensor of shape (N, d), or a function of (layer, number of neurons, number of axes)."""
+
+
+class Positions(nn.Module):
+    r"""The positions of a network's neurons, as parameters.
+
+    With spacing ``"free"`` all :math:`d` coordinates of a neuron are learnable. Otherwise the neurons of layer
+    :math:`l` share their last coordinate, :math:`z_l = \sum_{k < l} g_k`: with ``"learned"`` each gap :math:`g_k` is a
+    parameter, with ``"fixed"`` it is 1. An anchored neuron keeps all its coordinates and has no parameters.
+
+    Args:
+        pos: positions to start from, shape ``(N, d)``, in length units.
+        layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
+        spacing: ``"fixed"``, ``"learned"`` or ``"free"``.
+        anchored: marks the neurons that never move, shape ``(N,)``.
+
+    Example:
+        >>> layer, nobody = torch.tensor([0, 0, 1]), torch.zeros(3, dtype=torch.bool)
+        >>> positions = Positions(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), layer, "learned", nobody)
+        >>> [tuple(p.shape) for p in positions.parameters()]
+        [(3, 1), (1,)]
+    """
+
+    gaps: Tensor
+    layer: Tensor
+    anchored: Tensor
+    anchor_pos: Tensor
+
+    def __init__(self, pos: Tensor, layer: Tensor, spacing: str, anchored: Tensor) -> None:
+        super().__init__()
+        self.spacing = spacing
+        self.dim = pos.shape[1]
+        axes = self.dim if spacing == "free" else self.dim - 1
+        self.coords = nn.Parameter(pos.new_empty(int((~anchored).sum()), axes))
+        gaps = pos.new_ones(0 if spacing == "free" else int(layer.max()))
+        if spacing == "learned":
+            self.gaps = nn.Parameter(gaps)
+        else:
+            self.register_buffer("gaps", gaps)
+        self.register_buffer("layer", layer, persistent=False)
+        self.register_buffer("anchored", anchored)
+        self.register_buffer("anchor_pos", pos[anchored].clone())
+        self.place(pos)
+
+    def forward(self) -> Tensor:
+        """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
+        pos = self.coords
+        free = ~self.anchored if self.anchor_pos.shape[0] else None
+        if self.spacing != "free":
+            heights = torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+            layer = self.layer if free is None else self.layer[free]
+            pos = torch.cat([pos, heights[layer][:, None]], dim=1)
+        if free is None:
+            return pos
+        count = self.anchored.numel()
+        everywhere = pos.new_empty(count, self.dim).index_put((self.anchored,), self.anchor_pos)
+        return everywhere.index_put((free,), pos)
+
+    @torch.no_grad()
+    def place(self, pos: Tensor) -> None:
+        """Set the positions of all neurons, anchored ones included.
+
+        Args:
+            pos: new positions, shape ``(N, d)``.
+
+        Raises:
+            ValueError: if the last coordinates do not fit the spacing.
+        """
+        free = ~self.anchored
+        if self.spacing != "free":
+            heights = self._heights(pos[free, -1], self.layer[free])
+            self.gaps.copy_(heights.diff())
+        self.coords.copy_(pos[free, : self.coords.shape[1]])
+        self.anchor_pos.copy_(pos[self.anchored])
+
+    def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
+        """Find the height of each layer, and refuse heights that this spacing cannot express."""
+        heights = torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+        shared = heights.clone()
+        shared[layer] = last
+        level = torch.allclose(shared[layer], last, rtol=0.0, atol=1e-6)
+        if not level or shared[0].abs() > 1e-6:
+            raise ValueError(
+                f"pos must have the same last coordinate within a layer, and 0 in layer 0, for spacing="
+                f"{self.spacing!r}; use spacing='free' to place neurons anywhere"
+            )
+        if self.spacing == "fixed" and not torch.allclose(shared, heights, rtol=0.0, atol=1e-6):
+            raise ValueError(
+                f"pos must have the layer's number as last coordinate for spacing='fixed', got {shared.tolist()}"
+            )
+        return shared
+
+
+def initial_positions(
+    sizes: list[int], dim: int, spacing: str, init: Init, generator: torch.Generator | None
+) -> Tensor:
+    """Return positions for layers to start from.
+
+    The last coordinate is the layer's number; with spacing ``"free"`` it is uniform in ``[l, l + 1)``. The others are
+    drawn from N(0, 1) (``"normal"``), from a uniform distribution of unit variance (``"uniform"``), or lie on a square
+    grid of unit variance in the first two axes (``"grid"``, row by row as pixels are).
+
+    Args:
+        sizes: number of neurons in each layer.
+        dim: number of axes d.
+        spacing: ``"fixed"``, ``"learned"`` or ``"free"``.
+        init: a name, a tensor of shape ``(N, d)``, or a function of ``(layer, n, axes)`` that returns ``(n, axes)``
+            coordinates, where ``axes`` is ``d - 1``.
+        generator: source of random numbers.
+
+    Returns:
+        Tensor of shape ``(N, d)``.
+
+    Example:
+        >>> initial_positions([4, 1], 3, "fixed", "grid", None)[:4, :2].tolist()
+        [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]
+    """
+    if isinstance(init, Tensor):
+        return init
+    layers = []
+    for layer, n in enumerate(sizes):
+        plane = _plane(layer, n, dim - 1, init, generator)
+        height = torch.full((n, 1), float(layer))
+        if spacing == "free":
+            height = height + torch.rand(n, 1, generator=generator)
+        layers.append(torch.cat([plane, height], dim=1))
+    return torch.cat(layers)
+
+
+def _plane(layer: int, n: int, axes: int, init: Init, generator: torch.Generator | None) -> Tensor:
+    if callable(init):
+        plane = init(layer, n, axes)
+        if not isinstance(plane, Tensor) or plane.shape != (n, axes):
+            shape = tuple(plane.shape) if isinstance(plane, Tensor) else type(plane).__name__
+            raise ValueError(f"init must return a tensor of shape ({n}, {axes}) for layer {layer}, got {shape}")
+        return plane
+    if init == "normal":
+        return torch.randn(n, axes, generator=generator)
+    if init == "uniform":
+        return (torch.rand(n, axes, generator=generator) * 2 - 1) * math.sqrt(3)
+    if init == "grid":
+        return _grid(n, axes)
+    raise ValueError(f"init must be one of {', '.join(map(repr, INITS))}, a tensor or a function, got {init!r}")
+
+
+def _grid(n: int, axes: int) -> Tensor:
+    """Lay n points row by row on a centred square grid of about unit variance in the first two axes."""
+    plane = torch.zeros(n, axes)
+    width = math.ceil(math.sqrt(n)) if axes > 1 else n
+    step = math.sqrt(12 / max(1, width**2 - 1))
+    number = torch.arange(n)
+    for axis, coordinate in enumerate((number % width, number // width)[:axes]):
+        plane[:, axis] = (coordinate - (width - 1) / 2) * step
+    return plane

@@ -1,0 +1,236 @@
+"""Projections: the bipartite stages in which a network is computed, and their edges in compressed rows."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["CompressedEdges", "Projection", "fold_complete", "generations", "make_projections"]
+
+
+@dataclasses.dataclass(frozen=True)
+class CompressedEdges:
+    """The edges of one projection in compressed rows, by target and by source.
+
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward.
+
+    Args:
+        target_pointer: where each target's edges begin, shape ``(m + 1,)``.
+        sources: source of each edge, sorted by target, then source, shape ``(E,)``.
+        targets: target of each edge, shape ``(E,)``.
+        source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
+        by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
+    """
+
+    target_pointer: Tensor
+    sources: Tensor
+    targets: Tensor
+    source_pointer: Tensor
+    by_source: Tensor
+
+    @classmethod
+    def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
+        """Compress a list of local edges that is sorted by target, then source.
+
+        Args:
+            edges: source and target of each edge, shape ``(2, E)``.
+            n_sources: number of sources.
+            n_targets: number of targets.
+
+        Example:
+            >>> CompressedEdges.from_edges(torch.tensor([[0, 1, 0], [0, 0, 1]]), 2, 2).target_pointer
+            tensor([0, 2, 3])
+        """
+        sources, targets = edges[0].contiguous(), edges[1].contiguous()
+        return cls(
+            target_pointer=_pointer(targets, n_targets),
+            sources=sources,
+            targets=targets,
+            source_pointer=_pointer(sources, n_sources),
+            by_source=torch.argsort(sources, stable=True),
+        )
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
+        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
+        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, shape, check_invariants=False)
+
+    def transposed_matrix(self, weight: Tensor) -> Tensor:
+        """Return the ``(n, m)`` transpose of :meth:`matrix`, in compressed rows too."""
+        shape = (self.source_pointer.numel() - 1, self.target_pointer.numel() - 1)
+        columns = self.targets[self.by_source]
+        return torch.sparse_csr_tensor(
+            self.source_pointer, columns, weight[self.by_source], shape, check_invariants=False
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Projection:
+    """One stage of the computation: all edges into the neurons of one generation.
+
+    Activations are kept in blocks: block 0 holds the input neurons, block ``g`` the targets of projection ``g``. The
+    sources are always whole blocks side by side, so that a layered network gathers nothing.
+
+    Args:
+        sources: numbers of the source neurons, shape ``(n,)``.
+        targets: numbers of the target neurons, hidden neurons before outputs, shape ``(m,)``.
+        hidden: how many of the targets are hidden neurons.
+        blocks: numbers of the blocks that hold the sources.
+        edges: the edges, or None for all-to-all.
+        source_index: the same neurons as ``sources``, as a slice where they follow each other.
+        target_index: the same neurons as ``targets``, as a slice where they follow each other.
+    """
+
+    sources: Tensor
+    targets: Tensor
+    hidden: int
+    blocks: tuple[int, ...]
+    edges: CompressedEdges | None
+    source_index: slice | Tensor = dataclasses.field(init=False)
+    target_index: slice | Tensor = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the slices."""
+        object.__setattr__(self, "source_index", _as_slice(self.sources))
+        object.__setattr__(self, "target_index", _as_slice(self.targets))
+
+    @property
+    def synapses(self) -> int:
+        """Number of edges."""
+        return self.sources.numel() * self.targets.numel() if self.edges is None else self.edges.sources.numel()
+
+    def edge_index(self) -> Tensor:
+        """List the edges by neuron numbers, sorted by target, then source, shape ``(2, E)``."""
+        if self.edges is not None:
+            return torch.stack([self.sources[self.edges.sources], self.targets[self.edges.targets]])
+        n, m = self.sources.numel(), self.targets.numel()
+        return torch.stack([self.sources.repeat(m), self.targets.repeat_interleave(n)])
+
+
+def generations(edge_index: Tensor, is_input: Tensor) -> Tensor:
+    """Return the topological generation of each neuron, the length of the longest path that leads to it.
+
+    Inputs are generation 0. Other neurons are at least generation 1, also when no edge leads to them.
+
+    Args:
+        edge_index: directed edges, shape ``(2, E)``.
+        is_input: marks the input neurons, shape ``(N,)``.
+
+    Returns:
+        Tensor of shape ``(N,)``, int64.
+
+    Raises:
+        ValueError: if the edges form a cycle.
+
+    Example:
+        >>> generations(torch.tensor([[0, 0, 1], [1, 2, 2]]), torch.tensor([True, False, False]))
+        tensor([0, 1, 2])
+    """
+    source, target = edge_index.cpu().numpy()
+    order = np.argsort(source, kind="stable")
+    target_by_source = target[order]
+    count = is_input.numel()
+    pointer = np.searchsorted(source[order], np.arange(count + 1))
+    waiting = np.bincount(target, minlength=count)
+    generation = np.where(is_input.cpu().numpy(), 0, 1)
+    front = np.flatnonzero(waiting == 0)
+    settled = 0
+    while front.size:
+        settled += front.size
+        lengths = pointer[front + 1] - pointer[front]
+        starts = np.repeat(pointer[front] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+        reached = target_by_source[starts + np.arange(lengths.sum())]
+        np.maximum.at(generation, reached, np.repeat(generation[front] + 1, lengths))
+        np.subtract.at(waiting, reached, 1)
+        front = np.unique(reached[waiting[reached] == 0])
+    if settled < count:
+        stuck = np.flatnonzero(waiting > 0)[:5].tolist()
+        raise ValueError(f"edge_index must not contain a cycle, got one among or before the neurons {stuck}")
+    return torch.from_numpy(generation).to(edge_index.device)
+
+
+def make_projections(
+    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_to_all: Tensor
+) -> tuple[Projection, ...]:
+    """Cut a network into projections, one for each generation after the inputs.
+
+    Args:
+        generation: generation of each neuron, shape ``(N,)``.
+        is_output: marks the output neurons, shape ``(N,)``.
+        edge_index: edges into the generations that are not all-to-all, shape ``(2, E)``.
+        all_to_all: for each generation after the inputs, how many generations back its targets hear every neuron;
+            0 where the edges are listed. Shape ``(G,)``.
+
+    Returns:
+        The projections, in the order of computation.
+    """
+    blocks = [_members(generation == 0, is_output)]
+    place = torch.empty_like(generation)
+    projections = []
+    for number, reach in enumerate(all_to_all.tolist(), start=1):
+        targets = _members(generation == number, is_output)
+        place[targets] = torch.arange(targets.numel(), device=place.device)
+        listed = edge_index[:, generation[edge_index[1]] == number]
+        needed = tuple(range(number - reach, number)) if reach else _blocks_of(listed[0], generation)
+        sources = torch.cat([blocks[b] for b in needed])
+        edges = None if reach else _compress(listed, sources, targets, place)
+        hidden = int((~is_output[targets]).sum())
+        projections.append(Projection(sources, targets, hidden, needed, edges))
+        blocks.append(targets)
+    return tuple(projections)
+
+
+def fold_complete(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which generations hear all neurons of the generations before them, and drop these edges from the list.
+
+    Args:
+        edge_index: distinct edges, shape ``(2, E)``.
+        generation: generation of each neuron, shape ``(N,)``.
+
+    Returns:
+        The edges that remain listed, and ``all_to_all`` as :func:`make_projections` takes it.
+
+    Example:
+        >>> fold_complete(torch.tensor([[0, 1], [2, 2]]), torch.tensor([0, 0, 1]))
+        (tensor([], size=(2, 0), dtype=torch.int64), tensor([1]))
+    """
+    sizes = torch.bincount(generation).tolist()
+    of_target = generation[edge_index[1]]
+    all_to_all = torch.zeros(len(sizes) - 1, dtype=torch.int64, device=edge_index.device)
+    for number in range(1, len(sizes)):
+        into = edge_index[0, of_target == number]
+        first = _blocks_of(into, generation)[0]
+        if into.numel() == sum(sizes[first:number]) * sizes[number]:
+            all_to_all[number - 1] = number - first
+    return edge_index[:, all_to_all[of_target - 1] == 0], all_to_all
+
+
+def _members(mask: Tensor, is_output: Tensor) -> Tensor:
+    return torch.cat([torch.nonzero(mask & ~is_output)[:, 0], torch.nonzero(mask & is_output)[:, 0]])
+
+
+def _blocks_of(sources: Tensor, generation: Tensor) -> tuple[int, ...]:
+    """Return the generations the sources belong to; the inputs where there is no source at all."""
+    return tuple(torch.unique(generation[sources]).tolist()) or (0,)
+
+
+def _compress(listed: Tensor, sources: Tensor, targets: Tensor, place: Tensor) -> CompressedEdges:
+    local = torch.empty_like(place)
+    local[sources] = torch.arange(sources.numel(), device=place.device)
+    rows, columns = place[listed[1]], local[listed[0]]
+    order = torch.argsort(rows * sources.numel() + columns)
+    edges = torch.stack([columns[order], rows[order]])
+    return CompressedEdges.from_edges(edges, sources.numel(), targets.numel())
+
+
+def _as_slice(numbers: Tensor) -> slice | Tensor:
+    first, count = int(numbers[0]), numbers.numel()
+    consecutive = torch.equal(numbers, torch.arange(first, first + count, device=numbers.device))
+    return slice(first, first + count) if consecutive else numbers
+
+
+def _pointer(indices: Tensor, count: int) -> Tensor:
+    pointer = indices.new_zeros(count + 1)
+    torch.cumsum(torch.bincount(indices, minlength=count), 0, out=pointer[1:])
+    return pointer

@@ -1,0 +1,64 @@
+"""Data that lies in memory as tensors, cut into shuffled batches."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+__all__ = ["ShuffledBatches", "batches"]
+
+
+class ShuffledBatches(Sampler[Tensor]):
+    """Batches of indices whose order depends on the seed and the epoch alone.
+
+    A training that is resumed at an epoch therefore sees the same batches as one that was never interrupted. With
+    several processes each takes every ``world``-th index of each batch, so that the batches stay the same.
+
+    Args:
+        count: number of samples.
+        batch_size: samples in a batch, over all processes.
+        seed: seed of the shuffling.
+        rank: number of this process.
+        world: number of processes.
+
+    Example:
+        >>> [len(batch) for batch in ShuffledBatches(5, batch_size=2, seed=0)]
+        [2, 2, 1]
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.rank, self.world = rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield the indices of each batch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.count, generator=generator)
+        for batch in order.split(self.batch_size):
+            yield batch[self.rank :: self.world]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return -(-self.count // self.batch_size)
+
+
+def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return a loader that indexes whole batches at once.
+
+    Args:
+        images: samples, shape ``(count, features)``.
+        labels: classes, shape ``(count,)``.
+        sampler: which samples make a batch.
+
+    Example:
+        >>> loader = batches(torch.zeros(5, 3), torch.zeros(5), ShuffledBatches(5, batch_size=2, seed=0))
+        >>> [images.shape[0] for images, _ in loader]
+        [2, 2, 1]
+    """
+    return DataLoader(TensorDataset(images, labels), sampler=sampler, batch_size=None)

@@ -1,0 +1,159 @@
+"""Training a model with checkpoints, resume and early stop."""
+
+import dataclasses
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph.training.batches import ShuffledBatches, batches
+from spatialgraph.training.recipes import Recipe
+from spatialgraph.training.task import Classifier, History, L
+
+__all__ = ["Images", "accuracy", "fit"]
+
+Images = tuple[Tensor, Tensor]
+"""Samples of shape (count, features) and their classes of shape (count,)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Processes:
+    """The processes that ``torchrun`` started, or this one alone."""
+
+    rank: int
+    world: int
+    nodes: int
+
+    @classmethod
+    def from_environment(cls) -> "_Processes":
+        world = int(os.environ.get("WORLD_SIZE", 1))
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        return cls(int(os.environ.get("RANK", 0)), world, max(1, world // here))
+
+
+def fit(
+    model: nn.Module,
+    train: Images,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    seed: int = 0,
+    validation: Images | None = None,
+    patience: int | None = None,
+    penalty: Callable[[], Tensor] | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    progress: bool = True,
+) -> list[dict[str, float]]:
+    """Train a model in place and return its history.
+
+    After every epoch a checkpoint (``last.ckpt``) replaces the one before, so that an interruption of any kind loses one
+    epoch at most; a resumed training ends at the same bits as an uninterrupted one. Started by ``torchrun``, the
+    processes share each batch (distributed data parallel).
+
+    Args:
+        model: from ``(batch, features)`` to ``(batch, classes)``, already initialised.
+        train: training images and labels.
+        recipe: the schedule.
+        folder: where checkpoint and history go.
+        seed: seed of the shuffling.
+        validation: held-out images and labels; None trains without.
+        patience: stop after this many epochs without a better validation accuracy; None never stops early.
+        penalty: added to the loss, a function without arguments.
+        device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
+        resume: continue from the checkpoint in ``folder`` where there is one.
+        progress: whether to show a progress bar.
+
+    Returns:
+        A row for each epoch: ``epoch``, ``train_loss``, ``train_accuracy``, ``seconds`` and, with held-out images,
+        ``validation_loss`` and ``validation_accuracy``.
+
+    Raises:
+        ValueError: if ``patience`` is given without ``validation``.
+        KeyboardInterrupt: on Ctrl-C, after the checkpoint of the last full epoch was kept.
+
+    Example:
+        >>> import tempfile
+        >>> images = torch.randn(20, 3), torch.arange(20) % 2
+        >>> rows = fit(nn.Linear(3, 2), images, Recipe(epochs=2), Path(tempfile.mkdtemp()), progress=False)
+        >>> [row["epoch"] for row in rows]
+        [1, 2]
+    """
+    if patience is not None and validation is None:
+        raise ValueError(f"patience needs validation images, got patience={patience} without")
+    processes = _Processes.from_environment()
+    sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
+    task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)
+    history = History(folder)
+    callbacks: list[L.Callback] = [history, _checkpoint(folder)]
+    if patience is not None:
+        callbacks.append(L.pytorch.callbacks.EarlyStopping("validation_accuracy", mode="max", patience=patience))
+    checkpoint = folder / "last.ckpt"
+    with _quiet():
+        trainer = _trainer(recipe, callbacks, processes, device, progress)
+        trainer.fit(
+            task,
+            batches(*train, sampler),
+            None if validation is None else _in_order(validation, processes),
+            ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    model.cpu().eval()
+    return history.rows
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Images) -> float:
+    """Return the share of right answers.
+
+    Example:
+        >>> accuracy(nn.Identity(), (torch.eye(4), torch.arange(4)))
+        1.0
+    """
+    model.eval()
+    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in zip(*(t.split(1000) for t in images), strict=True))
+    return right / len(images[1])
+
+
+def _trainer(
+    recipe: Recipe, callbacks: list[L.Callback], processes: _Processes, device: str, progress: bool
+) -> L.Trainer:
+    return L.Trainer(
+        max_epochs=recipe.epochs,
+        accelerator=device,
+        devices=processes.world // processes.nodes,
+        num_nodes=processes.nodes,
+        strategy="ddp" if processes.world > 1 else "auto",
+        use_distributed_sampler=False,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _checkpoint(folder: Path) -> L.Callback:
+    return L.pytorch.callbacks.ModelCheckpoint(
+        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
+    )
+
+
+def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoader[tuple[Tensor, Tensor]]:
+    sampler = ShuffledBatches(len(images[0]), 1000, 0, processes.rank, processes.world)
+    return batches(*images, sampler)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801 - used like the class it extends
+    """Hide Lightning's advice on loader workers and its start-up notes, which do not fit data in memory."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", module="lightning")
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

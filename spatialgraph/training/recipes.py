@@ -1,0 +1,45 @@
+"""Recipes: how long and how fast to train."""
+
+import dataclasses
+
+__all__ = ["RECIPES", "Recipe"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A schedule of training with Adam.
+
+    Args:
+        epochs: number of passes over the training images.
+        learning_rate: the constant learning rate, or the peak of the one-cycle schedule.
+        schedule: ``"constant"`` or ``"one_cycle"`` (a tenth of the steps upwards, then a cosine down to 0; Smith and
+            Topin, 2017, https://arxiv.org/abs/1708.07120).
+        batch_size: images in a step, over all processes.
+
+    Raises:
+        ValueError: if a number is not positive or the schedule is unknown.
+
+    Example:
+        >>> RECIPES["paper"]
+        Recipe(epochs=300, learning_rate=0.005, schedule='constant', batch_size=600)
+    """
+
+    epochs: int = 20
+    learning_rate: float = 0.05
+    schedule: str = "one_cycle"
+    batch_size: int = 600
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        for name in ("epochs", "learning_rate", "batch_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.schedule not in ("constant", "one_cycle"):
+            raise ValueError(f"schedule must be 'constant' or 'one_cycle', got {self.schedule!r}")
+
+
+RECIPES: dict[str, Recipe] = {
+    "fast": Recipe(),
+    # Erb et al., 2025, section 3.
+    "paper": Recipe(epochs=300, learning_rate=0.005, schedule="constant"),
+}

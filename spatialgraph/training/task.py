@@ -1,0 +1,154 @@
+"""The Lightning module and what is recorded of a training."""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spatialgraph.training.recipes import Recipe
+
+try:
+    import lightning as L
+except ImportError as error:  # pragma: no cover - exercised by hand
+    raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
+
+__all__ = ["Classifier", "History"]
+
+
+class Classifier(L.LightningModule):
+    r"""Train any model of logits by cross-entropy with Adam.
+
+    Args:
+        model: from ``(batch, features)`` to ``(batch, classes)``.
+        recipe: the schedule.
+        steps: number of steps of the whole training, for the one-cycle schedule.
+        penalty: a function without arguments whose value is added to the loss; None for nothing.
+
+    Example:
+        >>> task = Classifier(nn.Linear(3, 2), Recipe(), steps=10)
+        >>> task.training_step((torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)), 0).shape
+        torch.Size([])
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, steps: int, penalty: Callable[[], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.recipe, self.steps, self.penalty = model, recipe, steps, penalty
+        self.sums: dict[str, Tensor] = {}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the loss of a batch."""
+        loss = self._count("train", batch)
+        return loss if self.penalty is None else loss + self.penalty()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Count right answers on held-out images."""
+        self._count("validation", batch)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of nine
+        """Return Adam and its schedule."""
+        recipe = self.recipe
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        if recipe.schedule == "constant":
+            return optimizer
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, recipe.learning_rate, total_steps=self.steps, pct_start=0.1
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def averages(self, stage: str) -> dict[str, float]:
+        """Return mean loss and accuracy of a stage since the last call, over all processes."""
+        sums = self.sums.pop(stage, None)
+        if sums is None:
+            return {}
+        loss, right, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        return {f"{stage}_loss": loss / count, f"{stage}_accuracy": right / count}
+
+    def _count(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        logits = self.model(images)
+        loss = F.cross_entropy(logits, labels)
+        with torch.no_grad():
+            right = (logits.argmax(1) == labels).sum()
+            step = torch.stack([loss.double() * len(labels), right.double(), right.new_tensor(len(labels)).double()])
+            self.sums[stage] = self.sums[stage] + step if stage in self.sums else step
+        return loss
+
+
+class History(L.Callback):
+    """Keep a row of figures for each epoch, in checkpoints and as CSV and JSON files.
+
+    The rows travel with the checkpoint, so that a resumed training continues its own record. Files are replaced whole:
+    a killed process leaves the old one or the new one.
+
+    Args:
+        folder: where ``history.csv`` and ``history.json`` go.
+
+    Example:
+        >>> History(Path("runs")).rows
+        []
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.rows: list[dict[str, float]] = []
+        self._seconds = 0.0
+        self._began = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add a row and write the files."""
+        if not isinstance(pl_module, Classifier):
+            raise TypeError(f"History records a Classifier, got {type(pl_module).__name__}")
+        self._seconds += time.perf_counter() - self._began
+        figures = pl_module.averages("train") | pl_module.averages("validation")
+        for name, value in figures.items():
+            pl_module.log(name, value, prog_bar="accuracy" in name, rank_zero_only=True)
+        self.rows.append({"epoch": trainer.current_epoch + 1, **figures, "seconds": round(self._seconds, 3)})
+        if trainer.is_global_zero:
+            self.write()
+
+    def write(self) -> None:
+        """Write the rows."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self.folder / "history.json", json.dumps(self.rows, indent=1))
+        part = self.folder / "history.csv.part"
+        with part.open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(part, self.folder / "history.csv")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes into a checkpoint."""
+        return {"rows": self.rows, "seconds": self._seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds."""
+        self.rows, self._seconds = list(state_dict["rows"]), state_dict["seconds"]
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> replace_text(path, "hello")
+        >>> path.read_text()
+        'hello'
+    """
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
