@@ -1,7 +1,21 @@
-"""What the examples share: data in memory, recipes, training with checkpoints. Takes any ``nn.Module``."""
+"""What the examples share: data in memory, recipes, training with checkpoints, reports. Takes any ``nn.Module``."""
 
 from spatialgraph.training.fit import Images, accuracy, fit
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
+from spatialgraph.training.report import Result, environment, table, write_results
 
-__all__ = ["RECIPES", "Images", "Mnist", "Recipe", "accuracy", "fit", "load_mnist", "validation_split"]
+__all__ = [
+    "RECIPES",
+    "Images",
+    "Mnist",
+    "Recipe",
+    "Result",
+    "accuracy",
+    "environment",
+    "fit",
+    "load_mnist",
+    "table",
+    "validation_split",
+    "write_results",
+]

@@ -1,10 +1,13 @@
 """Training a model with checkpoints, resume and early stop."""
 
+import contextlib
 import dataclasses
 import logging
 import os
+import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -95,6 +98,7 @@ def fit(
     checkpoint = folder / "last.ckpt"
     with _quiet():
         trainer = _trainer(recipe, callbacks, processes, device, progress)
+    with _quiet(), _interruptible(trainer):
         trainer.fit(
             task,
             batches(*train, sampler),
@@ -102,8 +106,6 @@ def fit(
             ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
             weights_only=True,
         )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     model.cpu().eval()
     return history.rows
 
@@ -150,10 +152,32 @@ def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoa
     return batches(*images, sampler)
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801 - used like the class it extends
-    """Hide Lightning's advice on loader workers and its start-up notes, which do not fit data in memory."""
+@contextlib.contextmanager
+def _interruptible(trainer: L.Trainer) -> Iterator[None]:
+    """Let Ctrl-C arrive as KeyboardInterrupt: Lightning turns it into an exit and ignores later ones."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if trainer.interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
 
-    def __enter__(self) -> None:
-        super().__enter__()
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide Lightning's start-up notes and its advice on loader workers, which does not fit data in memory."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)

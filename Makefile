@@ -1,0 +1,30 @@
+# Everything a new machine needs: Python, make and the package index. `make mnist` trains, `make test` checks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: mnist test lint types docs clean
+
+mnist: $(VENV)/installed
+	$(BIN)/python examples/mnist_mlp.py
+
+test: $(VENV)/installed lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed
+	$(BIN)/mypy
+
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -e ".[all]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) docs/_build

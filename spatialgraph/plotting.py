@@ -1,0 +1,101 @@
+"""Figures; every function takes ``ax=None`` and returns the axes it drew on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from spatialgraph import checks
+from spatialgraph.graph import SpatialGraph
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["history", "layer"]
+
+# Names of quantities as they stand on the axes of figures.
+_CURVES = {"train_accuracy": "training images", "validation_accuracy": "held-out images"}
+
+
+def layer(graph: SpatialGraph, number: int, ax: "Axes | None" = None) -> "Axes":
+    """Draw the positions of a layer's neurons, coloured by polarity.
+
+    The first two axes of space are shown; where there is one axis only, the second is 0. Outputs have no polarity and
+    are drawn in grey.
+
+    Args:
+        graph: a network with layers.
+        number: the layer's number, from 0.
+        ax: axes to draw on; None for new ones.
+
+    Returns:
+        The axes, in length units.
+
+    Raises:
+        ValueError: if there is no such layer.
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> layer(SpatialGraph.layered([4, 2]), 0).get_title()
+        'layer 0, 4 neurons'
+    """
+    checks.layer_number("number", number, graph.layer)
+    ax = _axes(ax)
+    with torch.no_grad():
+        members = graph.layer == number
+        pos, polarity = graph.pos[members].cpu().double(), graph.polarity[members].cpu().double()
+        outputs = bool(graph.is_output[members].all())
+    x = pos[:, 0]
+    y = pos[:, 1] if pos.shape[1] > 1 else torch.zeros_like(x)
+    size = min(40.0, max(4.0, 6000.0 / len(x)))
+    if outputs:
+        ax.scatter(x, y, s=size, color="0.4")
+    else:
+        limit = max(1.0, float(polarity.abs().quantile(0.98)))
+        dots = ax.scatter(x, y, c=polarity, s=size, cmap="coolwarm", vmin=-limit, vmax=limit, linewidths=0)
+        ax.figure.colorbar(dots, ax=ax, label="polarity", shrink=0.8)
+    ax.set(title=f"layer {number}, {len(x)} neurons", xlabel="x (length units)", ylabel="y (length units)")
+    ax.set_aspect("equal", adjustable="datalim")
+    return ax
+
+
+def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str = "") -> "Axes":
+    """Draw the accuracies of a training, epoch by epoch.
+
+    Args:
+        rows: what :func:`spatialgraph.training.fit` returns.
+        ax: axes to draw on; None for new ones.
+        label: put before the names in the legend.
+
+    Returns:
+        The axes.
+
+    Raises:
+        ValueError: if there are no rows.
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> history([{"epoch": 1, "train_accuracy": 0.9}]).get_xlabel()
+        'epoch'
+    """
+    if not rows:
+        raise ValueError("rows must hold at least one epoch, got none")
+    ax = _axes(ax)
+    epochs = [row["epoch"] for row in rows]
+    for name, words in _CURVES.items():
+        if name in rows[0]:
+            ax.plot(epochs, [100 * row[name] for row in rows], label=f"{label} {words}".strip())
+    ax.set(xlabel="epoch", ylabel="accuracy (%)")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    return ax
+
+
+def _axes(ax: "Axes | None") -> "Axes":
+    if ax is not None:
+        return ax
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('plotting needs matplotlib; install it with: pip install "spatialgraph[plot]"') from error
+    return Figure(layout="constrained").add_subplot()

@@ -1,0 +1,137 @@
+"""Results: a row for each model, as a printed table and as files."""
+
+import csv
+import dataclasses
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spatialgraph.training.task import replace_text
+
+__all__ = ["Result", "environment", "table", "write_results"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What trainings of one model with several seeds came to.
+
+    Args:
+        model: name of the model.
+        parameters: number of learnable parameters.
+        synapses: number of synapses, the multiply-adds of one image.
+        seeds: the seeds.
+        accuracies: accuracy with each seed, from 0 to 1.
+        paper: the paper's figure for this model, in percent; empty where it has none.
+        seconds: mean seconds of training.
+
+    Example:
+        >>> Result("MLP", 10, 8, (0, 1), (0.9, 0.92), "", 1.5).percent
+        '91.00 ± 1.41'
+    """
+
+    model: str
+    parameters: int
+    synapses: int
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    paper: str
+    seconds: float
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def deviation(self) -> float | None:
+        """Sample standard deviation over the seeds; None for one seed."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    @property
+    def percent(self) -> str:
+        """Mean and standard deviation in percent."""
+        spread = "" if self.deviation is None else f" ± {100 * self.deviation:.2f}"
+        return f"{100 * self.mean:.2f}{spread}"
+
+
+def table(results: list[Result], accuracy_of: str = "test") -> str:
+    """Return the results as a Markdown table.
+
+    Args:
+        results: the rows.
+        accuracy_of: name of the images the accuracy was measured on.
+
+    Example:
+        >>> print(table([Result("MLP", 10, 8, (0,), (0.9,), "", 1.5)]))
+        | model | parameters | synapses | test accuracy (%) | paper (%) | seeds | seconds |
+        |-------|------------|----------|-------------------|-----------|-------|---------|
+        | MLP   | 10         | 8        | 90.00             | -         | 1     | 2       |
+    """
+    header = ["model", "parameters", "synapses", f"{accuracy_of} accuracy (%)", "paper (%)", "seeds", "seconds"]
+    rows = [
+        [
+            result.model,
+            f"{result.parameters:,}",
+            f"{result.synapses:,}",
+            result.percent,
+            result.paper or "-",
+            str(len(result.seeds)),
+            f"{result.seconds:.0f}",
+        ]
+        for result in results
+    ]
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
+    text[1] = text[1].replace(" ", "-")
+    return "\n".join(text)
+
+
+def environment() -> dict[str, Any]:
+    """Return versions and machine, for the record beside a figure.
+
+    Example:
+        >>> sorted(environment())
+        ['cpus', 'machine', 'python', 'threads', 'torch']
+    """
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_results(folder: Path, results: list[Result], about: dict[str, Any]) -> None:
+    """Write the results as ``metrics.json`` and ``metrics.csv``.
+
+    Args:
+        folder: where the files go.
+        results: the rows.
+        about: what else belongs into the JSON file: the command, the data, the versions.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> write_results(folder, [Result("MLP", 10, 8, (0,), (0.9,), "", 1.5)], {"command": "python train.py"})
+        >>> sorted(path.name for path in folder.iterdir())
+        ['metrics.csv', 'metrics.json']
+    """
+    rows = [
+        dataclasses.asdict(result) | {"mean": result.mean, "standard_deviation": result.deviation}
+        for result in results
+    ]
+    replace_text(folder / "metrics.json", json.dumps(about | {"results": rows}, indent=1, ensure_ascii=False))
+    part = folder / "metrics.csv.part"
+    with part.open("w", newline="") as file:
+        names = ["model", "parameters", "synapses", "mean", "standard_deviation", "paper", "seconds"]
+        writer = csv.DictWriter(file, fieldnames=names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, folder / "metrics.csv")
