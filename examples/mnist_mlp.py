@@ -174,7 +174,7 @@ def train_seed(
         progress=sys.stderr.isatty(),
     )
     judged = held_out if held_out is not None else (data.test_images, data.test_labels)
-    figures = {
+    figures: dict[str, Any] = {
         "seed": seed,
         "accuracy": training.accuracy(model, judged),
         "parameters": sum(p.numel() for p in model.parameters()),

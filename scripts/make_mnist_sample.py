@@ -51,8 +51,7 @@ def draw(mnist: Mnist, seed: int = SEED) -> dict[str, Bytes]:
     ):
         digits = labels.numpy().astype(np.uint8)
         chosen = [
-            generator.choice(np.flatnonzero(digits == digit), PER_DIGIT[part], replace=False)
-            for digit in range(10)
+            generator.choice(np.flatnonzero(digits == digit), PER_DIGIT[part], replace=False) for digit in range(10)
         ]
         # In the order of the set, where the digits are mixed: the first images are then a fair sample, too.
         index = np.sort(np.concatenate(chosen))

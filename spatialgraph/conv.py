@@ -23,7 +23,7 @@ __all__ = ["Cached", "SpatialConv", "SpatialLinear", "convolve", "convolve_with"
 Value = TypeVar("Value")
 
 
-class SpatialConv(MessagePassing):
+class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type information
     r"""Graph convolution whose edge weights follow from the lengths of the edges.
 
     .. math:: \mathbf{x}'_j = \gamma \sum_{i \in \mathcal{N}(j)} s_i\, w(|p_i - p_j|)\, \mathbf{x}_i
@@ -54,7 +54,7 @@ class SpatialConv(MessagePassing):
         super().__init__(**kwargs)
         self.law = make_law(law)
         self.gain = checks.number("gain", gain)
-        self.fuse = self.fuse and kwargs["aggr"] in ("add", "sum")
+        self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
 
     def forward(
         self,
@@ -152,11 +152,10 @@ class SpatialLinear(nn.Module):
         self.polarity_kind = checks.choice("polarity", polarity, POLARITIES)
         self.gain = 1 / math.sqrt(in_features) if gain is None else checks.number("gain", gain)
         self.law = make_law(law).to(device=device, dtype=dtype)
-        new = {"device": device, "dtype": dtype}
-        self.source_pos = nn.Parameter(torch.empty(in_features, dim, **new))
-        self.target_pos = nn.Parameter(torch.empty(out_features, dim, **new))
-        self.raw_polarity = nn.Parameter(torch.empty(in_features, **new))
-        self.bias = nn.Parameter(torch.empty(out_features, **new)) if bias else None
+        self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
+        self.target_pos = nn.Parameter(torch.empty(out_features, dim, device=device, dtype=dtype))
+        self.raw_polarity = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
         self._weight: Cached[Tensor] = Cached()
         self.reset_parameters()
 

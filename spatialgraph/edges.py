@@ -271,9 +271,7 @@ def _distinct_numbers(possible: int, count: int, generator: torch.Generator | No
     return drawn[kept]
 
 
-def _draw_far(
-    clouds: Clouds, near: Tensor, count: int, exponent: float, generator: torch.Generator | None
-) -> Tensor:
+def _draw_far(clouds: Clouds, near: Tensor, count: int, exponent: float, generator: torch.Generator | None) -> Tensor:
     """Draws sources (M, count) by their length, none of the nearest ones (M, k) among them."""
     extent = torch.cat([clouds.source, clouds.target])
     softening = max(1e-6 * float((extent.amax(0) - extent.amin(0)).max()), 1e-150)
@@ -302,9 +300,7 @@ def prepare(source_pos: Tensor, target_pos: Tensor | None) -> Clouds:
     check_positions("source_pos", source_pos)
     if target_pos is None:
         if len(source_pos) < 2:
-            raise ValueError(
-                f"source_pos must hold at least 2 neurons if target_pos is None, got {len(source_pos)}"
-            )
+            raise ValueError(f"source_pos must hold at least 2 neurons if target_pos is None, got {len(source_pos)}")
         source = _exact(source_pos)
         return Clouds(source, source, torch.arange(len(source), device=source.device))
     check_positions("target_pos", target_pos)

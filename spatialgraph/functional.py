@@ -75,7 +75,7 @@ def all_to_all(x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor,
     """
     x = x.to(_product_dtype(x))
     flat = x.reshape(-1, x.shape[-1])
-    y = _AllToAll.apply(flat, source_pos, target_pos, scale, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -121,49 +121,80 @@ def _geometry_gradients(
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]
     rows_of_grad_target = [axis.split(blocks.size) for axis in grad_target.unbind()]
-    ones, buffer = torch.ones_like(target_pos[: blocks.size, 0]), weight.new_empty(blocks.shape)
+    ones = torch.ones_like(target_pos[: blocks.size, 0])
     # Many small operations a block: views are made by split and unbind, since indexing costs more than the arithmetic.
     for number, (w, g) in enumerate(zip(weight.split(blocks.size), grad_weight.split(blocks.size), strict=True)):
-        one, product = ones[: len(w)], torch.mul(g, w, out=buffer[: len(w)])
+        one, product = ones[: len(w)], torch.mul(g, w, out=blocks.buffer[: len(w)])
         grad_scale.addmv_(product.t(), one)
         square = partial(blocks.square, number)
         for grad, slope in zip(grad_law, law.parameter_slopes(w, square), strict=True):
             grad += torch.mv(slope.mul_(g), scale).sum()
-        pull = law.pull_(product, g, w, square)
+        pull = law.pull_(g, w, product, square)
         # d rho^2 / d q_j = 2 (q_j - p_i): differences once more, for the expansion would cancel for near neurons.
         for axis, grad in enumerate(grad_source.unbind()):
-            component = blocks.difference(number, axis).mul_(pull)
+            component = blocks.difference(number, axis, times=pull)
             torch.mv(component, scale, out=rows_of_grad_target[axis][number])
             grad.addmv_(component.t(), one)
+    for axis, flat in enumerate(blocks.flat):
+        if flat is not None:
+            grad_source[axis] *= flat
+            grad_target[axis] *= flat
     return grad_source.mul_(scale).mul_(-2.0).t(), grad_target.mul_(2.0).t(), grad_scale, grad_law
 
 
 class _Blocks:
-    """Blocks of rows of the target-by-source matrix that share one work buffer."""
+    """Blocks of rows of the target-by-source matrix that share one work buffer.
+
+    Along an axis where sources share a coordinate and targets do too, as layers do along the axis of their spacing,
+    the difference is one number, and the passes over the matrix are saved.
+    """
 
     def __init__(self, source_pos: Tensor, target_pos: Tensor, softening: float) -> None:
         rows, columns = target_pos.shape[0], source_pos.shape[0]
         elements = _CPU_BLOCK if source_pos.device.type == "cpu" else _ACCELERATOR_BLOCK
         self.size = rows if torch.compiler.is_compiling() else min(rows, max(1, elements // columns))
         self.shape = (self.size, columns)
-        self._buffer = source_pos.new_empty(self.shape)
+        self.buffer = source_pos.new_empty(self.shape)
         self._columns = source_pos.t().contiguous().unbind()
-        self._rows = [axis.split(self.size) for axis in target_pos.t().contiguous()[:, :, None].unbind()]
-        self._softening = source_pos.new_tensor(softening**2)
+        rows_by_axis = target_pos.t().contiguous()
+        self._rows = [axis.split(self.size) for axis in rows_by_axis[:, :, None].unbind()]
+        self.flat = [_flat(*axis) for axis in zip(rows_by_axis.unbind(), self._columns, strict=True)]
+        self._constant = source_pos.new_tensor(softening**2)
+        for difference in self.flat:
+            if difference is not None:
+                self._constant = self._constant + difference.square()
 
-    def difference(self, number: int, axis: int) -> Tensor:
-        """Return target minus source coordinates of a block, in the work buffer."""
+    def difference(self, number: int, axis: int, times: Tensor | None = None) -> Tensor:
+        """Return target minus source coordinates of a block, in the work buffer, multiplied by ``times``.
+
+        Along a flat axis the common factor is left out.
+        """
+        if times is not None and self.flat[axis] is not None:
+            return times
         rows = self._rows[axis][number]
-        return torch.sub(rows, self._columns[axis], out=self._buffer[: len(rows)])
+        difference = torch.sub(rows, self._columns[axis], out=self.buffer[: len(rows)])
+        return difference if times is None else difference.mul_(times)
 
     def square(self, number: int, out: Tensor | None = None) -> Tensor:
         """Return the softened squared lengths of a block, in ``out`` or in new memory."""
-        square = self._softening
-        for axis in range(len(self._rows)):
-            difference = self.difference(number, axis)
-            out = torch.empty_like(difference) if out is None else out
-            square = torch.addcmul(square, difference, difference, out=out)
+        square = self._constant
+        for axis, flat in enumerate(self.flat):
+            if flat is None:
+                difference = self.difference(number, axis)
+                out = torch.empty_like(difference) if out is None else out
+                square = torch.addcmul(square, difference, difference, out=out)
+        if square.dim() == 0:  # flat along every axis
+            shape = (len(self._rows[0][number]), self.shape[1])
+            return square.expand(shape).clone() if out is None else out.copy_(square)
         return square
+
+
+def _flat(rows: Tensor, columns: Tensor) -> Tensor | None:
+    """Return the difference along an axis where rows share a coordinate and columns do, else None."""
+    if rows.device.type != "cpu" or torch.compiler.is_compiling():  # not worth a synchronisation or a graph break
+        return None
+    flat = bool((rows == rows[0]).all()) and bool((columns == columns[0]).all())
+    return rows[0] - columns[0] if flat else None
 
 
 def _scaled_product(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
@@ -177,9 +208,7 @@ def _scaled_weight(scale: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
     return (weight * scale).to(dtype)
 
 
-def edge_weight(
-    source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges
-) -> Tensor:
+def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
     r"""Return the signed weight of each listed edge, :math:`w_e = s_i\, w(|p_i - q_j|)`.
 
     Args:

@@ -1,6 +1,6 @@
 """SpatialGraph: neurons with learnable positions and the synapses between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from spatialgraph import checks
+from spatialgraph.connectivity import Connectivity
 from spatialgraph.laws import Law, make_law
 from spatialgraph.networkx_reader import NetworkFields, read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, initial_positions
-from spatialgraph.projections import Projection, fold_complete, generations, make_projections
+from spatialgraph.projections import Projection
 from spatialgraph.wiring import AllToAll, Wiring
 
 if TYPE_CHECKING:
@@ -60,11 +61,6 @@ class SpatialGraph(nn.Module):
         torch.Size([3])
     """
 
-    listed_edges: Tensor
-    all_to_all: Tensor
-    is_input: Tensor
-    is_output: Tensor
-
     def __init__(
         self,
         pos: Tensor,
@@ -88,11 +84,8 @@ class SpatialGraph(nn.Module):
         count = pos.shape[0]
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
         self.positions = Positions(pos.detach(), layer, spacing, _anchor_mask(anchored, layer))
+        self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
         self._init: Init = pos.detach().clone()
-        self.wiring = edges if isinstance(edges, Wiring) else None
-        edge_index = None if isinstance(edges, Wiring) else checks.edge_index(edges, count).to(pos.device)
-        self._set_roles(edge_index)
-        self._set_edges(*(self._select(edges, generator) if isinstance(edges, Wiring) else self._fold(edge_index)))
         self.raw_polarity = nn.Parameter(pos.new_empty(int((~self.is_output).sum())))
         self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
         self._reset_polarity_and_bias(generator)
@@ -189,6 +182,21 @@ class SpatialGraph(nn.Module):
         return self.positions.spacing
 
     @property
+    def is_input(self) -> Tensor:
+        """Marks the input neurons, shape ``(N,)``."""
+        return self.connectivity.is_input
+
+    @property
+    def is_output(self) -> Tensor:
+        """Marks the output neurons, shape ``(N,)``."""
+        return self.connectivity.is_output
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The wiring that selected the edges; None where they were listed."""
+        return self.connectivity.wiring
+
+    @property
     def layer(self) -> Tensor:
         """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
         return self.positions.layer
@@ -221,11 +229,7 @@ class SpatialGraph(nn.Module):
     @property
     def projections(self) -> tuple[Projection, ...]:
         """The stages of the computation, one for each generation of neurons after the inputs."""
-        if self._projections is None:
-            self._projections = make_projections(
-                self._generation(self.listed_edges), self.is_output, self.listed_edges, self.all_to_all
-            )
-        return self._projections
+        return self.connectivity.projections
 
     @property
     def edge_index(self) -> Tensor:
@@ -237,18 +241,19 @@ class SpatialGraph(nn.Module):
     @property
     def pos(self) -> Tensor:
         """Positions of all neurons, shape ``(N, d)``, in length units, differentiable."""
-        return self.positions()
+        pos: Tensor = self.positions()
+        return pos
 
     @property
     def polarity(self) -> Tensor:
         """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none."""
         value = polarity_of(self.raw_polarity, self.polarity_kind)
-        return value.new_zeros(self.neurons).masked_scatter(~self.is_output, value)
+        return self._spread(value, ~self.is_output)
 
     @property
     def bias(self) -> Tensor:
         """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
-        return self.raw_bias.new_zeros(self.neurons).masked_scatter(~self.is_input, self.raw_bias)
+        return self._spread(self.raw_bias, ~self.is_input)
 
     def lengths(self) -> Tensor:
         """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
@@ -269,7 +274,8 @@ class SpatialGraph(nn.Module):
             >>> (graph.weights() / graph.polarity[0]).detach()
             tensor([2.])
         """
-        return self.gain * self.polarity[self.edge_index[0]] * self.law(self.lengths())
+        unsigned: Tensor = self.law(self.lengths())
+        return self.gain * self.polarity[self.edge_index[0]] * unsigned
 
     def collapse_penalty(self) -> Tensor:
         r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
@@ -323,9 +329,7 @@ class SpatialGraph(nn.Module):
         return self
 
     @torch.no_grad()
-    def rewire(
-        self, wiring: Wiring | None = None, generator: torch.Generator | None = None
-    ) -> "SpatialGraph":
+    def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> "SpatialGraph":
         """Select edges again from the current positions.
 
         Positions, polarities and biases stay the same parameters.
@@ -346,15 +350,7 @@ class SpatialGraph(nn.Module):
             >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
-        wiring = self.wiring if wiring is None else wiring
-        if wiring is None:
-            raise ValueError("wiring must be given for a network that was built from listed edges, got None")
-        if not isinstance(wiring, Wiring):
-            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
-        if not self.is_layered:
-            raise ValueError(f"rewire needs a network with layers to select edges by {wiring}, got one without")
-        self._set_edges(*self._select(wiring, generator))
-        self.wiring = wiring
+        self.connectivity.rewire(self.pos, wiring, generator)
         return self
 
     def reset_parameters(self) -> None:
@@ -393,54 +389,9 @@ class SpatialGraph(nn.Module):
         """Return a one-line description."""
         return f"{type(self).__name__}({self.extra_repr()})"
 
-    # Within ----------------------------------------------------------------------------------------------------------
-
-    def _set_roles(self, edge_index: Tensor | None) -> None:
-        """Decide which neurons are inputs and outputs; this stays, whatever edges come and go."""
-        if self.is_layered:
-            is_input, is_output = self.layer == 0, self.layer == self.layer.max()
-        else:
-            if edge_index is None:
-                raise ValueError("edges must be an edge_index for a network without layers, got a wiring")
-            if edge_index.shape[1] == 0:
-                raise ValueError("edges must list at least one edge for a network without layers, got none")
-            outgoing, incoming = (torch.bincount(ends, minlength=self.neurons) for ends in edge_index)
-            is_input, is_output = incoming == 0, (incoming > 0) & (outgoing == 0)
-        self.register_buffer("is_input", is_input)
-        self.register_buffer("is_output", is_output)
-
-    def _generation(self, edge_index: Tensor) -> Tensor:
-        return self.layer if self.is_layered else generations(edge_index, self.is_input)
-
-    def _fold(self, edge_index: Tensor) -> tuple[Tensor, Tensor]:
-        if self.is_layered:
-            checks.layer_order(edge_index, self.layer)
-            return fold_complete(edge_index, self.layer)
-        # Without layers the generations follow from the edges, so that all of them stay listed.
-        generation = generations(edge_index, self.is_input)
-        return edge_index, torch.zeros(int(generation.max()), dtype=torch.int64, device=edge_index.device)
-
-    def _select(self, wiring: Wiring, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Let a wiring choose edges layer by layer."""
-        depth = int(self.layer.max()) if self.is_layered else 0
-        numbers = [torch.nonzero(self.layer == number)[:, 0] for number in range(depth + 1)]
-        if isinstance(wiring, AllToAll):
-            reach = range(1, depth + 1) if wiring.reach == "all" else [1] * depth
-            none = torch.empty(2, 0, dtype=torch.int64, device=self.layer.device)
-            return none, torch.tensor(list(reach), device=self.layer.device)
-        pos = self.pos.detach()
-        chosen = []
-        for number in range(1, depth + 1):
-            sources = torch.cat(numbers[:number] if wiring.reach == "all" else numbers[number - 1 : number])
-            targets = numbers[number]
-            edges = wiring.select(pos[sources], pos[targets], generator)
-            chosen.append(torch.stack([sources[edges[0]], targets[edges[1]]]))
-        return fold_complete(torch.cat(chosen, dim=1), self.layer)
-
-    def _set_edges(self, listed_edges: Tensor, all_to_all: Tensor) -> None:
-        self.register_buffer("listed_edges", listed_edges)
-        self.register_buffer("all_to_all", all_to_all)
-        self._projections: tuple[Projection, ...] | None = None
+    def _spread(self, values: Tensor, members: Tensor) -> Tensor:
+        """Lay the members' values out over all neurons, with 0 for the others."""
+        return values.new_zeros(self.neurons).scatter(0, torch.nonzero(members)[:, 0], values)
 
     def _reset_polarity_and_bias(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
@@ -469,22 +420,6 @@ class SpatialGraph(nn.Module):
         checks.layer_number("neurons", neurons, self.layer)
         return everyone[self.layer == neurons]
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "SpatialGraph":  # noqa: ANN401 - as in nn.Module
-        super()._apply(fn, recurse)
-        self._projections = None
-        return self
-
-    def _load_from_state_dict(
-        self, state_dict: Mapping[str, Any], prefix: str, *args: Any  # noqa: ANN401 - as in nn.Module
-    ) -> None:
-        # A saved network may have other edges than this one was built with: make room for them.
-        for name in ("listed_edges", "all_to_all"):
-            saved, own = state_dict.get(prefix + name), getattr(self, name)
-            if saved is not None and saved.shape != own.shape:
-                self.register_buffer(name, torch.empty_like(saved, device=own.device))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._projections = None
-
 
 def _anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tensor:
     if anchored is None:
@@ -502,4 +437,5 @@ def _projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
     edges = projection.edges
     if edges is None:  # differences, not the expansion that cancels; and no tensor with an axis for coordinates
         return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist").flatten()
-    return torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
+    return lengths

@@ -107,20 +107,19 @@ class Law(nn.Module, ABC):
             square: a function without arguments that returns the matching :math:`\rho^2`. A law that finds its slope
                 from the weight alone leaves it uncalled and saves the work.
         """
-        return torch.func.grad(lambda s: self.from_square(s).sum())(square())
+        slope: Tensor = torch.func.grad(lambda s: self.from_square(s).sum())(square())
+        return slope
 
-    def pull_(
-        self, product: Tensor, grad: Tensor, weight: Tensor, square: Callable[[], Tensor]
-    ) -> Tensor:
-        """Write ``grad * slope`` into ``product``; override it where that saves passes over the weights.
+    def pull_(self, grad: Tensor, weight: Tensor, product: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Multiply ``grad`` by the slope in place; override it where that saves passes over the weights.
 
         Args:
-            product: ``grad * weight`` on entry, overwritten.
-            grad: gradient by the weights.
+            grad: gradient by the weights, overwritten.
             weight: the weights.
-            square: as in :meth:`slope`.
+            product: ``grad * weight``.
+            square: as in :meth:`slope`; it overwrites ``product``.
         """
-        return torch.mul(grad, self.slope(weight, square), out=product)
+        return grad.mul_(self.slope(weight, square))
 
     def parameter_slopes(self, weight: Tensor, square: Callable[[], Tensor]) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by each of the law's parameters, in the order of ``parameters()``."""
@@ -161,12 +160,10 @@ class InverseDistance(Law):
         """Return the derivative of the weight by the softened squared length, ``-w**3 / 2``."""
         return weight.pow(3).mul_(-0.5)
 
-    def pull_(
-        self, product: Tensor, grad: Tensor, weight: Tensor, square: Callable[[], Tensor]
-    ) -> Tensor:
-        """Write ``grad * slope`` into ``product``, which holds ``grad * weight`` on entry."""
-        product.mul_(weight)
-        return torch.addcmul(product.new_zeros(()), product, weight, value=-0.5, out=product)
+    def pull_(self, grad: Tensor, weight: Tensor, product: Tensor, square: Callable[[], Tensor]) -> Tensor:
+        """Multiply ``grad`` by the slope in place."""
+        torch.mul(product, weight, out=grad)
+        return torch.addcmul(grad.new_zeros(()), grad, weight, value=-0.5, out=grad)
 
 
 class InversePower(Law):

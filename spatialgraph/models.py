@@ -168,9 +168,7 @@ class DenseMLP(nn.Sequential):
         11140
     """
 
-    def __init__(
-        self, sizes: Sequence[int], activation: str | Activation = "relu", normalize: bool = False
-    ) -> None:
+    def __init__(self, sizes: Sequence[int], activation: str | Activation = "relu", normalize: bool = False) -> None:
         widths = checks.sizes(sizes)
         stages = [
             _DenseStage(n, m, _activation(activation), normalize)

@@ -273,9 +273,7 @@ def _within_scipy(clouds: Clouds, r: float, cap: int | None) -> Pairs:
     rows = (~crowded).nonzero()[:, 0]
     found = []
     if len(rows):
-        pairs = tree.sparse_distance_matrix(
-            _tree(targets[rows.numpy(force=True)]), reach, output_type="ndarray"
-        )
+        pairs = tree.sparse_distance_matrix(_tree(targets[rows.numpy(force=True)]), reach, output_type="ndarray")
         source, row = (torch.from_numpy(pairs[end].astype(np.int64)).to(device) for end in ("i", "j"))
         found.append(_filter(clouds, r, source, rows[row]))
     if cap is not None and crowded.any():
@@ -317,9 +315,7 @@ def _filter(clouds: Clouds, r: float, sources: Tensor, targets: Tensor) -> Pairs
     return sources[kept], targets[kept]
 
 
-def _nearest_within(
-    clouds: Clouds, r: float, k: int, rows: Tensor, search: Callable[[Clouds, int], Tensor]
-) -> Pairs:
+def _nearest_within(clouds: Clouds, r: float, k: int, rows: Tensor, search: Callable[[Clouds, int], Tensor]) -> Pairs:
     """The k nearest sources of some targets, as far as they are within r."""
     sources = search(clouds.only(rows), k)
     return _filter(clouds, r, sources.flatten(), rows.repeat_interleave(k))
@@ -377,9 +373,7 @@ def _nearest_torch_cluster(clouds: Clouds, k: int) -> Tensor:
     picked, last, farthest = _settle(clouds.only(rows), candidates, k)
     last, farthest = last.sqrt(), farthest.sqrt()
     # Sources that were not returned may be nearer than the farthest candidate by two rounding errors.
-    settled = (
-        last < farthest - 2 * single.error(farthest) if width < n else torch.ones_like(last, dtype=torch.bool)
-    )
+    settled = last < farthest - 2 * single.error(farthest) if width < n else torch.ones_like(last, dtype=torch.bool)
     result = picked.new_empty((m, k))
     result[rows] = picked
     full[rows] = settled

@@ -15,8 +15,8 @@ STEEPNESS = 10.0
 def polarity_of(raw: Tensor, kind: str) -> Tensor:
     r"""Return the polarity that belongs to a neuron's learnable number.
 
-    A graded polarity is the number itself; a binary one is the steep sigmoid :math:`2\,\sigma(k v) - 1 = \tanh(k v / 2)`
-    with :math:`k = 10`, as in `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_.
+    A graded polarity is the number itself; a binary one is the steep sigmoid
+    :math:`2\,\sigma(k v) - 1 = \tanh(k v / 2)` with :math:`k = 10`, as in `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_.
 
     Args:
         raw: learnable numbers, any shape.

@@ -58,12 +58,12 @@ class Positions(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
-        pos = self.coords
+        pos: Tensor = self.coords
         free = ~self.anchored if self.anchor_pos.shape[0] else None
         if self.spacing != "free":
             heights = torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
             layer = self.layer if free is None else self.layer[free]
-            pos = torch.cat([pos, heights[layer][:, None]], dim=1)
+            pos = torch.cat([pos, heights.index_select(0, layer)[:, None]], dim=1)
         if free is None:
             return pos
         count = self.anchored.numel()

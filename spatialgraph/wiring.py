@@ -59,9 +59,7 @@ class Wiring(ABC):
         check_choice("reach", self.reach, REACHES)
 
     @abstractmethod
-    def select(
-        self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None
-    ) -> Tensor:
+    def select(self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None) -> Tensor:
         """Selects the edges between source and target neurons.
 
         Args:

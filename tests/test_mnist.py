@@ -360,9 +360,7 @@ def test_no_network_and_a_partial_set(tmp_path):
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("no\nmirror"), TimeoutError("timed out"), EOFError("cut off")]
-)
+@pytest.mark.parametrize("error", [RuntimeError("no\nmirror"), TimeoutError("timed out"), EOFError("cut off")])
 def test_a_download_that_breaks_off(tmp_path, monkeypatch, error):
     datasets = pytest.importorskip("torchvision.datasets")
     monkeypatch.setattr(module, "_contact", lambda urls: None)
@@ -436,9 +434,7 @@ def test_sample_images_fit_their_labels(sample):
 
 
 def test_sample_has_no_image_in_both_parts(sample):
-    train, test = (
-        {row.tobytes() for row in part.numpy()} for part in (sample.train_images, sample.test_images)
-    )
+    train, test = ({row.tobytes() for row in part.numpy()} for part in (sample.train_images, sample.test_images))
     assert len(train) == 10000 and len(test) == 2000
     assert not train & test
 
@@ -448,9 +444,7 @@ def test_sample_is_small():
 
 
 def test_download_false_says_what_it_gives(tmp_path):
-    with pytest.warns(
-        UserWarning, match="bundled sample.*not comparable.*holds no MNIST file; download=False"
-    ):
+    with pytest.warns(UserWarning, match="bundled sample.*not comparable.*holds no MNIST file; download=False"):
         mnist = load_mnist(download=False)
     assert repr(mnist) == "Mnist(train=10000, test=2000, source='bundled sample')"
     assert not (tmp_path / "cache").exists()

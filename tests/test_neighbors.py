@@ -201,9 +201,7 @@ def test_radius_includes_its_boundary_and_nothing_beyond(backend):
 def test_torch_cluster_settles_most_rows_itself_and_leaves_ties_to_float64(monkeypatch, cluster):
     brute = []
     nearest_brute = neighbors._nearest_brute
-    monkeypatch.setattr(
-        neighbors, "_nearest_brute", lambda c, k: brute.append(len(c.target)) or nearest_brute(c, k)
-    )
+    monkeypatch.setattr(neighbors, "_nearest_brute", lambda c, k: brute.append(len(c.target)) or nearest_brute(c, k))
     knn(clouds_of("uniform")[0], None, 8, "torch_cluster")
     assert cluster.calls == ["knn"] and sum(brute) <= 3
     # Seen from the outlier's scale all others are one point in float32.

@@ -79,9 +79,7 @@ def test_moving_all_neurons_together_changes_nothing():
     assert torch.equal(radius(source, None, 2.0), radius(source - 4096, None, 2.0))
 
 
-@pytest.mark.parametrize(
-    "n, m, density", [(7, 5, 0.5), (7, 5, 1.0), (784, 20, 0.013), (3, 3, 0.01), (50, 40, 0.24)]
-)
+@pytest.mark.parametrize("n, m, density", [(7, 5, 0.5), (7, 5, 1.0), (784, 20, 0.013), (3, 3, 0.01), (50, 40, 0.24)])
 def test_random_draws_exactly_the_share(n, m, density):
     edges = random(n, m, density, seeded())
     assert_edge_list(edges, n, m)
@@ -169,9 +167,7 @@ def test_wirings_are_values_with_telling_names():
         "SmallWorld(k=2, long_range=3)",
     ]  # fmt: skip
     assert repr(KNN(2, reach="all", backend="brute")) == "KNN(k=2, backend='brute', reach='all')"
-    assert (
-        repr(SmallWorld(2, 3, 1.0, reach="all")) == "SmallWorld(k=2, long_range=3, exponent=1.0, reach='all')"
-    )
+    assert repr(SmallWorld(2, 3, 1.0, reach="all")) == "SmallWorld(k=2, long_range=3, exponent=1.0, reach='all')"
     for wiring in ALL:
         assert isinstance(wiring, Wiring) and wiring.reach == "layer"
         assert eval(repr(wiring)) == wiring and hash(eval(repr(wiring))) == hash(wiring)

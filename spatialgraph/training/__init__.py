@@ -1,5 +1,10 @@
 """What the examples share: data in memory, recipes, training with checkpoints, reports. Takes any ``nn.Module``."""
 
+try:
+    import lightning as _  # noqa: F401 - asked for here, so that the error can say what to install
+except ImportError as error:
+    raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
+
 from spatialgraph.training.fit import Images, accuracy, fit
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe

@@ -48,7 +48,7 @@ class ShuffledBatches(Sampler[Tensor]):
         return -(-self.count // self.batch_size)
 
 
-def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoader[tuple[Tensor, Tensor]]:
+def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoader[tuple[Tensor, ...]]:
     """Return a loader that indexes whole batches at once.
 
     Args:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 
 from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.recipes import Recipe
-from spatialgraph.training.task import Classifier, History, L
+from spatialgraph.training.task import Classifier, History
 
 __all__ = ["Images", "accuracy", "fit"]
 
@@ -54,8 +56,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model in place and return its history.
 
-    After every epoch a checkpoint (``last.ckpt``) replaces the one before, so that an interruption of any kind loses one
-    epoch at most; a resumed training ends at the same bits as an uninterrupted one. Started by ``torchrun``, the
+    After every epoch a checkpoint (``last.ckpt``) replaces the one before, so that an interruption of any kind loses
+    one epoch at most; a resumed training ends at the same bits as an uninterrupted one. Started by ``torchrun``, the
     processes share each batch (distributed data parallel).
 
     Args:
@@ -92,9 +94,9 @@ def fit(
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)
     history = History(folder)
-    callbacks: list[L.Callback] = [history, _checkpoint(folder)]
+    callbacks: list[Callback] = [history, _checkpoint(folder)]
     if patience is not None:
-        callbacks.append(L.pytorch.callbacks.EarlyStopping("validation_accuracy", mode="max", patience=patience))
+        callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     checkpoint = folder / "last.ckpt"
     with _quiet():
         trainer = _trainer(recipe, callbacks, processes, device, progress)
@@ -119,14 +121,13 @@ def accuracy(model: nn.Module, images: Images) -> float:
         1.0
     """
     model.eval()
-    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in zip(*(t.split(1000) for t in images), strict=True))
+    parts = zip(torch.split(images[0], 1000), torch.split(images[1], 1000), strict=True)
+    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in parts)
     return right / len(images[1])
 
 
-def _trainer(
-    recipe: Recipe, callbacks: list[L.Callback], processes: _Processes, device: str, progress: bool
-) -> L.Trainer:
-    return L.Trainer(
+def _trainer(recipe: Recipe, callbacks: list[Callback], processes: _Processes, device: str, progress: bool) -> Trainer:
+    return Trainer(
         max_epochs=recipe.epochs,
         accelerator=device,
         devices=processes.world // processes.nodes,
@@ -141,19 +142,17 @@ def _trainer(
     )
 
 
-def _checkpoint(folder: Path) -> L.Callback:
-    return L.pytorch.callbacks.ModelCheckpoint(
-        folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-    )
+def _checkpoint(folder: Path) -> Callback:
+    return ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
 
 
-def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoader[tuple[Tensor, Tensor]]:
+def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoader[tuple[Tensor, ...]]:
     sampler = ShuffledBatches(len(images[0]), 1000, 0, processes.rank, processes.world)
     return batches(*images, sampler)
 
 
 @contextlib.contextmanager
-def _interruptible(trainer: L.Trainer) -> Iterator[None]:
+def _interruptible(trainer: Trainer) -> Iterator[None]:
     """Let Ctrl-C arrive as KeyboardInterrupt: Lightning turns it into an exit and ignores later ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:

@@ -178,9 +178,7 @@ def validation_split(mnist: Mnist, size: int = 5000, seed: int = 0) -> tuple[Ten
     """
     count = len(mnist.train_labels)
     if not 1 <= size < count:
-        raise ValueError(
-            f"size must be between 1 and the number of training images minus 1 ({count - 1}), got {size}"
-        )
+        raise ValueError(f"size must be between 1 and the number of training images minus 1 ({count - 1}), got {size}")
     images, labels = mnist.train_images, mnist.train_labels
     # Drawn on the CPU whatever the images are on: the split must not depend on the device.
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(labels.device)

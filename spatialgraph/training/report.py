@@ -124,8 +124,7 @@ def write_results(folder: Path, results: list[Result], about: dict[str, Any]) ->
         ['metrics.csv', 'metrics.json']
     """
     rows = [
-        dataclasses.asdict(result) | {"mean": result.mean, "standard_deviation": result.deviation}
-        for result in results
+        dataclasses.asdict(result) | {"mean": result.mean, "standard_deviation": result.deviation} for result in results
     ]
     replace_text(folder / "metrics.json", json.dumps(about | {"results": rows}, indent=1, ensure_ascii=False))
     part = folder / "metrics.csv.part"

@@ -8,21 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph.training.recipes import Recipe
 
-try:
-    import lightning as L
-except ImportError as error:  # pragma: no cover - exercised by hand
-    raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
-
 __all__ = ["Classifier", "History"]
 
 
-class Classifier(L.LightningModule):
+class Classifier(lightning.LightningModule):
     r"""Train any model of logits by cross-entropy with Adam.
 
     Args:
@@ -83,7 +79,7 @@ class Classifier(L.LightningModule):
         return loss
 
 
-class History(L.Callback):
+class History(lightning.Callback):
     """Keep a row of figures for each epoch, in checkpoints and as CSV and JSON files.
 
     The rows travel with the checkpoint, so that a resumed training continues its own record. Files are replaced whole:
@@ -103,11 +99,11 @@ class History(L.Callback):
         self._seconds = 0.0
         self._began = 0.0
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock."""
         self._began = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Add a row and write the files."""
         if not isinstance(pl_module, Classifier):
             raise TypeError(f"History records a Classifier, got {type(pl_module).__name__}")

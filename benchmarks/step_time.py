@@ -1,0 +1,146 @@
+"""Compare step times with what a user would otherwise write; run by hand on an idle machine.
+
+    python benchmarks/step_time.py
+
+Each row runs two candidates in turns, in one process with two threads, and compares medians.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch_geometric.nn import GraphConv
+
+import spatialgraph as sg
+from spatialgraph.functional import sparse
+from spatialgraph.projections import CompressedEdges
+from spatialgraph.training import environment
+from spatialgraph.wiring import random
+
+SIZES = [784, 2048, 10]
+BATCH = 600
+Step = Callable[[], object]
+
+
+def compare(ours: Step, theirs: Step, rounds: int) -> dict[str, float]:
+    """Return the median milliseconds of both, run in turns, and the ratio of the medians."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for number in range(rounds + 3):
+        for step, record in zip((ours, theirs), seconds, strict=True):
+            began = time.perf_counter()
+            step()
+            if number >= 3:  # the first rounds warm up
+                record.append(time.perf_counter() - began)
+    mine, other = (1e3 * statistics.median(record) for record in seconds)
+    return {"ours_ms": mine, "theirs_ms": other, "ours_over_theirs": mine / other}
+
+
+def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a function that runs forward and backward."""
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(model(images), labels).backward()
+
+    return step
+
+
+def inference(model: nn.Module, images: Tensor) -> Step:
+    """Return a function that runs forward in evaluation mode."""
+    model.eval()
+
+    def step() -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model(images)
+            return logits
+
+    return step
+
+
+def gather_and_scatter(x: Tensor, weight: Tensor, edge_index: Tensor, targets: int) -> Callable[[Tensor], Tensor]:
+    """Return PyG's own message passing with given edge weights, without its linear layers."""
+    conv = GraphConv(BATCH, BATCH, bias=False)
+
+    def run(values: Tensor) -> Tensor:
+        size = (x.shape[0], targets)
+        out: Tensor = conv.propagate(edge_index, x=(values, None), edge_weight=weight, size=size)
+        return out
+
+    return run
+
+
+def sparse_rows(rounds: int, density: float) -> dict[str, dict[str, float]]:
+    """Compare the compressed engine with gather-and-scatter at a share of the first projection's edges."""
+    sources, targets = SIZES[0], SIZES[1]
+    listed = random(sources, targets, density)
+    edges = CompressedEdges.from_edges(listed, sources, targets)
+    weight = torch.randn(listed.shape[1], requires_grad=True)
+    x = torch.rand(BATCH, sources, requires_grad=True)
+    columns = x.detach().t().contiguous().requires_grad_()
+    scatter = gather_and_scatter(columns, weight, listed, targets)
+    torch.testing.assert_close(sparse(x, weight, edges).t(), scatter(columns), rtol=1e-4, atol=1e-4)
+
+    def ours() -> None:
+        sparse(x, weight, edges).sum().backward()
+
+    def theirs() -> None:
+        scatter(columns).sum().backward()
+
+    def forward(step: Callable[[], Tensor]) -> Step:
+        def run() -> Tensor:
+            with torch.no_grad():
+                return step()
+
+        return run
+
+    few = max(3, rounds // 5)  # the other side takes a fifth of a second
+    ahead = compare(forward(lambda: sparse(x, weight, edges)), forward(lambda: scatter(columns)), few)
+    return {
+        f"compressed rows against PyG gather-and-scatter, {density:.0%} of edges, forward": ahead,
+        f"compressed rows against PyG gather-and-scatter, {density:.0%} of edges, forward and backward": compare(
+            ours, theirs, few
+        ),
+    }
+
+
+def dense_rows(rounds: int) -> dict[str, dict[str, float]]:
+    """Compare the spatial network with nn.Linear networks of the same sizes, both normalised and both plain."""
+    images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
+    rows = {}
+    for normalize in (True, False):
+        words = "normalised" if normalize else "plain"
+        ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
+        steps = training_step(ours, images, labels), training_step(theirs, images, labels)
+        rows[f"training step against nn.Linear, {words}"] = compare(*steps, rounds)
+        rows[f"inference against nn.Linear, {words}"] = compare(
+            inference(ours, images), inference(theirs, images), rounds
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure, print a table, and write it as JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    rows = dense_rows(args.rounds) | sparse_rows(args.rounds, density=0.05)
+    print(f"{'-'.join(map(str, SIZES))}, batch {BATCH}, {args.threads} threads, medians of alternating runs")
+    for name, row in rows.items():
+        print(f"{name:<85} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")
+    if args.json is not None:
+        command = f"python benchmarks/step_time.py --rounds {args.rounds} --threads {args.threads}"
+        args.json.write_text(json.dumps({"command": command, "environment": environment(), "rows": rows}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
