@@ -151,11 +151,13 @@ def neuron_index(name: str, value: Tensor, count: int) -> Tensor:
     return value
 
 
-def features(name: str, value: Any, count: int, dtype: torch.dtype) -> Tensor:  # noqa: ANN401
+def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  # noqa: ANN401
     """Return activations whose last axis has one entry for each input neuron."""
     x = tensor(name, value)
     if x.dim() == 0 or x.shape[-1] != count:
         raise ValueError(f"{name} must have shape (..., {count}), got {tuple(x.shape)}")
-    if x.dtype != dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
-        raise TypeError(f"{name} must have the dtype of the parameters ({dtype}), got {x.dtype}")
+    if x.device != parameter.device:
+        raise ValueError(f"{name} must be on the device of the parameters ({parameter.device}), got {x.device}")
+    if x.dtype != parameter.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+        raise TypeError(f"{name} must have the dtype of the parameters ({parameter.dtype}), got {x.dtype}")
     return x

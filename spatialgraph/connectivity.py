@@ -42,7 +42,7 @@ class Connectivity(nn.Module):
 
     def __init__(self, pos: Tensor, edges: Tensor | Wiring, layer: Tensor, generator: torch.Generator | None) -> None:
         super().__init__()
-        self.register_buffer("layer", layer, persistent=False)
+        self.register_buffer("layer", layer)
         self._projections: tuple[Projection, ...] | None = None
         if isinstance(edges, Wiring):
             self.wiring: Wiring | None = edges
@@ -131,9 +131,16 @@ class Connectivity(nn.Module):
         *args: Any,  # noqa: ANN401 - as in nn.Module
     ) -> None:
         # A saved network may have other edges than this one was built with: make room for them.
-        for name in ("listed_edges", "all_to_all"):
-            saved, own = state_dict.get(prefix + name), getattr(self, name)
-            if saved is not None and saved.shape != own.shape:
-                self.register_buffer(name, torch.empty_like(saved, device=own.device))
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        self._projections = None
+        errors: list[str] = args[-1]
+        layer, edges = state_dict.get(prefix + "layer"), state_dict.get(prefix + "listed_edges")
+        if layer is not None and not torch.equal(layer.to(self.layer.device), self.layer):
+            errors.append(f"{prefix}layer must be that of this network: size mismatch between saved and own layers")
+        elif edges is not None and edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < self.layer.numel():
+            errors.append(f"{prefix}listed_edges must lie between 0 and {self.layer.numel() - 1}")
+        else:
+            for name in ("listed_edges", "all_to_all"):
+                saved, own = state_dict.get(prefix + name), getattr(self, name)
+                if saved is not None and saved.shape != own.shape:
+                    self.register_buffer(name, torch.empty_like(saved, device=own.device))
+            super()._load_from_state_dict(state_dict, prefix, *args)
+            self._projections = None

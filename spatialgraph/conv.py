@@ -181,7 +181,7 @@ class SpatialLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
-        checks.features("x", x, self.in_features, self.source_pos.dtype)
+        checks.features("x", x, self.in_features, self.source_pos)
         if Cached.usable(self):
             return F.linear(x, self._weight.get(self, self.weight), self.bias)
         y = all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law)

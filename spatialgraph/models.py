@@ -99,7 +99,7 @@ class SpatialMLP(nn.Module):
             ValueError: if the last axis does not match the inputs.
         """
         graph = self.graph
-        checks.features("x", x, int(graph.projections[0].sources.numel()), graph.raw_bias.dtype)
+        checks.features("x", x, int(graph.projections[0].sources.numel()), graph.raw_bias)
         send = self._sender()
         bias = graph.bias
         blocks = [x]

@@ -96,7 +96,11 @@ def _column(graph: "networkx.DiGraph", name: str) -> np.ndarray | None:
     """Return a node attribute as numbers, or None where a node lacks it."""
     if not all(name in data for data in graph.nodes.values()):
         return None
-    return np.asarray([data[name] for data in graph.nodes.values()], dtype=np.float64)
+    values = [data[name] for data in graph.nodes.values()]
+    for value in values:
+        if not isinstance(value, int | float | np.number):
+            raise ValueError(f"graph must hold numbers in {name!r}, got {value!r}")
+    return np.asarray(values, dtype=np.float64)
 
 
 def _tensor(column: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pickle
 import signal
 import threading
 import warnings
@@ -78,7 +79,7 @@ def fit(
         ``validation_loss`` and ``validation_accuracy``.
 
     Raises:
-        ValueError: if ``patience`` is given without ``validation``.
+        ValueError: if ``patience`` is given without ``validation``, or the checkpoint to resume from is damaged.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint of the last full epoch was kept.
 
     Example:
@@ -97,7 +98,7 @@ def fit(
     callbacks: list[Callback] = [history, _checkpoint(folder)]
     if patience is not None:
         callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
-    checkpoint = folder / "last.ckpt"
+    checkpoint = _checkpoint_to_resume(folder) if resume else None
     with _quiet():
         trainer = _trainer(recipe, callbacks, processes, device, progress)
     with _quiet(), _interruptible(trainer):
@@ -105,7 +106,7 @@ def fit(
             task,
             batches(*train, sampler),
             None if validation is None else _in_order(validation, processes),
-            ckpt_path=str(checkpoint) if resume and checkpoint.exists() else None,
+            ckpt_path=checkpoint,
             weights_only=True,
         )
     model.cpu().eval()
@@ -144,6 +145,18 @@ def _trainer(recipe: Recipe, callbacks: list[Callback], processes: _Processes, d
 
 def _checkpoint(folder: Path) -> Callback:
     return ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+
+
+def _checkpoint_to_resume(folder: Path) -> str | None:
+    path = folder / "last.ckpt"
+    if not path.exists():
+        return None
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).split(".")[0]
+        raise ValueError(f"{path} is damaged ({reason}); delete it to train from the start") from error
+    return str(path)
 
 
 def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoader[tuple[Tensor, ...]]:
