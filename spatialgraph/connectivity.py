@@ -95,7 +95,7 @@ class Connectivity(nn.Module):
     def _set_edges(self, listed_edges: Tensor, all_to_all: Tensor) -> None:
         self.register_buffer("listed_edges", listed_edges)
         self.register_buffer("all_to_all", all_to_all)
-        self._projections = None
+        self._cut()
 
     def _fold(self, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         if self.is_layered:
@@ -121,7 +121,7 @@ class Connectivity(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Connectivity":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._projections = None
+        self._cut()
         return self
 
     def _load_from_state_dict(
@@ -143,4 +143,11 @@ class Connectivity(nn.Module):
                 if saved is not None and saved.shape != own.shape:
                     self.register_buffer(name, torch.empty_like(saved, device=own.device))
             super()._load_from_state_dict(state_dict, prefix, *args)
-            self._projections = None
+            if not errors:
+                self._cut()
+
+    def _cut(self) -> None:
+        # At once, not on the first forward pass: a compiler cannot trace what follows from the edges' values.
+        self._projections = None
+        if not self.listed_edges.is_meta:
+            self._projections = self.projections

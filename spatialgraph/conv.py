@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable
-from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import Adj, OptTensor, PairTensor, Size
+from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
 from torch_geometric.utils import to_edge_index
 
 from spatialgraph import checks
@@ -58,7 +57,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
 
     def forward(
         self,
-        x: Tensor | PairTensor,
+        x: Tensor | PairTensor | OptPairTensor,
         pos: Tensor | PairTensor,
         edge_index: Adj,
         polarity: OptTensor = None,
@@ -67,7 +66,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         """Convolve.
 
         Args:
-            x: features, shape ``(N, F)``, or a pair for sources and targets.
+            x: features, shape ``(N, F)``, or a pair for sources and targets; those who only receive may have None.
             pos: positions, shape ``(N, d)``, or a pair, in length units.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)``.
             polarity: factor on each source's output, shape ``(N,)``; None for 1.
@@ -76,33 +75,37 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         Returns:
             Features of the targets, shape ``(N, F)``.
         """
-        features = _pair("x", x)
+        features = _pair("x", x, receiver=1 if self.flow == "source_to_target" else 0)
         places = _pair("pos", pos)
         sender = 0 if self.flow == "source_to_target" else 1
         senders = places[sender].shape[0]
         scale = places[sender].new_full((senders,), self.gain)
         if polarity is not None:
             scale = self.gain * checks.shape("polarity", polarity, (senders,))
-        scales = (scale, None) if sender == 0 else (None, scale)
-        size = (places[0].shape[0], places[1].shape[0]) if size is None else size
-        out: Tensor = self.propagate(edge_index, x=features, pos=places, scale=scales, size=size)
+        counts = places[0].shape[0], places[1].shape[0]
+        if size is not None and tuple(size) != counts:
+            raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
+        out: Tensor = self.propagate(edge_index, x=features, pos=places, scale=scale, size=counts)
         return out
 
-    def message(self, x_j: Tensor, pos_i: Tensor, pos_j: Tensor, scale_j: Tensor) -> Tensor:
-        """Weigh the features of each edge's source."""
-        square = softened_square(pos_j, pos_i, self.law.softening)
-        weight = scale_j * self.law.from_square(square)
-        return weight[:, None] * x_j
-
-    def message_and_aggregate(
-        self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: tuple[Tensor, None]
+    def message(
+        self, x: PairTensor, pos: PairTensor, scale: Tensor, edge_index_i: Tensor, edge_index_j: Tensor
     ) -> Tensor:
+        """Weigh the features of each edge's source."""
+        # Gathered here: for x_j, PyG takes the first of a pair whatever the flow.
+        sender = 0 if self.flow == "source_to_target" else 1
+        ends = pos[sender].index_select(0, edge_index_j), pos[1 - sender].index_select(0, edge_index_i)
+        weight = scale.index_select(0, edge_index_j) * self.law.from_square(softened_square(*ends, self.law.softening))
+        messages: Tensor = weight[:, None] * x[sender].index_select(0, edge_index_j)
+        return messages
+
+    def message_and_aggregate(self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: Tensor) -> Tensor:
         """Multiply by the compressed matrix of weights, for ``adj_t`` as ``edge_index``."""
         targets, sources = to_edge_index(edge_index)[0]
         order = torch.argsort(targets * pos[0].shape[0] + sources)
         listed = torch.stack([sources[order], targets[order]])
         edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
-        weight = edge_weight(pos[0], pos[1], scale[0], self.law, edges)
+        weight = edge_weight(pos[0], pos[1], scale, self.law, edges)
         return sparse(x[0].t(), weight, edges).t()
 
 
@@ -177,15 +180,14 @@ class SpatialLinear(nn.Module):
     def weight(self) -> Tensor:
         """Return the signed weights as ``nn.Linear`` holds them, detached, shape ``(out_features, in_features)``."""
         with torch.no_grad():
-            return pairwise_weight(self.source_pos, self.target_pos, self.law) * (self.gain * self.polarity)
+            return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
 
     def forward(self, x: Tensor) -> Tensor:
         """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
         checks.features("x", x, self.in_features, self.source_pos)
         if Cached.usable(self):
             return F.linear(x, self._weight.get(self, self.weight), self.bias)
-        y = all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
-        return y if self.bias is None else y + self.bias
+        return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
@@ -205,6 +207,7 @@ class Cached(Generic[Value]):
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
         self._value: Value | None = None
+        self._sources: tuple[object, ...] = ()
 
     @staticmethod
     def usable(module: nn.Module) -> bool:
@@ -215,13 +218,14 @@ class Cached(Generic[Value]):
 
     def get(self, module: nn.Module, build: Callable[[], Value], *more: object) -> Value:
         """Return the value, built anew if the module's tensors, or the objects ``more``, have changed."""
-        tensors = chain(module.parameters(), module.buffers())
-        key = (*((id(t), t._version, t.data_ptr()) for t in tensors), *map(id, more))
+        sources = (*module.parameters(), *module.buffers(), *more)
+        key = tuple((id(s), s._version, s.data_ptr()) if isinstance(s, Tensor) else id(s) for s in sources)
         if self._value is None or key != self._key:
             # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
             with torch.inference_mode(False), torch.no_grad():
                 self._value = build()
             self._key = key
+            self._sources = sources  # kept alive, so that no new tensor takes over the identity of an old one
         return self._value
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Cached[Value]":
@@ -233,7 +237,9 @@ class Cached(Generic[Value]):
         return Cached, ()
 
 
-def convolve(x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law: Law) -> Tensor:
+def convolve(
+    x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None = None
+) -> Tensor:
     """Send activations through a projection with the engine that fits it, differentiably.
 
     Args:
@@ -242,6 +248,7 @@ def convolve(x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law:
         pos: positions of all neurons, shape ``(N, d)``.
         scale: polarity times gain of all neurons, shape ``(N,)``.
         law: from length to weight.
+        bias: added to the inputs of the projection's targets, shape ``(m,)``; None for nothing.
 
     Returns:
         Inputs of the projection's targets, shape ``(..., m)``.
@@ -249,8 +256,9 @@ def convolve(x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law:
     source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
     scale = scale[projection.source_index]
     if projection.edges is None:
-        return all_to_all(x, source_pos, target_pos, scale, law)
-    return sparse(x, edge_weight(source_pos, target_pos, scale, law, projection.edges), projection.edges)
+        return all_to_all(x, source_pos, target_pos, scale, law, bias)
+    y = sparse(x, edge_weight(source_pos, target_pos, scale, law, projection.edges), projection.edges)
+    return y if bias is None else y + bias
 
 
 def materialise(projection: Projection, pos: Tensor, scale: Tensor, law: Law) -> Tensor:
@@ -258,21 +266,26 @@ def materialise(projection: Projection, pos: Tensor, scale: Tensor, law: Law) ->
     source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
     scale = scale[projection.source_index]
     if projection.edges is None:
-        return pairwise_weight(source_pos, target_pos, law).mul_(scale)
+        return pairwise_weight(source_pos, target_pos, scale, law)
     return projection.edges.matrix(edge_weight(source_pos, target_pos, scale, law, projection.edges))
 
 
-def convolve_with(x: Tensor, matrix: Tensor) -> Tensor:
-    """Send activations ``(..., n)`` through a materialised projection."""
+def convolve_with(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Send activations ``(..., n)`` through a materialised projection, and add a bias."""
     if matrix.layout == torch.strided:
-        return F.linear(x, matrix)
-    flat = x.reshape(-1, x.shape[-1])
-    return (matrix @ flat.t().contiguous()).t().reshape(*x.shape[:-1], matrix.shape[0])
+        return F.linear(x, matrix, bias)
+    flat = x.reshape(-1, x.shape[-1]).to(matrix.dtype)
+    with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+        product = matrix @ flat.t().contiguous()
+    y = product.t().reshape(*x.shape[:-1], matrix.shape[0])
+    return y if bias is None else y + bias
 
 
-def _pair(name: str, value: Tensor | PairTensor) -> PairTensor:
+def _pair(name: str, value: Tensor | PairTensor | OptPairTensor, receiver: int | None = None) -> PairTensor:
     pair = value if isinstance(value, tuple) else (value, value)
-    for member in pair:
+    for number, member in enumerate(pair):
+        if member is None and number == receiver:
+            continue
         if checks.tensor(name, member).dim() != 2:
             raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
     return pair

@@ -6,30 +6,33 @@ by a matrix in compressed rows that holds existing edges only. No tensor of shap
 (edges, batch) is ever stored.
 """
 
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from spatialgraph import kernels
 from spatialgraph.laws import Law, softened_square
 from spatialgraph.projections import CompressedEdges
 
 __all__ = ["all_to_all", "edge_weight", "pairwise_weight", "sparse"]
 
-# Elements of a weight matrix worked on at a time: on the CPU the block and its temporaries stay in the cache, which
-# halves the time of the many elementwise passes; an accelerator wants few, large kernels.
+# Elements of a weight matrix worked on at a time where there is no fused kernel: on the CPU the block and its
+# temporaries stay in the cache; an accelerator wants few, large kernels.
 _CPU_BLOCK = 2**18
 _ACCELERATOR_BLOCK = 2**25
 
 
-def pairwise_weight(source_pos: Tensor, target_pos: Tensor, law: Law) -> Tensor:
-    r"""Return the unsigned weight of every target-source pair, :math:`W_{ji} = w(|p_i - q_j|)`.
+def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
+    r"""Return the signed weight of every target-source pair, :math:`W_{ji} = s_i\, w(|p_i - q_j|)`.
 
     Args:
         source_pos: positions of the sources, shape ``(n, d)``, in length units.
         target_pos: positions of the targets, shape ``(m, d)``, in length units.
+        scale: polarity times gain of each source, shape ``(n,)``.
         law: the law from length to weight.
 
     Returns:
@@ -37,25 +40,29 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, law: Law) -> Tensor:
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
-        >>> pairwise_weight(torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]]), InverseDistance())
-        tensor([[0.5000, 1.0000]])
+        >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
+        >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
+        tensor([[ 0.5000, -1.0000]])
     """
-    weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0])
     with torch.no_grad():
-        blocks = _Blocks(source_pos, target_pos, law.softening)
-        for number, rows in enumerate(weight.split(blocks.size)):
-            law.from_square_(blocks.square(number, out=rows))
+        if kernels.serves(law, source_pos):
+            return kernels.weight(source_pos, target_pos, scale, law.softening)
+        weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0])
+        for rows in _row_blocks(weight):
+            square = _square(source_pos, target_pos[rows], law.softening)
+            torch.mul(law.from_square(square), scale, out=weight[rows])
     return weight
 
 
-def all_to_all(x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
+def all_to_all(
+    x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None = None
+) -> Tensor:
     r"""Send activations from every source to every target.
 
-    .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|)
+    .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|) + b_j
 
-    The weight matrix is built once for the whole batch and multiplied; the backward pass is analytic and works through
-    the matrix in blocks of rows that fit in the cache. Under ``torch.autocast`` lengths and weights stay in their own
-    precision and only the matrix products are lowered.
+    The weight matrix is built once for the whole batch and multiplied; the backward pass is analytic. Under
+    ``torch.autocast`` lengths and weights stay in their own precision and only the matrix products are lowered.
 
     Args:
         x: activations of the sources, shape ``(..., n)``.
@@ -63,6 +70,7 @@ def all_to_all(x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor,
         target_pos: positions of the targets, shape ``(m, d)``, in length units.
         scale: polarity times gain of each source, shape ``(n,)``.
         law: the law from length to weight.
+        bias: added to each target's input, shape ``(m,)``; None for nothing.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
@@ -75,7 +83,7 @@ def all_to_all(x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor,
     """
     x = x.to(_product_dtype(x))
     flat = x.reshape(-1, x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -87,125 +95,72 @@ class _AllToAll(torch.autograd.Function):
         source_pos: Tensor,
         target_pos: Tensor,
         scale: Tensor,
+        bias: Tensor | None,
         law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
-        weight = pairwise_weight(source_pos, target_pos, law)
-        ctx.save_for_backward(x, source_pos, target_pos, scale, weight)
+        weight = pairwise_weight(source_pos, target_pos, scale, law).to(x.dtype)
+        ctx.save_for_backward(x, source_pos, target_pos, scale, weight if ctx.needs_input_grad[0] else None)
         ctx.law = law
-        return _scaled_product(x, scale, weight)
+        return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, weight = ctx.saved_tensors
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            grad_x = grad_y @ _scaled_weight(scale, weight, grad_y.dtype)
-        if not any(ctx.needs_input_grad[1:]):
-            return (grad_x, *[None] * (len(ctx.needs_input_grad) - 1))
-        grad_weight = (grad_y.t() @ x).to(weight.dtype)
-        grad_source, grad_target, grad_scale, grad_law = _geometry_gradients(
-            grad_weight, weight, source_pos, target_pos, scale, ctx.law
-        )
-        return (grad_x, grad_source, grad_target, grad_scale, None, *grad_law)
+        grad_x = grad_y @ weight if ctx.needs_input_grad[0] else None
+        grad_bias = grad_y.sum(0).to(source_pos.dtype) if ctx.needs_input_grad[4] else None
+        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[6:]):
+            return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
+        grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
+        grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
+        return (grad_x, *grads, grad_bias, None, *grad_law)
+
+
+Gradients = tuple[Tensor, Tensor, Tensor]
+"""Gradients by source positions, target positions and scales."""
 
 
 def _geometry_gradients(
-    grad_weight: Tensor, weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """Carry the gradient of the unscaled weight matrix on to positions, scales and the law's parameters."""
-    blocks = _Blocks(source_pos, target_pos, law.softening)
-    grad_source = torch.zeros_like(source_pos.t(), memory_format=torch.contiguous_format)
-    grad_target = torch.empty_like(target_pos.t(), memory_format=torch.contiguous_format)
+    grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
+) -> tuple[Gradients, list[Tensor]]:
+    """Carry the gradient of the signed weight matrix on to positions and scales, and to the law's parameters."""
+    if kernels.serves(law, source_pos):
+        return kernels.geometry_gradients(grad_weight, source_pos, target_pos, scale, law.softening), []
+    grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]
-    rows_of_grad_target = [axis.split(blocks.size) for axis in grad_target.unbind()]
-    ones = torch.ones_like(target_pos[: blocks.size, 0])
-    # Many small operations a block: views are made by split and unbind, since indexing costs more than the arithmetic.
-    for number, (w, g) in enumerate(zip(weight.split(blocks.size), grad_weight.split(blocks.size), strict=True)):
-        one, product = ones[: len(w)], torch.mul(g, w, out=blocks.buffer[: len(w)])
-        grad_scale.addmv_(product.t(), one)
-        square = partial(blocks.square, number)
-        for grad, slope in zip(grad_law, law.parameter_slopes(w, square), strict=True):
-            grad += torch.mv(slope.mul_(g), scale).sum()
-        pull = law.pull_(g, w, product, square)
+    for rows in _row_blocks(grad_weight):
+        g, pos = grad_weight[rows], target_pos[rows]
+        square = _square(source_pos, pos, law.softening)
+        unsigned = law.from_square(square)
+        grad_scale += (g * unsigned).sum(0)
+        for grad, slope in zip(grad_law, law.parameter_slopes(square, unsigned), strict=True):
+            grad += torch.mv(g * slope, scale).sum()
         # d rho^2 / d q_j = 2 (q_j - p_i): differences once more, for the expansion would cancel for near neurons.
-        for axis, grad in enumerate(grad_source.unbind()):
-            component = blocks.difference(number, axis, times=pull)
-            torch.mv(component, scale, out=rows_of_grad_target[axis][number])
-            grad.addmv_(component.t(), one)
-    for axis, flat in enumerate(blocks.flat):
-        if flat is not None:
-            grad_source[axis] *= flat
-            grad_target[axis] *= flat
-    return grad_source.mul_(scale).mul_(-2.0).t(), grad_target.mul_(2.0).t(), grad_scale, grad_law
+        pull = law.slope(square, unsigned) * g * 2.0
+        for axis in range(pos.shape[1]):
+            component = torch.sub(pos[:, axis, None], source_pos[:, axis]).mul_(pull)
+            grad_target[rows, axis] = torch.mv(component, scale)
+            grad_source[:, axis] -= component.sum(0)
+    return (grad_source * scale[:, None], grad_target, grad_scale), grad_law
 
 
-class _Blocks:
-    """Blocks of rows of the target-by-source matrix that share one work buffer.
-
-    Along an axis where sources share a coordinate and targets do too, as layers do along the axis of their spacing,
-    the difference is one number, and the passes over the matrix are saved.
-    """
-
-    def __init__(self, source_pos: Tensor, target_pos: Tensor, softening: float) -> None:
-        rows, columns = target_pos.shape[0], source_pos.shape[0]
-        elements = _CPU_BLOCK if source_pos.device.type == "cpu" else _ACCELERATOR_BLOCK
-        self.size = rows if torch.compiler.is_compiling() else min(rows, max(1, elements // columns))
-        self.shape = (self.size, columns)
-        self.buffer = source_pos.new_empty(self.shape)
-        self._columns = source_pos.t().contiguous().unbind()
-        rows_by_axis = target_pos.t().contiguous()
-        self._rows = [axis.split(self.size) for axis in rows_by_axis[:, :, None].unbind()]
-        self.flat = [_flat(*axis) for axis in zip(rows_by_axis.unbind(), self._columns, strict=True)]
-        self._constant = source_pos.new_tensor(softening**2)
-        for difference in self.flat:
-            if difference is not None:
-                self._constant = self._constant + difference.square()
-
-    def difference(self, number: int, axis: int, times: Tensor | None = None) -> Tensor:
-        """Return target minus source coordinates of a block, in the work buffer, multiplied by ``times``.
-
-        Along a flat axis the common factor is left out.
-        """
-        if times is not None and self.flat[axis] is not None:
-            return times
-        rows = self._rows[axis][number]
-        difference = torch.sub(rows, self._columns[axis], out=self.buffer[: len(rows)])
-        return difference if times is None else difference.mul_(times)
-
-    def square(self, number: int, out: Tensor | None = None) -> Tensor:
-        """Return the softened squared lengths of a block, in ``out`` or in new memory."""
-        square = self._constant
-        for axis, flat in enumerate(self.flat):
-            if flat is None:
-                difference = self.difference(number, axis)
-                out = torch.empty_like(difference) if out is None else out
-                square = torch.addcmul(square, difference, difference, out=out)
-        if square.dim() == 0:  # flat along every axis
-            shape = (len(self._rows[0][number]), self.shape[1])
-            return square.expand(shape).clone() if out is None else out.copy_(square)
-        return square
+def _row_blocks(matrix: Tensor) -> Iterator[slice]:
+    rows, columns = matrix.shape
+    elements = _CPU_BLOCK if matrix.device.type == "cpu" else _ACCELERATOR_BLOCK
+    step = rows if torch.compiler.is_compiling() else max(1, elements // columns)
+    for start in range(0, rows, step):
+        yield slice(start, min(start + step, rows))
 
 
-def _flat(rows: Tensor, columns: Tensor) -> Tensor | None:
-    """Return the difference along an axis where rows share a coordinate and columns do, else None."""
-    if rows.device.type != "cpu" or torch.compiler.is_compiling():  # not worth a synchronisation or a graph break
-        return None
-    flat = bool((rows == rows[0]).all()) and bool((columns == columns[0]).all())
-    return rows[0] - columns[0] if flat else None
-
-
-def _scaled_product(x: Tensor, scale: Tensor, weight: Tensor) -> Tensor:
-    """Return ``(x * scale) @ weight.t()``, scaling the smaller of the two factors."""
-    if weight.shape[0] < x.shape[0]:
-        return x @ _scaled_weight(scale, weight, x.dtype).t()
-    return (x * scale.to(x.dtype)) @ weight.to(x.dtype).t()
-
-
-def _scaled_weight(scale: Tensor, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    return (weight * scale).to(dtype)
+def _square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
+    """Return the softened squared lengths of all pairs, without a tensor that has an axis for coordinates."""
+    square = source_pos.new_full((target_pos.shape[0], source_pos.shape[0]), softening**2)
+    for axis in range(source_pos.shape[1]):
+        difference = torch.sub(target_pos[:, axis, None], source_pos[:, axis])
+        square.addcmul_(difference, difference)
+    return square
 
 
 def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
@@ -264,7 +219,8 @@ class _SparseProduct(torch.autograd.Function):
         x = x.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.edges = edges
-        return edges.matrix(weight) @ x
+        with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+            return edges.matrix(weight) @ x
 
     @staticmethod
     @once_differentiable
@@ -273,11 +229,12 @@ class _SparseProduct(torch.autograd.Function):
         edges: CompressedEdges = ctx.edges
         grad_y = grad_y.contiguous()
         grad_x = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            grad_x = edges.transposed_matrix(weight) @ grad_y
-        if ctx.needs_input_grad[1]:
-            pattern = edges.matrix(torch.zeros_like(weight))
-            grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
+        with torch.autocast(x.device.type, enabled=False):
+            if ctx.needs_input_grad[0]:
+                grad_x = edges.transposed_matrix(weight) @ grad_y
+            if ctx.needs_input_grad[1]:
+                pattern = edges.matrix(torch.zeros_like(weight))
+                grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
         return grad_x, grad_weight, None
 
 

@@ -178,7 +178,7 @@ class SpatialGraph(nn.Module):
 
     @property
     def spacing(self) -> str:
-        """How layers are spaced: ``"fixed"``, ``"learned"`` or ``"free"``."""
+        """How layers are spaced, ``"fixed"``, ``"learned"`` or ``"free"``."""
         return self.positions.spacing
 
     @property
@@ -271,8 +271,8 @@ class SpatialGraph(nn.Module):
 
         Example:
             >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]), gain=10.0)
-            >>> (graph.weights() / graph.polarity[0]).detach()
-            tensor([2.])
+            >>> bool(torch.isclose(graph.weights(), 2.0 * graph.polarity[0]))
+            True
         """
         unsigned: Tensor = self.law(self.lengths())
         return self.gain * self.polarity[self.edge_index[0]] * unsigned
@@ -359,6 +359,7 @@ class SpatialGraph(nn.Module):
         pos = initial_positions(sizes, self.dim, self.spacing, self._init, None).to(self.pos)
         with torch.no_grad():
             pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
+            self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
             self.positions.place(pos)
         self._reset_polarity_and_bias()
 
@@ -410,6 +411,10 @@ class SpatialGraph(nn.Module):
                 if values is not None:
                     keep = ~self.is_output if parameter is self.raw_polarity else ~self.is_input
                     parameter.copy_(values if parameter is self.positions.gaps else values[keep])
+            for name, value in fields.law_settings.items():
+                own = getattr(self.law, name, None)
+                if isinstance(own, Tensor):  # made in single precision by the law's constructor
+                    own.fill_(value)
 
     def _neuron_numbers(self, neurons: int | Tensor | None) -> Tensor:
         everyone = torch.arange(self.neurons, device=self.layer.device)

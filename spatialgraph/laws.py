@@ -7,7 +7,6 @@ expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q`, whose rounding error swamps shor
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -95,33 +94,17 @@ class Law(nn.Module, ABC):
     def from_square(self, square: Tensor) -> Tensor:
         r"""Return the weight at the softened squared length :math:`\rho^2`, elementwise."""
 
-    def from_square_(self, square: Tensor) -> Tensor:
-        """Turn softened squared lengths into weights in place; override it where that saves a temporary."""
-        return square.copy_(self.from_square(square))
-
-    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
-        r"""Return :math:`\mathrm d w / \mathrm d \rho^2`, elementwise.
+    def slope(self, square: Tensor, weight: Tensor) -> Tensor:
+        r"""Return :math:`\mathrm d w / \mathrm d \rho^2`, elementwise; by automatic differentiation if not overridden.
 
         Args:
-            weight: the weights, already computed by :meth:`from_square`.
-            square: a function without arguments that returns the matching :math:`\rho^2`. A law that finds its slope
-                from the weight alone leaves it uncalled and saves the work.
+            square: softened squared lengths :math:`\rho^2`.
+            weight: the weights there, already computed by :meth:`from_square`.
         """
-        slope: Tensor = torch.func.grad(lambda s: self.from_square(s).sum())(square())
+        slope: Tensor = torch.func.grad(lambda s: self.from_square(s).sum())(square)
         return slope
 
-    def pull_(self, grad: Tensor, weight: Tensor, product: Tensor, square: Callable[[], Tensor]) -> Tensor:
-        """Multiply ``grad`` by the slope in place; override it where that saves passes over the weights.
-
-        Args:
-            grad: gradient by the weights, overwritten.
-            weight: the weights.
-            product: ``grad * weight``.
-            square: as in :meth:`slope`; it overwrites ``product``.
-        """
-        return grad.mul_(self.slope(weight, square))
-
-    def parameter_slopes(self, weight: Tensor, square: Callable[[], Tensor]) -> tuple[Tensor, ...]:
+    def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by each of the law's parameters, in the order of ``parameters()``."""
         if next(self.parameters(), None) is not None:
             raise NotImplementedError(f"{type(self).__name__} has parameters and must implement parameter_slopes")
@@ -152,18 +135,9 @@ class InverseDistance(Law):
         """Return the weight at a softened squared length."""
         return square.rsqrt()
 
-    def from_square_(self, square: Tensor) -> Tensor:
-        """Turn softened squared lengths into weights in place."""
-        return square.rsqrt_()
-
-    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+    def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length, ``-w**3 / 2``."""
         return weight.pow(3).mul_(-0.5)
-
-    def pull_(self, grad: Tensor, weight: Tensor, product: Tensor, square: Callable[[], Tensor]) -> Tensor:
-        """Multiply ``grad`` by the slope in place."""
-        torch.mul(product, weight, out=grad)
-        return torch.addcmul(grad.new_zeros(()), grad, weight, value=-0.5, out=grad)
 
 
 class InversePower(Law):
@@ -196,15 +170,15 @@ class InversePower(Law):
         """Return the weight at a softened squared length."""
         return square.pow(-0.5 * self.exponent)
 
-    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+    def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        return (weight / square()).mul_(-0.5 * self.exponent)
+        return (weight / square).mul_(-0.5 * self.exponent)
 
-    def parameter_slopes(self, weight: Tensor, square: Callable[[], Tensor]) -> tuple[Tensor, ...]:
+    def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by the exponent where it is learnable."""
         if not isinstance(self.exponent, nn.Parameter):
             return ()
-        return (square().log_().mul_(weight).mul_(-0.5),)
+        return (square.log().mul_(weight).mul_(-0.5),)
 
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments that make this law again."""
@@ -234,7 +208,7 @@ class Gaussian(Law):
         """Return the weight at a softened squared length."""
         return torch.exp(square * (-0.5 / self.sigma**2))
 
-    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+    def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
         return weight * (-0.5 / self.sigma**2)
 
@@ -270,9 +244,9 @@ class Yukawa(Law):
         rho = square.sqrt()
         return torch.exp(rho * (-1.0 / self.screening)) / rho
 
-    def slope(self, weight: Tensor, square: Callable[[], Tensor]) -> Tensor:
+    def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        inverse_rho = square().rsqrt()
+        inverse_rho = square.rsqrt()
         return (inverse_rho + 1.0 / self.screening).mul_(inverse_rho).mul_(weight).mul_(-0.5)
 
     def settings(self) -> dict[str, float | bool]:

@@ -1,6 +1,7 @@
 """Models: for each projection, convolve, normalise, add the bias, activate."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -71,15 +72,20 @@ class SpatialMLP(nn.Module):
             given = [name for name, value in (("dim", dim), ("gain", gain)) if value is not None] + list(options)
             if given:
                 raise TypeError(f"{given[0]} must be set where the graph is made, got it beside a SpatialGraph")
-            self.graph = graph
+            self.spatial_graph = graph
         else:
             dim, gain = 3 if dim is None else dim, 0.05 if gain is None else gain
-            self.graph = SpatialGraph.layered(graph, dim, gain=gain, **options)
+            self.spatial_graph = SpatialGraph.layered(graph, dim, gain=gain, **options)
         self.activation = _activation(activation)
         self.normalize = self.graph.is_layered if normalize is None else normalize
         if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self._matrices: Cached[list[Tensor]] = Cached()
+
+    @property
+    def graph(self) -> SpatialGraph:
+        """The network; not a submodule of this name, which ``torch.export`` keeps for its own graph."""
+        return self.spatial_graph
 
     def reset_parameters(self) -> None:
         """Draw the graph's positions, polarities and biases anew."""
@@ -105,35 +111,40 @@ class SpatialMLP(nn.Module):
         blocks = [x]
         for number, projection in enumerate(graph.projections):
             heard = [blocks[block] for block in projection.blocks]
-            total = send(number, heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1))
-            blocks.append(self._respond(total, bias[projection.target_index], projection.hidden))
+            heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
+            blocks.append(self._stage(projection, heard_by_all, bias[projection.target_index], partial(send, number)))
         return self._read_out(blocks)
 
-    def _sender(self) -> Callable[[int, Tensor], Tensor]:
-        """Return what sends activations through projection ``number``."""
+    def _sender(self) -> Callable[[int, Tensor, Tensor | None], Tensor]:
+        """Return what sends activations through projection ``number`` and adds a bias."""
         graph = self.graph
         projections = graph.projections
         if Cached.usable(self):
             matrices = self._matrices.get(self, self._materialise, projections)
-            return lambda number, x: convolve_with(x, matrices[number])
+            return lambda number, x, bias: convolve_with(x, matrices[number], bias)
         pos, scale = graph.pos, graph.gain * graph.polarity
-        return lambda number, x: convolve(x, projections[number], pos, scale, graph.law)
+        return lambda number, x, bias: convolve(x, projections[number], pos, scale, graph.law, bias)
 
     def _materialise(self) -> list[Tensor]:
         graph = self.graph
         pos, scale = graph.pos, graph.gain * graph.polarity
         return [materialise(projection, pos, scale, graph.law) for projection in graph.projections]
 
-    def _respond(self, total: Tensor, bias: Tensor, hidden: int) -> Tensor:
-        """Turn summed inputs into activations; the outputs among the targets stay as they are."""
+    def _stage(
+        self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[[Tensor, Tensor | None], Tensor]
+    ) -> Tensor:
+        """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
+        hidden, targets = projection.hidden, projection.targets.numel()
         if hidden == 0:
-            return total + bias
-        if hidden < bias.numel():
-            parts = self._respond(total[..., :hidden], bias[:hidden], hidden), total[..., hidden:] + bias[hidden:]
-            return torch.cat(parts, dim=-1)
+            return send(x, bias)
         if self.normalize:
-            total = F.layer_norm(total, (hidden,))
-        return self.activation(total + bias)
+            total = send(x, None)
+            inner = F.layer_norm(total[..., :hidden], (hidden,)) + bias[:hidden]
+            outer = None if hidden == targets else total[..., hidden:] + bias[hidden:]
+        else:
+            total = send(x, bias)
+            inner, outer = total[..., :hidden], None if hidden == targets else total[..., hidden:]
+        return self.activation(inner) if outer is None else torch.cat([self.activation(inner), outer], dim=-1)
 
     def _read_out(self, blocks: list[Tensor]) -> Tensor:
         projections = self.graph.projections

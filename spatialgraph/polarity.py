@@ -26,7 +26,7 @@ def polarity_of(raw: Tensor, kind: str) -> Tensor:
         Tensor of the same shape.
 
     Example:
-        >>> polarity_of(torch.tensor([-2.0, 0.0, 2.0]), "binary")
-        tensor([-1.0000,  0.0000,  1.0000])
+        >>> polarity_of(torch.tensor([-2.0, 0.0, 2.0]), "binary").tolist()
+        [-1.0, 0.0, 1.0]
     """
     return torch.tanh(0.5 * STEEPNESS * raw) if kind == "binary" else raw

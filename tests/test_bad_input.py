@@ -139,7 +139,12 @@ TENSORS = [
         ValueError,
         "init must return a tensor of shape (4, 2) for layer 0, got (4,)",
     ),
-    ("device", lambda: mlp()(torch.zeros(1, 4, device="meta")), ValueError, "x must be on the device of the parameters"),
+    (
+        "device",
+        lambda: mlp()(torch.zeros(1, 4, device="meta")),
+        ValueError,
+        "x must be on the device of the parameters",
+    ),
 ]
 
 CALLS = [
@@ -152,9 +157,19 @@ CALLS = [
     ("option beside a graph", lambda: sg.SpatialMLP(layered(), dim=3), TypeError, "dim must be set where the graph is"),
     ("wiring beside a graph", lambda: sg.SpatialMLP(layered(), wiring=KNN(1)), TypeError, "wiring must be set where"),
     ("single hidden neuron", lambda: sg.SpatialMLP([4, 1, 2]), ValueError, "normalize must be False where a stage has"),
-    ("place shape", lambda: layered().place(torch.zeros(9, 4)), ValueError, "pos must have shape (9, 3) or (9, 2), got"),
+    (
+        "place shape",
+        lambda: layered().place(torch.zeros(9, 4)),
+        ValueError,
+        "pos must have shape (9, 3) or (9, 2), got",
+    ),
     ("place NaN", lambda: layered().place(torch.full((9, 2), NAN)), ValueError, "pos must be finite, got [nan, nan]"),
-    ("place layer", lambda: layered().place(torch.zeros(4, 2), 3), ValueError, "neurons must name a layer between 0 an"),
+    (
+        "place layer",
+        lambda: layered().place(torch.zeros(4, 2), 3),
+        ValueError,
+        "neurons must name a layer between 0 an",
+    ),
     (
         "place numbers",
         lambda: layered().place(torch.zeros(1, 2), torch.tensor([9])),
@@ -169,9 +184,19 @@ CALLS = [
     ),
     ("rewire, listed", lambda: with_layers(torch.tensor([0, 1, 2])).rewire(), ValueError, "wiring must be given for a"),
     ("rewire, text", lambda: layered().rewire("knn"), TypeError, "wiring must be a Wiring such as"),
-    ("rewire, no layers", lambda: dag([[0], [1]]).rewire(KNN(1)), ValueError, "wiring must select edges layer by layer"),
+    (
+        "rewire, no layers",
+        lambda: dag([[0], [1]]).rewire(KNN(1)),
+        ValueError,
+        "wiring must select edges layer by layer",
+    ),
     ("penalty", lambda: dag([[0], [1]]).collapse_penalty(), ValueError, "collapse_penalty needs a network with layers"),
-    ("figure of no layer", lambda: plotting.layer(layered(), 5), ValueError, "number must name a layer between 0 and 2"),
+    (
+        "figure of no layer",
+        lambda: plotting.layer(layered(), 5),
+        ValueError,
+        "number must name a layer between 0 and 2",
+    ),
     ("figure of nothing", lambda: plotting.history([]), ValueError, "rows must hold at least one epoch, got none"),
     ("conv x", lambda: sg.SpatialConv()(torch.zeros(3), POS, EDGES), ValueError, "x must have two axes, neurons first"),
     (
@@ -182,7 +207,12 @@ CALLS = [
     ),
     ("conv law", lambda: sg.SpatialConv(law="x"), ValueError, "law must be one of"),
     ("undirected", lambda: sg.from_networkx(nx.Graph()), TypeError, "graph must be a plain directed networkx graph"),
-    ("multigraph", lambda: sg.from_networkx(nx.MultiDiGraph()), TypeError, "graph must be a plain directed networkx gr"),
+    (
+        "multigraph",
+        lambda: sg.from_networkx(nx.MultiDiGraph()),
+        TypeError,
+        "graph must be a plain directed networkx gr",
+    ),
     ("not a graph", lambda: sg.from_networkx({}), TypeError, "graph must be a networkx.DiGraph, got dict"),
     ("empty graph", lambda: sg.from_networkx(nx.DiGraph()), ValueError, "graph must have at least one node, got none"),
     ("no positions", lambda: sg.from_networkx(network()), ValueError, "graph must give every node the coordinate 'x'"),
@@ -193,7 +223,12 @@ CALLS = [
         ValueError,
         "edge_index must not contain a cycle",
     ),
-    ("NaN in a node", lambda: sg.from_networkx(network(x={0: 1.0, 1: NAN})), ValueError, "pos must be finite, got [nan]"),
+    (
+        "NaN in a node",
+        lambda: sg.from_networkx(network(x={0: 1.0, 1: NAN})),
+        ValueError,
+        "pos must be finite, got [nan]",
+    ),
     (
         "text in a node",
         lambda: sg.from_networkx(network(x={0: 1.0, 1: "far"})),

@@ -75,7 +75,7 @@ def fit(
         progress: whether to show a progress bar.
 
     Returns:
-        A row for each epoch: ``epoch``, ``train_loss``, ``train_accuracy``, ``seconds`` and, with held-out images,
+        A row for each epoch, of ``epoch``, ``train_loss``, ``train_accuracy``, ``seconds`` and, with held-out images,
         ``validation_loss`` and ``validation_accuracy``.
 
     Raises:

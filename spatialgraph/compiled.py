@@ -1,0 +1,65 @@
+"""The loops that Numba compiles for :mod:`spatialgraph.kernels`, on plain arrays; imported where they are first called.
+
+Arrays are laid out by axis: ``columns`` holds the coordinates of the sources, shape ``(d, n)``, ``rows`` those of the
+targets, shape ``(d, m)``. Thread ``p`` takes the targets from ``bounds[p]`` to ``bounds[p + 1]``.
+"""
+
+import numpy as np
+from numba import njit, prange
+
+# To be vectorised, loops must not raise on a division by zero and sums may be reordered; infinities and NaN stay.
+_compile = njit(
+    nogil=True,
+    cache=True,
+    parallel=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+)
+
+
+@_compile
+def fill(columns, rows, scale, constant, out, bounds):
+    """Write the weights of all pairs."""
+    for part in prange(bounds.size - 1):
+        for j in range(bounds[part], bounds[part + 1]):
+            row = out[j]
+            for i in range(row.size):
+                row[i] = constant
+            for axis in range(columns.shape[0]):
+                column, here = columns[axis], rows[axis, j]
+                for i in range(row.size):
+                    difference = here - column[i]
+                    row[i] += difference * difference
+            for i in range(row.size):
+                row[i] = scale[i] / np.sqrt(row[i])
+
+
+@_compile
+def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, bounds):
+    """Add up the gradients by positions and scales."""
+    one = columns.dtype.type(1)
+    for part in prange(bounds.size - 1):
+        pull = np.empty(columns.shape[1], columns.dtype)
+        scales = grad_scale[part]
+        for j in range(bounds[part], bounds[part + 1]):
+            g = grad[j]
+            for i in range(pull.size):
+                pull[i] = constant
+            for axis in range(columns.shape[0]):
+                column, here = columns[axis], rows[axis, j]
+                for i in range(pull.size):
+                    difference = here - column[i]
+                    pull[i] += difference * difference
+            for i in range(pull.size):
+                w = one / np.sqrt(pull[i])
+                product = g[i] * w
+                scales[i] += product
+                pull[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)
+            for axis in range(columns.shape[0]):
+                column, here, sums = columns[axis], rows[axis, j], grad_columns[part, axis]
+                total = columns.dtype.type(0)
+                for i in range(pull.size):
+                    component = pull[i] * (here - column[i])
+                    sums[i] += component
+                    total += component * scale[i]
+                grad_rows[axis, j] = total

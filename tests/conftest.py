@@ -1,0 +1,21 @@
+import pytest
+import torch
+from hypothesis import settings
+
+settings.register_profile("short", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("short")
+
+
+def pytest_configure(config):
+    for line in (
+        "ignore:`torch.jit.script:FutureWarning",  # importing PyG
+        "ignore:`torch.jit.script:DeprecationWarning",
+        "ignore:Sparse CSR tensor support is in beta:UserWarning",  # PyTorch says so once a process
+    ):
+        config.addinivalue_line("filterwarnings", line)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same numbers, whichever tests ran before."""
+    torch.manual_seed(0)

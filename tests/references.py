@@ -1,0 +1,230 @@
+"""Independent references in numpy float64, written for clarity, not speed, and builders that tests share."""
+
+from dataclasses import dataclass
+
+import networkx as nx
+import numpy as np
+import torch
+from torch import nn
+
+from spatialgraph import SpatialConv
+from spatialgraph.functional import all_to_all, edge_weight, sparse
+from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa
+from spatialgraph.projections import CompressedEdges
+
+
+class Exponential(Law):
+    """A law of one's own that says nothing but its weight."""
+
+    def from_square(self, square):
+        return torch.exp(-square.sqrt())
+
+
+class Rational(Law):
+    """A law of one's own with a parameter."""
+
+    def __init__(self, width=1.5):
+        super().__init__(softening=0.0)
+        self.width = nn.Parameter(torch.tensor(width))
+
+    def from_square(self, square):
+        return self.width / (1.0 + square)
+
+    def parameter_slopes(self, square, weight):
+        return (1.0 / (1.0 + square),)
+
+    def settings(self):
+        return {"width": self.width.item()}
+
+
+class PlainInverseDistance(InverseDistance):
+    """The inverse distance, computed by tensor operations: fused kernels serve the class itself only."""
+
+
+LAWS = {
+    "plain_inverse_distance": PlainInverseDistance,
+    "inverse_distance": InverseDistance,
+    "soft_inverse_distance": lambda: InverseDistance(softening=0.25),
+    "inverse_power": lambda: InversePower(exponent=1.5),
+    "learnable_power": lambda: InversePower(exponent=2.5, learnable=True),
+    "gaussian": lambda: Gaussian(sigma=1.25),
+    "yukawa": lambda: Yukawa(screening=2.0, softening=1e-2),
+    "exponential": Exponential,
+    "rational": Rational,
+}
+
+
+def law_weight(law, square):
+    """Weight at a softened squared length, from each law's published formula."""
+    settings = law.settings()
+    rho = np.sqrt(square)
+    match law:
+        case InverseDistance():
+            return 1.0 / rho
+        case InversePower():
+            return rho ** -settings["exponent"]
+        case Gaussian():
+            return np.exp(-square / (2.0 * settings["sigma"] ** 2))
+        case Yukawa():
+            return np.exp(-rho / settings["screening"]) / rho
+        case Exponential():
+            return np.exp(-rho)
+        case Rational():
+            return settings["width"] / (1.0 + square)
+    raise NotImplementedError(law)
+
+
+def law_slope(law, square):
+    """Derivative of the weight by the softened squared length."""
+    settings = law.settings()
+    rho = np.sqrt(square)
+    match law:
+        case InverseDistance():
+            return -0.5 / rho**3
+        case InversePower():
+            return -0.5 * settings["exponent"] * rho ** (-settings["exponent"] - 2.0)
+        case Gaussian():
+            return -np.exp(-square / (2.0 * settings["sigma"] ** 2)) / (2.0 * settings["sigma"] ** 2)
+        case Yukawa():
+            reach = settings["screening"]
+            return -np.exp(-rho / reach) * (1.0 / (reach * rho) + 1.0 / rho**2) / (2.0 * rho)
+        case Exponential():
+            return -np.exp(-rho) / (2.0 * rho)
+        case Rational():
+            return -settings["width"] / (1.0 + square) ** 2
+    raise NotImplementedError(law)
+
+
+def law_parameter_slope(law, square):
+    """Derivative of the weight by the law's only parameter."""
+    match law:
+        case InversePower():
+            return -0.5 * np.log(square) * law_weight(law, square)
+        case Rational():
+            return 1.0 / (1.0 + square)
+    raise NotImplementedError(law)
+
+
+def softened_squares(source_pos, target_pos, softening):
+    """Squared lengths (m, n), one pair after the other."""
+    square = np.empty((len(target_pos), len(source_pos)))
+    for j, q in enumerate(target_pos):
+        for i, p in enumerate(source_pos):
+            square[j, i] = sum((a - b) ** 2 for a, b in zip(q, p, strict=True)) + softening**2
+    return square
+
+
+@dataclass
+class Product:
+    """What an engine returns, and its gradients."""
+
+    value: np.ndarray
+    x: np.ndarray
+    source_pos: np.ndarray
+    target_pos: np.ndarray
+    scale: np.ndarray
+    law: list[np.ndarray]
+
+    def items(self):
+        named = [(name, getattr(self, name)) for name in ("value", "x", "source_pos", "target_pos", "scale")]
+        return named + [("law", gradient) for gradient in self.law]
+
+
+def product(x, source_pos, target_pos, scale, law, grad_y, magnitude=lambda terms: terms):
+    """Brute force over all pairs; ``magnitude=numpy.abs`` sums absolute terms, which bound rounding."""
+    arrays = (np.asarray(a, dtype=np.float64) for a in (x, source_pos, target_pos, scale, grad_y))
+    x, source_pos, target_pos, scale, grad_y = arrays
+    square = softened_squares(source_pos, target_pos, law.softening)
+    difference = magnitude(target_pos[:, None, :] - source_pos[None, :, :])
+    weight, slope = law_weight(law, square), magnitude(law_slope(law, square))
+    x, scale, grad_y = magnitude(x), magnitude(scale), magnitude(grad_y)
+    signed = weight * scale
+    grad_weight = grad_y.T @ x
+    pull = (2.0 * grad_weight * scale * slope)[:, :, None] * difference
+    has_parameter = next(law.parameters(), None) is not None
+    return Product(
+        value=x @ signed.T,
+        x=grad_y @ signed,
+        source_pos=magnitude(-pull.sum(0)),
+        target_pos=pull.sum(1),
+        scale=(grad_weight * weight).sum(0),
+        law=[(grad_weight * scale * magnitude(law_parameter_slope(law, square))).sum()] if has_parameter else [],
+    )
+
+
+def complete_edges(n, m):
+    """All edges from n sources to m targets, sorted by target, then source."""
+    return torch.tensor([[i for _ in range(m) for i in range(n)], [j for j in range(m) for _ in range(n)]])
+
+
+def dense_engine(x, source_pos, target_pos, scale, law):
+    return all_to_all(x, source_pos, target_pos, scale, law)
+
+
+def sparse_engine(x, source_pos, target_pos, scale, law):
+    n, m = len(source_pos), len(target_pos)
+    edges = CompressedEdges.from_edges(complete_edges(n, m), n, m)
+    return sparse(x, edge_weight(source_pos, target_pos, scale, law, edges), edges)
+
+
+def message_engine(x, source_pos, target_pos, scale, law):
+    edges = complete_edges(len(source_pos), len(target_pos))
+    features = x.t(), x.new_zeros(len(target_pos), len(x))
+    return SpatialConv(law)(features, (source_pos, target_pos), edges, polarity=scale).t()
+
+
+ENGINES = {"all_to_all": dense_engine, "sparse": sparse_engine, "messages": message_engine}
+
+
+def assert_close(actual, expected, tolerance):
+    """Largest deviation, relative to the largest expected number."""
+    actual = actual.detach().to(torch.float64).numpy() if isinstance(actual, torch.Tensor) else np.asarray(actual)
+    expected = expected.detach().numpy() if isinstance(expected, torch.Tensor) else np.asarray(expected)
+    assert actual.shape == expected.shape
+    if actual.size:
+        deviation = np.abs(actual - expected).max()
+        assert deviation <= tolerance * max(np.abs(expected).max(), 1e-30), (
+            deviation,
+            np.abs(expected).max(),
+        )
+
+
+def random_dag(neurons, density, seed):
+    """Distinct edges of a random directed acyclic graph with at least one edge; numbers tell no order."""
+    rng = np.random.default_rng(seed)
+    source, target = np.nonzero(np.triu(rng.random((neurons, neurons)) < density, k=1))
+    if not len(source):
+        source, target = np.array([0]), np.array([neurons - 1])
+    number, order = rng.permutation(neurons), rng.permutation(len(source))
+    return torch.from_numpy(np.stack([number[source], number[target]])[:, order].copy())
+
+
+def randomise(graph):
+    """Give a graph positions, polarities and biases that no part of it could have by default."""
+    with torch.no_grad():
+        for parameter in graph.parameters():
+            if parameter.dim():
+                parameter.add_(torch.rand_like(parameter))
+    return graph
+
+
+def neuron_by_neuron(graph, x, activation):
+    """Run any graph for a batch x, one neuron after the other in topological order, without normalisation."""
+    pos, polarity, bias = (
+        values.detach().numpy().astype(np.float64) for values in (graph.pos, graph.polarity, graph.bias)
+    )
+    inputs, outputs = graph.inputs.tolist(), graph.outputs.tolist()
+    network = nx.DiGraph()
+    network.add_nodes_from(range(graph.neurons))
+    network.add_edges_from(graph.edge_index.t().tolist())
+    active = {}
+    for neuron in nx.topological_sort(network):
+        if neuron in inputs:
+            active[neuron] = np.asarray(x, dtype=np.float64)[:, inputs.index(neuron)]
+            continue
+        total = np.full(len(x), bias[neuron])
+        for source in network.predecessors(neuron):
+            square = ((pos[source] - pos[neuron]) ** 2).sum() + graph.law.softening**2
+            total = total + graph.gain * polarity[source] * law_weight(graph.law, square) * active[source]
+        active[neuron] = total if neuron in outputs else activation(total)
+    return np.stack([active[neuron] for neuron in outputs], axis=1)

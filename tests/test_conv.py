@@ -1,0 +1,350 @@
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch_geometric.nn as pyg
+from references import LAWS, assert_close, law_weight, softened_squares
+from torch import nn
+
+from spatialgraph import SpatialConv, SpatialLinear, conv
+from spatialgraph.laws import InversePower
+
+EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4], [1, 2, 1, 3, 0, 3, 3]])
+PAIRS = torch.tensor([[0, 1, 2, 4, 4, 0], [0, 0, 2, 1, 2, 2]])  # from five sources to three targets
+
+
+def leaves(*shapes):
+    return [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+def transposed_adjacency(edges, sources, targets):
+    """The same edges as ``adj_t``, a matrix in compressed rows."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse invariant checks", UserWarning)
+        ones = torch.ones(edges.shape[1], dtype=torch.float64)
+        return torch.sparse_coo_tensor(edges.flip(0), ones, (targets, sources)).to_sparse_csr()
+
+
+def signed_weights(law, gain, source_pos, target_pos, polarity, edges):
+    """Matrix (targets, sources) of the weights of existing edges."""
+    square = softened_squares(source_pos.detach().numpy(), target_pos.detach().numpy(), law.softening)
+    weight = gain * law_weight(law, square) * polarity.detach().numpy()
+    exists = np.zeros(weight.shape)
+    exists[edges[1], edges[0]] = 1.0
+    return exists * weight, exists
+
+
+# SpatialConv ----
+
+
+@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
+def test_convolution_on_one_set_of_nodes(make):
+    law = make().double()
+    x, pos, polarity = leaves((5, 4), (5, 3), (5,))
+    operator = SpatialConv(law, gain=0.7)
+    weight, _ = signed_weights(law, 0.7, pos, pos, polarity, EDGES)
+    y = operator(x, pos, EDGES, polarity)
+    assert_close(y, weight @ x.detach().numpy(), 1e-12)
+    unsigned, _ = signed_weights(law, 0.7, pos, pos, torch.ones(5), EDGES)
+    assert_close(operator(x, pos, EDGES), unsigned @ x.detach().numpy(), 1e-12)
+
+
+@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
+def test_edge_list_and_matrix_agree(make):
+    law = make().double()
+    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
+    operator = SpatialConv(law, gain=-1.5)
+    features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
+    wanted = [x, source_pos, target_pos, polarity, *law.parameters()]
+    results = []
+    for edges in (PAIRS, PAIRS[:, [5, 3, 1, 0, 2, 4]], transposed_adjacency(PAIRS, 5, 3)):
+        y = operator(features, places, edges, polarity)
+        results.append([y, *torch.autograd.grad(y.square().sum(), wanted)])
+    expected, _ = signed_weights(law, -1.5, source_pos, target_pos, polarity, PAIRS)
+    assert_close(results[0][0], expected @ x.detach().numpy(), 1e-12)
+    for result in results[1:]:
+        for value, right in zip(result, results[0], strict=True):
+            assert_close(value, right, 1e-10)
+
+
+def test_matrix_on_one_set_of_nodes():
+    x, pos, polarity = leaves((5, 4), (5, 2), (5,))
+    operator = SpatialConv()
+    y = operator(x, pos, transposed_adjacency(EDGES, 5, 5), polarity)
+    assert_close(y, operator(x, pos, EDGES, polarity), 1e-12)
+
+
+@pytest.mark.parametrize("aggr", ["add", "sum", "mean", "max", "min"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_aggregations(aggr, compressed):
+    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
+    operator = SpatialConv(aggr=aggr)
+    weight, exists = signed_weights(operator.law, 1.0, source_pos, target_pos, polarity, PAIRS)
+    messages = weight[:, :, None] * x.detach().numpy()  # (targets, sources, features)
+    reduce = {"max": np.max, "min": np.min, "mean": np.mean}.get(aggr, np.sum)
+    expected = np.stack([reduce(m[e > 0], axis=0) for m, e in zip(messages, exists, strict=True)])
+    edges = transposed_adjacency(PAIRS, 5, 3) if compressed else PAIRS
+    y = operator((x, x.new_zeros(3, 4)), (source_pos, target_pos), edges, polarity)
+    assert_close(y, expected, 1e-12)
+    y.sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_flow_against_the_edges():
+    x, pos, polarity = leaves((5, 4), (5, 3), (5,))
+    backward = SpatialConv(flow="target_to_source")(x, pos, EDGES, polarity)
+    assert_close(backward, SpatialConv()(x, pos, EDGES.flip(0), polarity), 1e-12)
+
+
+def test_flow_against_the_edges_of_a_bipartite_graph():
+    # The second row sends: polarity belongs to the second set of nodes.
+    sent, places, others, polarity = leaves((3, 4), (3, 2), (5, 2), (3,))
+    backward = SpatialConv(flow="target_to_source")
+    y = backward((sent.new_zeros(5, 4), sent), (others, places), PAIRS, polarity)
+    forward = SpatialConv()((sent, sent.new_zeros(5, 4)), (places, others), PAIRS.flip(0), polarity)
+    assert y.shape == (5, 4)
+    assert_close(y, forward, 1e-12)
+
+
+def test_only_sources_need_features():
+    x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
+    places = source_pos, target_pos
+    expected = SpatialConv()((x, x.new_zeros(3, 4)), places, PAIRS)
+    for edges in (PAIRS, transposed_adjacency(PAIRS, 5, 3)):
+        assert_close(SpatialConv()((x, None), places, edges), expected, 1e-12)
+
+
+def test_size():
+    x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
+    operator = SpatialConv()
+    features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
+    assert torch.equal(operator(features, places, PAIRS, size=(5, 3)), operator(features, places, PAIRS))
+    with pytest.raises(ValueError, match="3"):
+        operator(features, places, PAIRS, size=(5, 4))
+
+
+def test_nodes_without_edges_hear_nothing():
+    x, pos = leaves((6, 4), (6, 3))
+    for edges in (EDGES, transposed_adjacency(EDGES, 6, 6)):
+        assert SpatialConv()(x, pos, edges)[[4, 5]].eq(0.0).all()
+    none = torch.empty(2, 0, dtype=torch.int64)
+    assert SpatialConv()(x, pos, none).eq(0.0).all()
+
+
+def test_gradcheck():
+    x, pos, polarity = leaves((5, 2), (5, 2), (5,))
+    law = InversePower(learnable=True).double()
+    operator = SpatialConv(law)
+    matrix = transposed_adjacency(EDGES, 5, 5)
+    for edges in (EDGES, matrix):
+        assert torch.autograd.gradcheck(
+            lambda x, pos, polarity, _, edges=edges: operator(x, pos, edges, polarity),
+            (x, pos, polarity, law.exponent),
+        )
+
+
+def test_in_a_pyg_sequential():
+    model = pyg.Sequential(
+        "x, pos, edge_index",
+        [
+            (nn.Linear(4, 8), "x -> x"),
+            (SpatialConv(), "x, pos, edge_index -> x"),
+            (nn.Tanh(), "x -> x"),
+            (SpatialConv(InversePower(learnable=True)), "x, pos, edge_index -> x"),
+        ],
+    )
+    x, pos = torch.randn(5, 4), torch.randn(5, 3, requires_grad=True)
+    y = model(x, pos, EDGES)
+    y.sum().backward()
+    assert y.shape == (5, 8) and (pos.grad != 0).any() and model[3].law.exponent.grad is not None
+    assert "SpatialConv" in repr(model)
+
+
+def test_in_a_heterogeneous_convolution():
+    model = pyg.HeteroConv(
+        {
+            ("a", "to", "b"): SpatialConv(),
+            ("b", "back", "a"): SpatialConv("gaussian"),
+            ("b", "in", "b"): SpatialConv(),
+        }
+    )
+    x = {"a": torch.randn(5, 4), "b": torch.randn(3, 4)}
+    pos = {"a": torch.randn(5, 2), "b": torch.randn(3, 2)}
+    within = torch.tensor([[0, 1], [1, 2]])
+    edges = {("a", "to", "b"): PAIRS, ("b", "back", "a"): PAIRS.flip(0), ("b", "in", "b"): within}
+    y = model(x, pos_dict=pos, edge_index_dict=edges)
+    to_b = SpatialConv()((x["a"], x["b"]), (pos["a"], pos["b"]), PAIRS) + SpatialConv()(x["b"], pos["b"], within)
+    to_a = SpatialConv("gaussian")((x["b"], x["a"]), (pos["b"], pos["a"]), PAIRS.flip(0))
+    assert_close(y["b"], to_b.double(), 1e-6)
+    assert_close(y["a"], to_a.double(), 1e-6)
+
+
+def test_autocast_of_a_matrix():
+    x, pos = torch.randn(5, 4), torch.randn(5, 3)
+    expected = SpatialConv()(x, pos, EDGES).double()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = SpatialConv()(x, pos, transposed_adjacency(EDGES, 5, 5).float())
+    assert_close(y, expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"x": torch.zeros(5)}, ValueError, r"x must have two axes, neurons first, got shape \(5,\)"),
+        ({"pos": torch.zeros(5)}, ValueError, r"pos must have two axes, neurons first, got shape \(5,\)"),
+        ({"pos": [0.0]}, TypeError, "pos must be a tensor, got list"),
+        ({"polarity": torch.zeros(4)}, ValueError, r"polarity must have shape \(5,\), got \(4,\)"),
+    ],
+)
+def test_wrong_arguments(change, error, message):
+    arguments = {"x": torch.zeros(5, 4), "pos": torch.zeros(5, 3), "edge_index": EDGES} | change
+    with pytest.raises(error, match=message):
+        SpatialConv()(**arguments)
+
+
+def test_wrong_settings():
+    with pytest.raises(ValueError, match="law must be one of"):
+        SpatialConv("newton")
+    with pytest.raises(ValueError, match="gain must be finite, got inf"):
+        SpatialConv(gain=float("inf"))
+
+
+# SpatialLinear ----
+
+
+def linear_twin(layer):
+    """An ``nn.Linear`` with the same weights."""
+    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight().dtype)
+    with torch.no_grad():
+        twin.weight.copy_(layer.weight())
+        if layer.bias is not None:
+            twin.bias.copy_(layer.bias)
+    return twin
+
+
+@pytest.mark.parametrize("leading", [(), (0,), (7,), (2, 3)])
+@pytest.mark.parametrize("polarity", ["graded", "binary"])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("law", ["inverse_distance", "inverse_power", "gaussian", "yukawa"])
+def test_linear_is_a_linear_layer(law, bias, polarity, leading):
+    layer = SpatialLinear(6, 4, bias=bias, polarity=polarity, law=law, dtype=torch.float64)
+    if bias:
+        nn.init.normal_(layer.bias)
+    twin = linear_twin(layer)
+    x = torch.randn(*leading, 6, dtype=torch.float64, requires_grad=True)
+    expected = twin(x)
+    assert_close(layer(x), expected, 1e-12)
+    (right,) = torch.autograd.grad(expected.square().sum(), x)
+    (gradient,) = torch.autograd.grad(layer(x).square().sum(), x)
+    assert_close(gradient, right, 1e-12)
+    with torch.no_grad():
+        assert_close(layer.eval()(x), expected, 1e-12)
+
+
+def test_weights_of_a_linear_layer_by_hand():
+    layer = SpatialLinear(5, 3, dim=2, gain=0.3, law="yukawa", dtype=torch.float64)
+    every = torch.cartesian_prod(torch.arange(5), torch.arange(3)).t()
+    expected, _ = signed_weights(layer.law, 0.3, layer.source_pos, layer.target_pos, layer.polarity, every)
+    assert_close(layer.weight(), expected, 1e-12)
+    assert not layer.weight().requires_grad
+    assert SpatialLinear(16, 2).gain == 0.25
+
+
+@pytest.mark.parametrize(("dim", "bias", "count"), [(3, True, 11_328), (3, False, 9_280), (1, True, 5_664)])
+def test_number_of_parameters(dim, bias, count):
+    layer = SpatialLinear(784, 2048, dim, bias=bias)
+    assert sum(p.numel() for p in layer.parameters()) == count
+    assert (layer.bias is None) == (not bias)
+
+
+def test_start_of_a_linear_layer():
+    layer = SpatialLinear(400, 300)
+    assert layer.source_pos[:, 2].eq(0.0).all() and layer.target_pos[:, 2].eq(1.0).all() and layer.bias.eq(0.0).all()
+    before = copy.deepcopy(layer.state_dict())
+    torch.manual_seed(1)
+    layer.reset_parameters()
+    assert not torch.equal(layer.source_pos, before["source_pos"])
+    again = SpatialLinear(400, 300)
+    torch.manual_seed(1)
+    again.reset_parameters()
+    assert torch.equal(again.weight(), layer.weight())
+
+
+def test_linear_layers_learn_with_others():
+    model = nn.Sequential(SpatialLinear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), SpatialLinear(8, 2))
+    model(torch.randn(16, 6)).square().sum().backward()
+    assert all((p.grad != 0).any() for p in model.parameters())
+
+
+def test_weights_are_kept_in_eval(monkeypatch):
+    calls = []
+    original = conv.pairwise_weight
+    monkeypatch.setattr(conv, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
+    layer = SpatialLinear(6, 4).eval()
+    x = torch.randn(3, 6)
+    with torch.no_grad():
+        for _ in range(3):
+            before = layer(x)
+        assert len(calls) == 1
+        layer.source_pos.mul_(2.0)
+        after = layer(x)
+        assert len(calls) == 2 and not torch.equal(before, after)
+        layer.load_state_dict(SpatialLinear(6, 4).state_dict())
+        assert not torch.equal(layer(x), after) and len(calls) == 3
+        layer.double()(x.double())
+        assert len(calls) == 4
+    y = layer(x.double())
+    assert y.requires_grad and len(calls) == 4
+    y.sum().backward()
+    assert layer.source_pos.grad is not None
+
+
+def test_copies_of_a_linear_layer(tmp_path):
+    layer, x = SpatialLinear(6, 4, polarity="binary").eval(), torch.randn(3, 6)
+    with torch.no_grad():
+        expected = layer(x)
+        for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            assert torch.equal(twin(x), expected)
+            twin.target_pos.add_(torch.rand(4, 3))
+            assert not torch.equal(twin(x), expected) and torch.equal(layer(x), expected)
+        torch.save(layer.state_dict(), tmp_path / "layer.pt")
+        other = SpatialLinear(6, 4, polarity="binary")
+        other.load_state_dict(torch.load(tmp_path / "layer.pt", weights_only=True))
+        assert torch.equal(other.eval()(x), expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_linear_layer_compiles_and_exports(training):
+    layer, x = SpatialLinear(6, 4).train(training), torch.randn(5, 6)
+    torch.compiler.reset()
+    assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), layer(x).detach().double(), 1e-6)
+    exported = torch.export.export(layer, (x,), dynamic_shapes={"x": {0: torch.export.Dim("batch", min=2)}}).module()
+    x = torch.randn(9, 6)
+    assert_close(exported(x), layer(x).detach().double(), 1e-6)
+
+
+def test_repr():
+    assert repr(SpatialLinear(6, 4)).startswith(
+        "SpatialLinear(\n  in_features=6, out_features=4, dim=3, bias=True, polarity='graded'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((0, 4), ValueError, "in_features must be at least 1, got 0"),
+        ((6, 2.0), TypeError, "out_features must be an int, got float"),
+        ((6, 4, 0), ValueError, "dim must be at least 1, got 0"),
+    ],
+)
+def test_wrong_sizes(arguments, error, message):
+    with pytest.raises(error, match=message):
+        SpatialLinear(*arguments)
+
+
+def test_wrong_features():
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 6\), got \(3, 5\)"):
+        SpatialLinear(6, 4)(torch.zeros(3, 5))

@@ -1,0 +1,82 @@
+"""Every block of Python on the pages runs, and prints what its comments say; options of the example are all named."""
+
+import contextlib
+import functools
+import io
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+# A block of Python, and the comment before it that says why it is not run.
+BLOCK = re.compile(r"^(<!-- not run: .+ -->\n)?```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"^print\(.*\)  # (.+)$", re.MULTILINE)
+PAGES = sorted(
+    page.relative_to(DOCS).as_posix()
+    for page in DOCS.rglob("*.md")
+    if "_build" not in page.parts and "```python" in page.read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture
+def small_data(monkeypatch, tmp_path):
+    """The bundled sample of MNIST, an empty folder to write to, and one thread."""
+    training = pytest.importorskip("spatialgraph.training")
+    monkeypatch.setattr(training, "load_mnist", functools.partial(training.load_mnist, tmp_path, download=False))
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_blocks_of_a_page_run_in_order(page, small_data):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    namespace = {"__name__": "__main__"}
+    torch.manual_seed(0)
+    for block in BLOCK.finditer(text):
+        if block[1]:
+            continue
+        line = text[: block.start(2)].count("\n")
+        # Errors then name the page's line.
+        code = compile("\n" * line + block[2], str(DOCS / page), "exec")
+        printed = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+            warnings.filterwarnings("ignore", message="load_mnist returns the bundled sample")
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
+            exec(code, namespace)  # noqa: S102 - the pages are part of the repository
+        expected = PRINTED.findall(block[2])
+        if expected:
+            assert printed.getvalue().splitlines() == expected, f"{page}, block at line {line}"
+
+
+def test_all_pages_have_blocks_that_run():
+    assert len(PAGES) >= 7
+
+
+def test_every_option_of_the_example_is_named(capsys, monkeypatch):
+    pytest.importorskip("lightning")
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import mnist_mlp
+
+    with pytest.raises(SystemExit):
+        mnist_mlp.parse(["--help"])
+    options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.split("options:")[1])) - {"--help"}
+    page = (DOCS / "tutorials" / "mnist.md").read_text(encoding="utf-8")
+    assert options and set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
+    sys.modules.pop("mnist_mlp")
+
+
+def test_lines_are_short():
+    for page in DOCS.rglob("*.md"):
+        if "_build" in page.parts:
+            continue
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+            assert len(line) <= 120 or line.startswith("|"), f"{page}:{number} has {len(line)} characters"

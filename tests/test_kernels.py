@@ -1,0 +1,84 @@
+"""The fused kernels against the tensor operations they stand in for."""
+
+import concurrent.futures
+
+import pytest
+import torch
+from references import PlainInverseDistance
+
+from spatialgraph import kernels
+from spatialgraph.functional import all_to_all
+from spatialgraph.laws import Gaussian, InverseDistance
+
+pytest.importorskip("numba")
+
+
+def operands(n=300, m=400, dim=3, dtype=torch.float64):
+    torch.manual_seed(0)
+    shapes = (5, n), (n, dim), (m, dim), (n,), (m,)
+    x, source_pos, target_pos, scale, bias = (torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes)
+    return [x, source_pos, target_pos, scale], bias
+
+
+def run(law, dtype=torch.float64):
+    arguments, bias = operands(dtype=dtype)
+    y = all_to_all(*arguments, law, bias)
+    return [y, *torch.autograd.grad(y.square().sum(), [*arguments, bias])]
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_any_number_of_threads_agrees_with_tensor_operations(count, threads):
+    threads(count)
+    for fused, plain in zip(run(InverseDistance()), run(PlainInverseDistance()), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_same_number_of_threads_same_bits(threads):
+    threads(2)
+    first, second = run(InverseDistance(), torch.float32), run(InverseDistance(), torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_called_from_several_threads_at_once():
+    expected = run(InverseDistance())
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for results in pool.map(lambda _: run(InverseDistance()), range(12)):
+            for result, right in zip(results, expected, strict=True):
+                torch.testing.assert_close(result, right)
+
+
+def test_two_neurons_may_meet():
+    pos = torch.zeros(2, 3, requires_grad=True)
+    y = all_to_all(torch.ones(1, 2), pos, torch.zeros(1, 3), torch.ones(2), InverseDistance(softening=0.01))
+    y.sum().backward()
+    assert y.item() == pytest.approx(200.0)
+    assert torch.equal(pos.grad, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("law", "pos", "expected"),
+    [
+        (InverseDistance(), torch.zeros(1, 1), True),
+        (InverseDistance(), torch.zeros(1, 1, dtype=torch.float64), True),
+        (InverseDistance(), torch.zeros(1, 1, dtype=torch.bfloat16), False),
+        (InverseDistance(), torch.zeros(1, 1, device="meta"), False),
+        (PlainInverseDistance(), torch.zeros(1, 1), False),
+        (Gaussian(), torch.zeros(1, 1), False),
+    ],
+)
+def test_what_the_kernels_serve(law, pos, expected):
+    assert kernels.serves(law, pos) is expected
+
+
+def test_without_numba_tensor_operations_serve(monkeypatch):
+    monkeypatch.setattr(kernels, "_has_numba", lambda: False)
+    assert not kernels.serves(InverseDistance(), torch.zeros(1, 1))
+    for result, right in zip(run(InverseDistance()), run(PlainInverseDistance()), strict=True):
+        torch.testing.assert_close(result, right, rtol=1e-12, atol=1e-12)

@@ -1,0 +1,590 @@
+import copy
+from functools import partial
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from references import (
+    LAWS,
+    assert_close,
+    law_weight,
+    neuron_by_neuron,
+    random_dag,
+    randomise,
+    softened_squares,
+)
+from torch import nn
+
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, models
+from spatialgraph.laws import InversePower
+from spatialgraph.wiring import KNN, AllToAll, Random
+
+SIZES = [6, 5, 4, 3]
+KINDS = {
+    "all-to-all": partial(SpatialMLP, SIZES),
+    "skip": partial(SpatialMLP, SIZES, wiring=AllToAll(reach="all"), spacing="free"),
+    "nearest": partial(SpatialMLP, SIZES, wiring=KNN(k=2), polarity="binary"),
+    "plain": partial(SpatialMLP, SIZES, normalize=False, spacing="fixed", activation="tanh"),
+    "dag": lambda: SpatialMLP(dag_graph(10, 0.4, 3), activation="tanh"),
+}
+every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
+DENSE = ["all-to-all", "skip", "plain"]
+
+
+def dag_graph(neurons, density, seed, **options):
+    edges = random_dag(neurons, density, seed)
+    return randomise(SpatialGraph(2.0 * torch.randn(neurons, 3).double(), edges, **options)).float()
+
+
+def features(model, *leading, dtype=torch.float32):
+    return torch.randn(*leading, len(model.graph.inputs), dtype=dtype)
+
+
+def layer_norm(total):
+    return (total - total.mean(1, keepdims=True)) / np.sqrt(total.var(1, keepdims=True) + 1e-5)
+
+
+# Against loops ----
+
+
+@pytest.mark.parametrize("normalize", [True, False, None])
+@pytest.mark.parametrize("polarity", ["graded", "binary"])
+@pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+def test_layers_are_a_dense_loop(law, spacing, polarity, normalize):
+    model = SpatialMLP(SIZES, law=law(), spacing=spacing, polarity=polarity, normalize=normalize, gain=0.3).double()
+    graph = randomise(model.graph)
+    pos, scale, bias = (t.detach().numpy() for t in (graph.pos, 0.3 * graph.polarity, graph.bias))
+    x = features(model, 8, dtype=torch.float64)
+    y, layer = x.numpy(), graph.layer.numpy()
+    for number in range(1, len(SIZES)):
+        source, target = layer == number - 1, layer == number
+        weight = law_weight(graph.law, softened_squares(pos[source], pos[target], graph.law.softening))
+        y = y @ (weight * scale[source]).T
+        if number < len(SIZES) - 1:
+            y = np.maximum((y if normalize is False else layer_norm(y)) + bias[target], 0.0)
+        else:
+            y = y + bias[target]
+    for mode in (model.train(), model.eval()):
+        assert_close(mode(x), y, 1e-10)
+        with torch.no_grad():
+            assert_close(mode(x), y, 1e-10)
+
+
+@given(
+    neurons=st.integers(2, 14),
+    density=st.floats(0.05, 0.7),
+    seed=st.integers(0, 2**31),
+    polarity=st.sampled_from(["graded", "binary"]),
+)
+def test_any_acyclic_graph_is_a_loop_over_neurons(neurons, density, seed, polarity):
+    torch.manual_seed(seed)
+    edges = random_dag(neurons, density, seed)
+    graph = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, polarity=polarity, gain=0.5))
+    model = SpatialMLP(graph, activation="tanh")
+    assert not model.normalize
+    x = features(model, 3, dtype=torch.float64)
+    expected = neuron_by_neuron(graph, x.numpy(), np.tanh)
+    assert_close(model(x), expected, 1e-10)
+    with torch.no_grad():
+        assert_close(model.eval()(x), expected, 1e-10)
+
+
+def test_outputs_in_different_generations_and_skip_connections():
+    #  0 -> 3 -> 4 -> 2 (output), 0 -> 1 (output of generation 1), 5 -> 4, 0 -> 2 skips two generations
+    edges = torch.tensor([[0, 3, 4, 0, 5, 0], [3, 4, 2, 1, 4, 2]])
+    graph = randomise(SpatialGraph(torch.randn(6, 3).double(), edges))
+    assert graph.inputs.tolist() == [0, 5] and graph.outputs.tolist() == [1, 2]
+    model = SpatialMLP(graph, activation="sigmoid")
+    x = features(model, 4, dtype=torch.float64)
+    assert_close(model(x), neuron_by_neuron(graph, x.numpy(), lambda total: 1 / (1 + np.exp(-total))), 1e-12)
+
+
+@pytest.mark.parametrize("edges", [[[0, 0, 2], [2, 4, 4]], [[0, 1], [2, 2]], [[0, 0], [4, 5]], [[], []]], ids=str)
+def test_neurons_without_incoming_edges(edges):
+    edges = torch.tensor(edges, dtype=torch.int64)
+    layer = torch.tensor([0, 0, 1, 1, 2, 2])
+    graph = randomise(SpatialGraph(torch.randn(6, 2).double(), edges, layer=layer))
+    model = SpatialMLP(graph, activation="tanh", normalize=False)
+    x = features(model, 4, dtype=torch.float64).requires_grad_()
+    expected = neuron_by_neuron(graph, x.detach().numpy(), np.tanh)
+    assert_close(model(x), expected, 1e-12)
+    model(x).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+    with torch.no_grad():
+        assert_close(model.eval()(x), expected, 1e-12)
+
+
+def test_an_edge_less_may_leave_a_hidden_neuron_without_input():
+    edges = torch.tensor([[0, 1, 1, 2, 3], [2, 2, 3, 4, 4]])
+    model = SpatialMLP(SpatialGraph(torch.randn(5, 2).double(), edges), activation="tanh")
+    state = copy.deepcopy(model.state_dict())
+    (name,) = (name for name in state if name.endswith("listed_edges"))
+    state[name] = edges[:, [0, 1, 3, 4]]  # neuron 3 hears nobody any more, but is no input
+    model.load_state_dict(state)
+    randomise(model.graph)
+    assert model.graph.synapses == 4 and model.graph.inputs.tolist() == [0, 1]
+    x = features(model, 4, dtype=torch.float64)
+    assert_close(model(x), neuron_by_neuron(model.graph, x.numpy(), np.tanh), 1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(models.ACTIVATIONS))
+def test_activations(name):
+    model = SpatialMLP(dag_graph(8, 0.5, 1).double(), activation=name)
+    function = models.ACTIVATIONS[name]
+    x = features(model, 4, dtype=torch.float64)
+    expected = neuron_by_neuron(model.graph, x.numpy(), lambda total: function(torch.from_numpy(total)).numpy())
+    assert_close(model(x), expected, 1e-10)
+    assert torch.equal(SpatialMLP(model.graph, activation=function)(x), model(x))
+    assert f"activation={name}" in repr(model)
+
+
+@pytest.mark.parametrize("leading", [(), (0,), (1,), (2, 3), (2, 0)])
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@every_kind
+def test_leading_axes(make, mode, leading):
+    model = make().double().train(mode == "train")
+    x = features(model, *leading, dtype=torch.float64)
+    with torch.set_grad_enabled(mode == "train"):
+        y, flat = model(x), model(x.reshape(-1, x.shape[-1]))
+    assert y.shape == (*leading, len(model.graph.outputs))
+    assert_close(y.reshape(flat.shape), flat, 1e-12)
+
+
+# Physics ----
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 5])
+@pytest.mark.parametrize("wiring", [AllToAll(), KNN(k=2)], ids=repr)
+def test_only_lengths_matter(wiring, dim):
+    model = SpatialMLP(SIZES, dim, wiring=wiring, spacing="free", activation="tanh", gain=0.3).double()
+    x = features(model, 5, dtype=torch.float64)
+    y = model(x)
+    pos = model.graph.pos.detach()
+    rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
+    for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
+        model.graph.place(moved)
+        assert_close(model(x), y, 1e-10)
+        with torch.no_grad():
+            assert_close(model.eval()(x), y, 1e-10)
+        model.train()
+    model.graph.place(pos * 1.5)
+    assert (model(x) - y).abs().max() > 1e-3
+
+
+@given(neurons=st.integers(3, 12), density=st.floats(0.1, 0.7), seed=st.integers(0, 2**31))
+def test_numbers_of_neurons_do_not_matter(neurons, density, seed):
+    torch.manual_seed(seed)
+    edges = random_dag(neurons, density, seed)
+    old = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges))
+    former = torch.randperm(neurons)  # former number of each neuron
+    number = torch.argsort(former)
+    shuffled = number[edges][:, torch.randperm(edges.shape[1])]
+    new = SpatialGraph(old.pos[former], shuffled)
+    with torch.no_grad():
+        new.raw_polarity.copy_(old.polarity[former][~new.is_output])
+        new.raw_bias.copy_(old.bias[former][~new.is_input])
+    x = torch.randn(3, neurons).double()
+    y = SpatialMLP(old, activation="tanh")(x[:, old.inputs])
+    y_new = SpatialMLP(new, activation="tanh")(x[:, former[new.inputs]])
+    place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
+    assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
+
+
+def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
+    full = SpatialGraph.layered([5, 4]).double()
+    x = torch.randn(5).double()
+    whole = torch.autograd.functional.jacobian(SpatialMLP(full), x)
+    assert (whole != 0).all()
+    for gone in range(full.synapses):
+        source, target = full.edge_index[:, gone].tolist()
+        kept = torch.arange(full.synapses) != gone
+        graph = SpatialGraph(full.pos, full.edge_index[:, kept], layer=full.layer, spacing="learned")
+        graph.raw_polarity.data.copy_(full.raw_polarity)
+        part = torch.autograd.functional.jacobian(SpatialMLP(graph), x)
+        assert (part == 0).nonzero().tolist() == [[target - 5, source]]
+        assert_close(part, torch.where(part == 0, 0.0, whole), 1e-12)
+
+
+def test_without_a_path_no_influence():
+    graph = dag_graph(12, 0.25, 5).double()
+    network = nx.DiGraph(graph.edge_index.t().tolist())
+    network.add_nodes_from(range(12))
+    model = SpatialMLP(graph, activation="tanh")
+    jacobian = torch.autograd.functional.jacobian(model, features(model, dtype=torch.float64))
+    for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
+        reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
+        assert (row != 0).tolist() == reachable
+
+
+def test_batch_does_not_matter():
+    model = SpatialMLP(SIZES).double()
+    x = features(model, 50, dtype=torch.float64)
+    assert_close(torch.stack([model(row) for row in x]), model(x), 1e-12)
+
+
+# Gradients ----
+
+
+@pytest.mark.parametrize("wiring", [AllToAll(), AllToAll(reach="all"), KNN(k=4), Random(density=0.9)], ids=repr)
+@pytest.mark.parametrize("polarity", ["graded", "binary"])
+@pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
+def test_gradients_reach_every_parameter(spacing, polarity, wiring):
+    law = InversePower(learnable=True)
+    model = SpatialMLP(
+        SIZES, spacing=spacing, polarity=polarity, wiring=wiring, law=law, activation="tanh", gain=1.0
+    ).double()
+    F.cross_entropy(model(features(model, 32, dtype=torch.float64)), torch.arange(32) % 3).backward()
+    names = [name for name, _ in model.named_parameters()]
+    assert len(names) == (5 if spacing == "learned" else 4)
+    heard = torch.isin(torch.arange(18), model.graph.edge_index)  # Random() may leave a neuron without edges
+    for name, parameter in model.named_parameters():
+        gradient = parameter.grad
+        if name.endswith("coords"):
+            gradient = gradient[heard]
+        assert torch.isfinite(gradient).all(), name
+        assert (gradient != 0).double().mean() > (0.9 if "raw" in name else 0.999), name
+
+
+@every_kind
+def test_gradient_of_the_whole_model_by_finite_differences(make):
+    model = make().double()
+    model.activation = torch.tanh
+    x = features(model, 3, dtype=torch.float64).requires_grad_()
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def run(x, *values):
+        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(run, (x, *values))
+
+
+def test_training_lowers_the_loss():
+    model = SpatialMLP([4, 16, 2], gain=0.5)
+    x = torch.randn(64, 4)
+    labels = (x[:, 0] * x[:, 1] > 0).long()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    losses = []
+    for _ in range(150):
+        loss = F.cross_entropy(model(x), labels)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+# Weights kept in eval() ----
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """Count how often weights are computed for keeping."""
+    calls = []
+    original = models.materialise
+    monkeypatch.setattr(models, "materialise", lambda *arguments: calls.append(1) or original(*arguments))
+    return calls
+
+
+@every_kind
+def test_weights_are_computed_once(make, builds):
+    model = make()
+    x = features(model, 4)
+    expected = model(x).detach()
+    model.eval()
+    with torch.no_grad():
+        for _ in range(3):
+            assert_close(model(x), expected.double(), 1e-5)
+    assert len(builds) == len(model.graph.projections)
+    model.train()
+    model(x)
+    assert len(builds) == len(model.graph.projections)
+
+
+CHANGES = {
+    "step": lambda model: step(model),
+    "load": lambda model: model.load_state_dict(another_state(model)),
+    "assign": lambda model: model.load_state_dict(another_state(model), assign=True),
+    "double": lambda model: model.double(),
+    "place": lambda model: model.graph.place(2.0 * model.graph.pos.detach()[:, :2]),
+    "reset": lambda model: model.reset_parameters(),
+    "in place": lambda model: randomise(model.graph),
+}
+
+
+def another_state(model):
+    state = model.state_dict()
+    return {
+        name: value + torch.rand_like(value) if value.is_floating_point() else value for name, value in state.items()
+    }
+
+
+def step(model):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    with torch.enable_grad():
+        model(features(model, 4)).square().sum().backward()
+    optimizer.step()
+    model.zero_grad()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@every_kind
+def test_changes_are_noticed(make, change):
+    model = make().eval()
+    x = features(model, 4)
+    with torch.no_grad():
+        before = model(x)
+        change(model)
+        x = x.to(model.graph.raw_bias.dtype)
+        after = model(x)
+    again = copy.deepcopy(model)(x).detach()
+    right = model.train()(x).detach()
+    assert_close(after, right.double(), 1e-4)
+    assert_close(again, right.double(), 1e-4)
+    if change is not CHANGES["double"]:
+        assert (after - before).abs().max() > 1e-3 * before.abs().max()
+
+
+def test_rewiring_is_noticed():
+    model = SpatialMLP(SIZES, wiring=KNN(k=2)).eval()
+    x = features(model, 4)
+    with torch.no_grad():
+        before = model(x)
+        model.graph.place(torch.randn(18, 2)).rewire()
+        after = model(x)
+        dense = model.graph.rewire(AllToAll()) and model(x)
+    assert not torch.equal(after, before) and not torch.equal(dense, after)
+    assert_close(dense, model.train()(x).detach().double(), 1e-5)
+
+
+def test_other_parameters_for_one_call_are_noticed():
+    # Temporary tensors may follow each other in the same memory under the same identity.
+    model = SpatialMLP(SIZES).eval()
+    x = features(model, 4)
+    state = {name: value.detach().clone() for name, value in model.named_parameters()}
+    with torch.no_grad():
+        for factor in (1.0, 2.0, 3.0, 4.0):
+            other = {name: value * factor for name, value in state.items()}
+            result = torch.func.functional_call(model, other, (x,))
+            del other
+            fresh = copy.deepcopy(model)
+            fresh.load_state_dict({name: value * factor for name, value in state.items()}, strict=False)
+            assert_close(result, fresh(x).double(), 1e-6)
+
+
+@every_kind
+def test_gradients_flow_in_eval(make):
+    model = make().double()
+    x = features(model, 4, dtype=torch.float64).requires_grad_()
+    expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()], allow_unused=True)
+    model.eval()
+    with torch.no_grad():
+        model(x)
+    gradients = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()], allow_unused=True)
+    for gradient, right in zip(gradients, expected, strict=True):
+        assert (gradient is None) == (right is None)
+        assert gradient is None or torch.equal(gradient, right)
+
+
+@every_kind
+def test_gradients_of_the_input_of_a_frozen_model_after_inference_mode(make, builds):
+    model = make().double()
+    x = features(model, 4, dtype=torch.float64)
+    y = model(x.requires_grad_())
+    (expected,) = torch.autograd.grad(y.square().sum(), x)
+    model.eval().requires_grad_(False)
+    with torch.inference_mode():
+        inferred = model(x.detach())
+    assert inferred.is_inference()
+    kept = model(x)
+    (gradient,) = torch.autograd.grad(kept.square().sum(), x)
+    assert len(builds) == len(model.graph.projections)
+    assert_close(inferred.clone(), y, 1e-12)
+    assert_close(kept, y, 1e-12)
+    assert_close(gradient, expected, 1e-12)
+
+
+@every_kind
+def test_autocast(make):
+    model = make()
+    x = features(model, 16)
+    exact = model(x).detach().double()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = model(x)
+        with torch.no_grad():
+            kept = model.eval()(x)
+    y.float().square().sum().backward()
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
+    assert_close(y, exact, 0.05)
+    assert_close(kept, exact, 0.05)
+
+
+@every_kind
+def test_saving_and_copying(make, tmp_path):
+    model, other = make(), make()
+    randomise(model.graph)
+    x = features(model, 4)
+    with torch.no_grad():
+        model.eval()(x)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    torch.save(model, tmp_path / "whole.pt")
+    whole = torch.load(tmp_path / "whole.pt", weights_only=False)
+    expected = model.train()(x)
+    for twin in (other, copy.deepcopy(model), whole.train()):
+        assert torch.equal(twin(x), expected)
+
+
+# Compilers ----
+
+
+@pytest.fixture
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize(("kind", "backend"), [*((kind, "eager") for kind in DENSE), ("all-to-all", "aot_eager")])
+def test_compile_all_to_all(kind, backend, fresh_compiler):
+    model = KINDS[kind]()
+    compiled = torch.compile(model, backend=backend, fullgraph=True)
+    x = features(model, 8).requires_grad_()
+    y = compiled(x)
+    assert_close(y, model(x).detach().double(), 1e-5)
+    right = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
+    for gradient, expected in zip(torch.autograd.grad(y.square().sum(), [x, *model.parameters()]), right, strict=True):
+        assert_close(gradient, expected.double(), 1e-5)
+    step(model)
+    assert_close(compiled(x), model(x).detach().double(), 1e-5)
+    model.eval()
+    with torch.no_grad():
+        assert_close(compiled(x), model(x).double(), 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Dynamo warns of the breaks at sparse products
+@pytest.mark.parametrize("kind", ["nearest", "dag"])
+def test_compile_listed_edges(kind, fresh_compiler):
+    model = KINDS[kind]()
+    compiled = torch.compile(model, backend="eager")
+    x = features(model, 8)
+    y = compiled(x)
+    assert_close(y, model(x).detach().double(), 1e-5)
+    model.zero_grad()
+    y.square().sum().backward()
+    gradients = [p.grad for p in model.parameters()]
+    right = torch.autograd.grad(model(x).square().sum(), list(model.parameters()), allow_unused=True)
+    for gradient, expected in zip(gradients, right, strict=True):
+        assert expected is None or assert_close(gradient, expected.double(), 1e-5) is None
+    with torch.no_grad():
+        assert_close(compiled.eval()(x), y.detach().double(), 1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", DENSE)
+def test_export(kind, training):
+    model = KINDS[kind]().train(training)
+    x = features(model, 8)
+    batch = torch.export.Dim("batch", min=2)
+    for shapes in (None, {"x": {0: batch}}):
+        exported = torch.export.export(model, (x,), dynamic_shapes=shapes).module()
+        assert_close(exported(x), model(x).detach().double(), 1e-5)
+    more = features(model, 13)
+    assert_close(exported(more), model(more).detach().double(), 1e-5)
+
+
+# The public face ----
+
+
+def test_what_a_graph_settles_is_not_given_beside_it():
+    graph = SpatialGraph.layered(SIZES)
+    for name, value in (
+        ("dim", 3),
+        ("gain", 1.0),
+        ("law", "gaussian"),
+        ("wiring", KNN(k=2)),
+        ("spacing", "free"),
+    ):
+        with pytest.raises(TypeError, match=f"{name} must be set where the graph is made"):
+            SpatialMLP(graph, **{name: value})
+    assert SpatialMLP(graph).graph is graph
+
+
+def test_repr():
+    text = repr(SpatialMLP(SIZES))
+    assert "activation=relu, normalize=True" in text
+    assert "SpatialGraph(neurons=18, synapses=62, dim=3, spacing='learned')" in text
+    assert "activation=Softplus, normalize=False" in repr(SpatialMLP(SIZES, activation=nn.Softplus(), normalize=False))
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (torch.zeros(4, 5), ValueError, r"x must have shape \(..., 6\), got \(4, 5\)"),
+        (torch.tensor(1.0), ValueError, r"x must have shape \(..., 6\), got \(\)"),
+        (torch.zeros(4, 6).double(), TypeError, r"x must have the dtype of the parameters \(torch.float32\)"),
+        (torch.zeros(4, 6).long(), TypeError, "got torch.int64"),
+        ([0.0] * 6, TypeError, "x must be a tensor, got list"),
+    ],
+)
+def test_wrong_features(x, error, message):
+    with pytest.raises(error, match=message):
+        SpatialMLP(SIZES)(x)
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match="activation must be one of .* got 'swish'"):
+        SpatialMLP(SIZES, activation="swish")
+    with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
+        SpatialMLP([4, 1, 2])
+    assert SpatialMLP([4, 1, 2], normalize=False)(torch.zeros(1, 4)).shape == (1, 2)
+
+
+# The dense baseline ----
+
+
+@pytest.mark.parametrize(("hidden", "count"), [(14, 11_140), (17, 13_525), (2048, 1_628_170)])
+def test_number_of_parameters_of_the_baseline(hidden, count):
+    assert sum(p.numel() for p in DenseMLP([784, hidden, 10]).parameters()) == count
+
+
+@pytest.mark.parametrize("polarity", ["graded", "binary"])
+@pytest.mark.parametrize(
+    ("dim", "spacing", "count"),
+    [(3, "fixed", 10_574), (3, "learned", 10_576), (3, "free", 13_416), (32, "fixed", 92_992)],
+)
+def test_number_of_parameters(dim, spacing, count, polarity):
+    model = SpatialMLP([784, 2048, 10], dim, spacing=spacing, polarity=polarity)
+    assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_baseline_by_hand(normalize):
+    model = DenseMLP(SIZES, normalize=normalize).double()
+    x = torch.randn(7, 6).double()
+    y = x.numpy()
+    for number, layer in enumerate(model):
+        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+        y = y @ weight.T
+        if number < 2:
+            y = np.maximum((layer_norm(y) if normalize else y) + bias, 0.0)
+        else:
+            y = y + bias
+    assert_close(model(x), y, 1e-12)
+
+
+def test_baseline_learns_the_same_function_as_the_weights_of_a_spatial_network():
+    spatial = SpatialMLP(SIZES, normalize=False).double()
+    dense = DenseMLP(SIZES).double()
+    graph = randomise(spatial.graph)
+    with torch.no_grad():
+        for number, stage in enumerate(dense, start=1):
+            own = graph.layer[graph.edge_index[1]] == number
+            stage.weight.copy_(graph.weights()[own].view(SIZES[number], SIZES[number - 1]))
+            stage.bias.copy_(graph.bias[graph.layer == number])
+    x = torch.randn(7, 6).double()
+    assert_close(spatial(x), dense(x), 1e-12)

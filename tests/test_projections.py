@@ -1,0 +1,140 @@
+import itertools
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from references import complete_edges, random_dag
+
+from spatialgraph.projections import CompressedEdges, fold_complete, generations, make_projections
+
+dags = st.builds(random_dag, st.integers(2, 25), st.floats(0.02, 0.6), st.integers(0, 2**31))
+
+
+def network_of(edges, count):
+    network = nx.DiGraph()
+    network.add_nodes_from(range(count))
+    network.add_edges_from(edges.t().tolist())
+    return network
+
+
+@given(edges=dags, spare=st.integers(0, 3))
+def test_generations_are_those_of_networkx(edges, spare):
+    count = int(edges.max()) + 1 + spare
+    network = network_of(edges, count)
+    is_input = torch.tensor([network.in_degree(neuron) == 0 for neuron in range(count)])
+    result = generations(edges, is_input)
+    assert result.dtype == torch.int64 and result.shape == (count,)
+    expected = [sorted(members) for members in nx.topological_generations(network)]
+    assert [torch.nonzero(result == g)[:, 0].tolist() for g in range(int(result.max()) + 1)] == expected
+
+
+@given(edges=dags, seed=st.integers(0, 1000))
+def test_generation_is_the_longest_path(edges, seed):
+    count = int(edges.max()) + 1
+    network = network_of(edges, count)
+    rng = np.random.default_rng(seed)
+    # Some neurons without incoming edges are no inputs, as after pruning: they are of generation 1.
+    is_input = torch.tensor([network.in_degree(neuron) == 0 and rng.random() < 0.7 for neuron in range(count)])
+    expected = {}
+    for neuron in nx.topological_sort(network):
+        own = 0 if is_input[neuron] else 1
+        expected[neuron] = max([own, *(expected[source] + 1 for source in network.predecessors(neuron))])
+    assert generations(edges, is_input).tolist() == [expected[neuron] for neuron in range(count)]
+
+
+@pytest.mark.parametrize(
+    "edges", [[[0, 1, 2], [1, 2, 0]], [[0, 1, 2, 2], [1, 2, 1, 3]], [[0, 1], [1, 1]], [[0, 1, 1], [1, 0, 2]]]
+)
+def test_cycles_are_refused(edges):
+    edges = torch.tensor(edges)
+    is_input = torch.bincount(edges[1], minlength=int(edges.max()) + 1) == 0
+    with pytest.raises(ValueError, match="edge_index must not contain a cycle, got one among or before the neurons"):
+        generations(edges, is_input)
+
+
+@given(n=st.integers(1, 12), m=st.integers(1, 12), density=st.floats(0.0, 1.0), seed=st.integers(0, 2**31))
+def test_compressed_edges_are_those_of_scipy(n, m, density, seed):
+    rng = np.random.default_rng(seed)
+    exists = rng.random((m, n)) < density
+    targets, sources = np.nonzero(exists)
+    edges = CompressedEdges.from_edges(torch.from_numpy(np.stack([sources, targets])), n, m)
+    weight = rng.standard_normal(len(sources))
+    matrix = scipy.sparse.csr_array((weight, (targets, sources)), shape=(m, n))
+    transposed = matrix.T.tocsr()
+    assert edges.target_pointer.tolist() == matrix.indptr.tolist()
+    assert edges.sources.tolist() == matrix.indices.tolist()
+    assert edges.source_pointer.tolist() == transposed.indptr.tolist()
+    assert edges.targets[edges.by_source].tolist() == transposed.indices.tolist()
+    weight = torch.from_numpy(weight)
+    for result, right in ((edges.matrix(weight), matrix), (edges.transposed_matrix(weight), transposed)):
+        assert result.layout == torch.sparse_csr and result.shape == right.shape
+        assert np.array_equal(result.to_dense().numpy(), right.toarray())
+
+
+def layered_edges(sizes, reaches, missing=()):
+    """Edges of layers that hear all of the last ``reach`` layers, without the ``missing`` ones."""
+    starts = [0, *itertools.accumulate(sizes)]
+    edges = [
+        (source, target)
+        for layer, reach in enumerate(reaches, start=1)
+        for target in range(starts[layer], starts[layer + 1])
+        for source in range(starts[layer - reach], starts[layer])
+    ]
+    return [edge for edge in edges if edge not in missing]
+
+
+@given(sizes=st.lists(st.integers(1, 4), min_size=2, max_size=5), data=st.data())
+def test_complete_generations_are_folded(sizes, data):
+    generation = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    reaches = [data.draw(st.integers(0, number)) for number in range(1, len(sizes))]
+    complete = layered_edges(sizes, reaches)
+    missing = data.draw(st.lists(st.sampled_from(complete), unique=True)) if complete else []
+    edges = data.draw(st.permutations([edge for edge in complete if edge not in missing]))
+    edge_index = torch.tensor(edges, dtype=torch.int64).reshape(-1, 2).t()
+    listed, all_to_all = fold_complete(edge_index, generation)
+    # What was folded and what stays listed are together all edges, each once.
+    starts = [0, *itertools.accumulate(sizes)]
+    folded = layered_edges(sizes, all_to_all.tolist())
+    assert sorted(folded + list(map(tuple, listed.t().tolist()))) == sorted(edges)
+    # Every generation without a missing edge was folded; others only if complete by less reach.
+    for number, reach in enumerate(reaches, start=1):
+        into = [edge for edge in edges if starts[number] <= edge[1] < starts[number + 1]]
+        sources = {source for source, _ in into}
+        whole = bool(into) and len(into) == len(sources) * sizes[number]
+        nearest = any(sources == set(range(starts[number - r], starts[number])) for r in range(1, reach + 1))
+        assert bool(all_to_all[number - 1]) == (whole and nearest)
+
+
+@given(edges=dags)
+def test_projections_hold_every_edge_once(edges):
+    count = int(edges.max()) + 1
+    incoming, outgoing = (torch.bincount(ends, minlength=count) for ends in (edges[1], edges[0]))
+    is_output = (incoming > 0) & (outgoing == 0)
+    generation = generations(edges, incoming == 0)
+    nothing_folded = torch.zeros(int(generation.max()), dtype=torch.int64)
+    projections = make_projections(generation, is_output, edges, nothing_folded)
+    found = torch.cat([projection.edge_index() for projection in projections], dim=1)
+    assert sorted(found.t().tolist()) == sorted(edges.t().tolist())
+    for number, projection in enumerate(projections, start=1):
+        own = projection.edge_index()
+        assert projection.synapses == own.shape[1]
+        assert torch.equal(projection.targets.sort().values, torch.nonzero(generation == number)[:, 0])
+        assert is_output[projection.targets].tolist() == sorted(is_output[projection.targets].tolist())
+        assert int((~is_output[projection.targets]).sum()) == projection.hidden
+        place = {neuron: k for k, neuron in enumerate(projection.targets.tolist())}
+        order = [place[target] for target in own[1].tolist()]
+        assert order == sorted(order)
+        assert projection.blocks == tuple(generation[own[0]].unique().tolist())
+
+
+def test_all_to_all_projection_lists_its_edges():
+    generation = torch.tensor([0, 0, 1, 1, 1])
+    none = torch.empty(2, 0, dtype=torch.int64)
+    (projection,) = make_projections(generation, generation == 1, none, torch.tensor([1]))
+    assert projection.edges is None and projection.synapses == 6
+    assert torch.equal(projection.edge_index(), complete_edges(2, 3) + torch.tensor([[0], [2]]))
+    assert projection.source_index == slice(0, 2) and projection.target_index == slice(2, 5)
