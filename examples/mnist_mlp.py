@@ -146,6 +146,8 @@ def train_seed(
 ) -> dict[str, Any]:
     """Train one model with one seed, or read the figures of a finished run."""
     done = to / "metrics.json"
+    if training.is_main_process():
+        prepare(to, settings_of(args, recipe, data), args.resume)
     if args.resume and done.exists():
         print(f"{candidate.name}, seed {seed}: finished before", flush=True)
         return dict(json.loads(done.read_text()))
@@ -173,6 +175,8 @@ def train_seed(
         resume=args.resume,
         progress=sys.stderr.isatty(),
     )
+    if not training.is_main_process():
+        return {}
     judged = held_out if held_out is not None else (data.test_images, data.test_labels)
     figures: dict[str, Any] = {
         "seed": seed,
@@ -188,6 +192,12 @@ def train_seed(
     torch.save(model.state_dict(), to / "model.pt")
     done.write_text(json.dumps(figures, indent=1))
     return figures
+
+
+def settings_of(args: argparse.Namespace, recipe: training.Recipe, data: training.Mnist) -> dict[str, Any]:
+    """Return everything besides model and seed that decides how a training comes out."""
+    held_out = {"validate": args.validate, "patience": args.patience, "penalty": args.penalty}
+    return dataclasses.asdict(recipe) | held_out | {"data": data.source}
 
 
 def draw_layers(graph: sg.SpatialGraph, path: Path) -> None:
@@ -219,22 +229,21 @@ def folder_of(args: argparse.Namespace) -> Path:
     parts += [] if args.wiring == "all" else [args.wiring.replace(":", "-").replace(",", "-")]
     parts += [] if args.epochs is None else [f"{args.epochs}epochs"]
     parts += ["validate"] if args.validate else []
+    parts += [f"penalty{args.penalty:g}"] if args.penalty else []
     return Path("runs") / "_".join(parts)
 
 
 def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Empty the folder of an earlier run, or check that the run to resume had the same settings."""
+    """Empty the folder of an earlier run with this seed, or check that the run to resume had the same settings."""
     record = folder / "settings.json"
     if resume and record.exists():
         before = json.loads(record.read_text())
-        changed = [name for name in settings if before.get(name) != settings[name]]
-        if changed:
-            name = changed[0]
-            raise SystemExit(
-                f"--resume needs the settings of the run in {folder}: --{name} was {before.get(name)!r}, "
-                f"got {settings[name]!r}"
-            )
-    elif not resume and record.exists():
+        for name, value in settings.items():
+            if before.get(name) != value:
+                was = f"{name} was {before.get(name)!r}, got {value!r}"
+                raise SystemExit(f"--resume needs the settings of the run in {folder}: {was}")
+        return
+    if folder.exists() and not resume:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(settings, indent=1))
@@ -251,8 +260,6 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     recipe = training.RECIPES[args.protocol]
     recipe = recipe if args.epochs is None else dataclasses.replace(recipe, epochs=args.epochs)
     folder = folder_of(args)
-    options = {name: value for name, value in vars(args).items() if name not in ("resume", "out", "seed", "seeds")}
-    prepare(folder, options | {"data": data.source}, args.resume)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     results = []
     for candidate in candidates(args, data.train_images.shape[1]):
@@ -260,6 +267,8 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
         runs = []
         for seed in seeds:
             runs.append(train_seed(candidate, seed, data, recipe, args, folder / name / f"seed-{seed}"))
+        if not training.is_main_process():
+            continue
         accuracies = tuple(run["accuracy"] for run in runs)
         seconds = sum(run["seconds"] for run in runs) / len(runs)
         first = runs[0]
@@ -274,6 +283,8 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
                 seconds,
             )
         )
+    if not training.is_main_process():
+        return results
     command = shlex.join(["python", "examples/mnist_mlp.py", *(sys.argv[1:] if argv is None else argv)])
     about = {"command": command, "data": data.source, "recipe": dataclasses.asdict(recipe)}
     training.write_results(folder, results, about | {"environment": training.environment()})

@@ -16,7 +16,8 @@ __all__ = ["from_networkx", "to_networkx"]
 def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
     """Export a network with everything that :func:`from_networkx` needs to build it again.
 
-    All attributes are plain numbers and names, so that every writer of networkx (GraphML, GEXF, ...) takes them.
+    All attributes are plain numbers and names, so that every writer of networkx takes them. GraphML keeps all of them;
+    GEXF drops the settings, which belong to the graph as a whole.
 
     Args:
         graph: the network.
@@ -26,12 +27,17 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
         ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``.
         Edges carry the signed ``weight`` and the ``length`` (length units). The graph itself carries the settings.
 
+    Raises:
+        TypeError: if ``graph`` is not a :class:`SpatialGraph <spatialgraph.SpatialGraph>`.
+
     Example:
         >>> to_networkx(SpatialGraph.layered([2, 1])).edges[0, 2].keys()
         dict_keys(['weight', 'length'])
     """
     import networkx
 
+    if not isinstance(graph, SpatialGraph):
+        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")
     with torch.no_grad():
         result = networkx.DiGraph(**_settings(graph))
         columns = _node_columns(graph)

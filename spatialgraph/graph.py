@@ -335,7 +335,8 @@ class SpatialGraph(nn.Module):
         Positions, polarities and biases stay the same parameters.
 
         Args:
-            wiring: the wiring to use from now on; None for the one the network was built with.
+            wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
+                edges, not the wiring that selected them).
             generator: source of random numbers for random wirings.
 
         Returns:
@@ -431,6 +432,8 @@ def _anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tens
         return torch.zeros_like(layer, dtype=torch.bool)
     if isinstance(anchored, Tensor):
         return checks.mask("anchored", anchored, layer.numel()).to(layer.device)
+    if isinstance(anchored, str) or not isinstance(anchored, Sequence):
+        raise TypeError(f"anchored must be a list of layer numbers or a boolean mask, got {type(anchored).__name__}")
     numbers = list(anchored)
     for number in numbers:
         checks.layer_number("anchored", number, layer)

@@ -129,6 +129,12 @@ TENSORS = [
     ),
     ("anchored layer", lambda: layered(anchored=[7]), ValueError, "anchored must name a layer between 0 and 2, got 7"),
     ("anchored name", lambda: layered(anchored=["in"]), TypeError, "anchored must be a layer's number or a tensor"),
+    (
+        "anchored number",
+        lambda: layered(anchored=0),
+        TypeError,
+        "anchored must be a list of layer numbers or a boolean",
+    ),
     ("anchored mask", lambda: layered(anchored=torch.ones(2).bool()), ValueError, "anchored must have shape (9,), got"),
     ("anchored dtype", lambda: layered(anchored=torch.ones(9)), TypeError, "anchored must be a boolean mask, got"),
     ("init shape", lambda: layered(init=torch.zeros(9, 2)), ValueError, "init must have shape (9, 3), got (9, 2)"),
@@ -206,6 +212,12 @@ CALLS = [
         "polarity must have shape (3,), got (2,)",
     ),
     ("conv law", lambda: sg.SpatialConv(law="x"), ValueError, "law must be one of"),
+    (
+        "export of a model",
+        lambda: sg.to_networkx(mlp()),
+        TypeError,
+        "graph must be a SpatialGraph (of a model: model.gr",
+    ),
     ("undirected", lambda: sg.from_networkx(nx.Graph()), TypeError, "graph must be a plain directed networkx graph"),
     (
         "multigraph",

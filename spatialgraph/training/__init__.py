@@ -5,7 +5,7 @@ try:
 except ImportError as error:
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 
-from spatialgraph.training.fit import Images, accuracy, fit
+from spatialgraph.training.fit import Images, accuracy, fit, is_main_process
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, table, write_results
@@ -19,6 +19,7 @@ __all__ = [
     "accuracy",
     "environment",
     "fit",
+    "is_main_process",
     "load_mnist",
     "table",
     "validation_split",

@@ -20,7 +20,7 @@ from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.recipes import Recipe
 from spatialgraph.training.task import Classifier, History
 
-__all__ = ["Images", "accuracy", "fit"]
+__all__ = ["Images", "accuracy", "fit", "is_main_process"]
 
 Images = tuple[Tensor, Tensor]
 """Samples of shape (count, features) and their classes of shape (count,)."""
@@ -41,11 +41,21 @@ class _Processes:
         return cls(int(os.environ.get("RANK", 0)), world, max(1, world // here))
 
 
+def is_main_process() -> bool:
+    """Tell whether this process is the one that reports and writes files.
+
+    Example:
+        >>> is_main_process()
+        True
+    """
+    return _Processes.from_environment().rank == 0
+
+
 def fit(
     model: nn.Module,
     train: Images,
     recipe: Recipe,
-    folder: Path,
+    folder: str | Path,
     *,
     seed: int = 0,
     validation: Images | None = None,
@@ -91,6 +101,7 @@ def fit(
     """
     if patience is not None and validation is None:
         raise ValueError(f"patience needs validation images, got patience={patience} without")
+    folder = Path(folder)
     processes = _Processes.from_environment()
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)

@@ -17,6 +17,7 @@ class Recipe:
         batch_size: images in a step, over all processes.
 
     Raises:
+        TypeError: if a count is not an int.
         ValueError: if a number is not positive or the schedule is unknown.
 
     Example:
@@ -31,6 +32,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check the fields."""
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int):
+                raise TypeError(f"{name} must be an int, got {type(getattr(self, name)).__name__}")
         for name in ("epochs", "learning_rate", "batch_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
