@@ -100,14 +100,16 @@ class _AllToAll(torch.autograd.Function):
         *law_parameters: Tensor,
     ) -> Tensor:
         weight = pairwise_weight(source_pos, target_pos, scale, law).to(x.dtype)
-        ctx.save_for_backward(x, source_pos, target_pos, scale, weight if ctx.needs_input_grad[0] else None)
+        kept = weight if ctx.needs_input_grad[0] else None
+        # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
+        ctx.save_for_backward(x, source_pos, target_pos, scale, kept, *law_parameters)
         ctx.law = law
         return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, source_pos, target_pos, scale, weight = ctx.saved_tensors
+        x, source_pos, target_pos, scale, weight, *_ = ctx.saved_tensors
         grad_x = grad_y @ weight if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(source_pos.dtype) if ctx.needs_input_grad[4] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[6:]):

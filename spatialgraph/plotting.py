@@ -86,6 +86,7 @@ def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str
         if name in rows[0]:
             ax.plot(epochs, [100 * row[name] for row in rows], label=f"{label} {words}".strip())
     ax.set(xlabel="epoch", ylabel="accuracy (%)")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     ax.legend()
     return ax

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import importlib.metadata
 import json
 import os
 import platform
@@ -97,15 +98,23 @@ def environment() -> dict[str, Any]:
 
     Example:
         >>> sorted(environment())
-        ['cpus', 'machine', 'python', 'threads', 'torch']
+        ['cpus', 'machine', 'packages', 'python', 'threads']
     """
+    packages = ("torch", "torch_geometric", "numpy", "numba", "lightning")
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "packages": {name: _version(name) for name in packages},
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def write_results(folder: Path, results: list[Result], about: dict[str, Any]) -> None:
