@@ -68,6 +68,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense MLPs with N hidden neurons")
     add("--protocol", choices=training.RECIPES, default="fast", help="fast: 20 epochs; paper: the paper's 300")
     add("--epochs", type=int, help="number of epochs, in place of the protocol's")
+    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's 600")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
     add("--seed", type=int, help="train with this seed")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
     add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
@@ -228,6 +230,8 @@ def folder_of(args: argparse.Namespace) -> Path:
     parts = ["mnist_mlp", shape, f"d{args.dim}", args.spacing, args.polarity, args.protocol]
     parts += [] if args.wiring == "all" else [args.wiring.replace(":", "-").replace(",", "-")]
     parts += [] if args.epochs is None else [f"{args.epochs}epochs"]
+    parts += [] if args.batch_size is None else [f"batch{args.batch_size}"]
+    parts += [] if args.learning_rate is None else [f"lr{args.learning_rate:g}"]
     parts += ["validate"] if args.validate else []
     parts += [f"penalty{args.penalty:g}"] if args.penalty else []
     return Path("runs") / "_".join(parts)
@@ -258,7 +262,8 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     for note in notes:
         print(f"Note: {note.message}", flush=True)
     recipe = training.RECIPES[args.protocol]
-    recipe = recipe if args.epochs is None else dataclasses.replace(recipe, epochs=args.epochs)
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
     folder = folder_of(args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     results = []
