@@ -10,6 +10,7 @@ from spatialgraph.graph import SpatialGraph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
 
 __all__ = ["history", "layer"]
 
@@ -86,10 +87,16 @@ def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str
         if name in rows[0]:
             ax.plot(epochs, [100 * row[name] for row in rows], label=f"{label} {words}".strip())
     ax.set(xlabel="epoch", ylabel="accuracy (%)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(_whole_numbers())
     ax.grid(alpha=0.3)
     ax.legend()
     return ax
+
+
+def _whole_numbers() -> "MaxNLocator":
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True)
 
 
 def _axes(ax: "Axes | None") -> "Axes":
