@@ -1,7 +1,7 @@
 """The loops that Numba compiles for :mod:`spatialgraph.kernels`, on plain arrays; imported where they are first called.
 
-Arrays are laid out by axis: ``columns`` holds the coordinates of the sources, shape ``(d, n)``, ``rows`` those of the
-targets, shape ``(d, m)``. Thread ``p`` takes the targets from ``bounds[p]`` to ``bounds[p + 1]``.
+``columns`` holds the coordinates of the sources by axis, shape ``(d, n)``, ``rows`` those of the targets, shape
+``(m, d)``. Each part of the rows is one thread's.
 """
 
 import numpy as np
@@ -18,15 +18,16 @@ _compile = njit(
 
 
 @_compile
-def fill(columns, rows, scale, constant, out, bounds):
+def fill(columns, rows, scale, constant, out, parts):
     """Write the weights of all pairs."""
-    for part in prange(bounds.size - 1):
-        for j in range(bounds[part], bounds[part + 1]):
+    count = rows.shape[0]
+    for part in prange(parts):
+        for j in range(count * part // parts, count * (part + 1) // parts):
             row = out[j]
             for i in range(row.size):
                 row[i] = constant
             for axis in range(columns.shape[0]):
-                column, here = columns[axis], rows[axis, j]
+                column, here = columns[axis], rows[j, axis]
                 for i in range(row.size):
                     difference = here - column[i]
                     row[i] += difference * difference
@@ -35,18 +36,19 @@ def fill(columns, rows, scale, constant, out, bounds):
 
 
 @_compile
-def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, bounds):
+def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale):
     """Add up the gradients by positions and scales."""
     one = columns.dtype.type(1)
-    for part in prange(bounds.size - 1):
+    count, parts = rows.shape[0], grad_scale.shape[0]
+    for part in prange(parts):
         pull = np.empty(columns.shape[1], columns.dtype)
         scales = grad_scale[part]
-        for j in range(bounds[part], bounds[part + 1]):
+        for j in range(count * part // parts, count * (part + 1) // parts):
             g = grad[j]
             for i in range(pull.size):
                 pull[i] = constant
             for axis in range(columns.shape[0]):
-                column, here = columns[axis], rows[axis, j]
+                column, here = columns[axis], rows[j, axis]
                 for i in range(pull.size):
                     difference = here - column[i]
                     pull[i] += difference * difference
@@ -56,10 +58,10 @@ def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_sca
                 scales[i] += product
                 pull[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)
             for axis in range(columns.shape[0]):
-                column, here, sums = columns[axis], rows[axis, j], grad_columns[part, axis]
+                column, here, sums = columns[axis], rows[j, axis], grad_columns[part, axis]
                 total = columns.dtype.type(0)
                 for i in range(pull.size):
                     component = pull[i] * (here - column[i])
                     sums[i] += component
                     total += component * scale[i]
-                grad_rows[axis, j] = total
+                grad_rows[j, axis] = total

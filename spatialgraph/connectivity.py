@@ -39,6 +39,8 @@ class Connectivity(nn.Module):
     is_input: Tensor
     is_output: Tensor
     layer: Tensor
+    senders: Tensor
+    receivers: Tensor
 
     def __init__(self, pos: Tensor, edges: Tensor | Wiring, layer: Tensor, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -91,6 +93,12 @@ class Connectivity(nn.Module):
             is_input, is_output = incoming == 0, (incoming > 0) & (outgoing == 0)
         self.register_buffer("is_input", is_input)
         self.register_buffer("is_output", is_output)
+        self._number_roles()
+
+    def _number_roles(self) -> None:
+        """Number the neurons that have a polarity and those that have a bias; kept, for every forward pass asks."""
+        self.register_buffer("senders", torch.nonzero(~self.is_output)[:, 0], persistent=False)
+        self.register_buffer("receivers", torch.nonzero(~self.is_input)[:, 0], persistent=False)
 
     def _set_edges(self, listed_edges: Tensor, all_to_all: Tensor) -> None:
         self.register_buffer("listed_edges", listed_edges)
@@ -144,6 +152,7 @@ class Connectivity(nn.Module):
                     self.register_buffer(name, torch.empty_like(saved, device=own.device))
             super()._load_from_state_dict(state_dict, prefix, *args)
             if not errors:
+                self._number_roles()
                 self._cut()
 
     def _cut(self) -> None:

@@ -248,12 +248,12 @@ class SpatialGraph(nn.Module):
     def polarity(self) -> Tensor:
         """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none."""
         value = polarity_of(self.raw_polarity, self.polarity_kind)
-        return self._spread(value, ~self.is_output)
+        return self._spread(value, self.connectivity.senders)
 
     @property
     def bias(self) -> Tensor:
         """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
-        return self._spread(self.raw_bias, ~self.is_input)
+        return self._spread(self.raw_bias, self.connectivity.receivers)
 
     def lengths(self) -> Tensor:
         """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
@@ -393,7 +393,7 @@ class SpatialGraph(nn.Module):
 
     def _spread(self, values: Tensor, members: Tensor) -> Tensor:
         """Lay the members' values out over all neurons, with 0 for the others."""
-        return values.new_zeros(self.neurons).scatter(0, torch.nonzero(members)[:, 0], values)
+        return values.new_zeros(self.neurons).scatter(0, members, values)
 
     def _reset_polarity_and_bias(self, generator: torch.Generator | None = None) -> None:
         with torch.no_grad():
