@@ -137,14 +137,17 @@ class SpatialMLP(nn.Module):
         hidden, targets = projection.hidden, projection.targets.numel()
         if hidden == 0:
             return send(x, bias)
+        total = send(x, None if self.normalize else bias)
+        if hidden == targets:  # a slice of everything would cost its backward pass a copy
+            return self._respond(total, bias)
+        outer = total[..., hidden:] + bias[hidden:] if self.normalize else total[..., hidden:]
+        return torch.cat([self._respond(total[..., :hidden], bias[:hidden]), outer], dim=-1)
+
+    def _respond(self, total: Tensor, bias: Tensor) -> Tensor:
+        """Turn the inputs of hidden neurons into activations; a normalised one has its bias still to come."""
         if self.normalize:
-            total = send(x, None)
-            inner = F.layer_norm(total[..., :hidden], (hidden,)) + bias[:hidden]
-            outer = None if hidden == targets else total[..., hidden:] + bias[hidden:]
-        else:
-            total = send(x, bias)
-            inner, outer = total[..., :hidden], None if hidden == targets else total[..., hidden:]
-        return self.activation(inner) if outer is None else torch.cat([self.activation(inner), outer], dim=-1)
+            total = F.layer_norm(total, total.shape[-1:]) + bias
+        return self.activation(total)
 
     def _read_out(self, blocks: list[Tensor]) -> Tensor:
         projections = self.graph.projections
