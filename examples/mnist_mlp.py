@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
                 first["synapses"],
                 tuple(seeds),
                 accuracies,
-                candidate.paper,
+                candidate.paper if data.source == "MNIST" else "",
                 seconds,
             )
         )
