@@ -1,22 +1,26 @@
 """Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
 
-from spatialgraph import functional, laws, wiring
+from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome import from_networkx, to_networkx
 from spatialgraph.conv import SpatialConv, SpatialLinear
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.models import DenseMLP, SpatialMLP
+from spatialgraph.spiking import DenseSNN, SpatialSNN
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DenseMLP",
+    "DenseSNN",
     "SpatialConv",
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",
+    "SpatialSNN",
     "from_networkx",
     "functional",
     "laws",
+    "neurons",
     "to_networkx",
     "wiring",
 ]

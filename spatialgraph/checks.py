@@ -26,6 +26,20 @@ def number(name: str, value: Any) -> float:  # noqa: ANN401
     return float(value)
 
 
+def between(name: str, value: Any, low: float, high: float) -> float:  # noqa: ANN401
+    """Return a float between two bounds, both included."""
+    if not low <= number(name, value) <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value}")
+    return float(value)
+
+
+def positive(name: str, value: Any) -> float:  # noqa: ANN401
+    """Return a finite float above 0."""
+    if number(name, value) <= 0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+    return float(value)
+
+
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:  # noqa: ANN401
     """Return a value that is one of the allowed names."""
     if value not in allowed:
@@ -53,6 +67,15 @@ def shape(name: str, value: Any, expected: tuple[int, ...]) -> Tensor:  # noqa: 
     """Return a tensor of the expected shape."""
     if tuple(tensor(name, value).shape) != expected:
         raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
+    return value  # type: ignore[no-any-return]
+
+
+def finite(name: str, value: Any) -> Tensor:  # noqa: ANN401
+    """Return a tensor without infinities and NaN."""
+    # The sum is not finite if one term is not: one pass and no mask. It may also overflow, so that a mask decides.
+    if not bool(torch.isfinite(tensor(name, value).sum())) and not bool(torch.isfinite(value).all()):
+        place = tuple(torch.nonzero(~torch.isfinite(value))[0].tolist())
+        raise ValueError(f"{name} must be finite, got {float(value[place])} at {place}")
     return value  # type: ignore[no-any-return]
 
 

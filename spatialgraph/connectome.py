@@ -25,7 +25,8 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
         ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``.
-        Edges carry the signed ``weight`` and the ``length`` (length units). The graph itself carries the settings.
+        Edges carry the signed ``weight``, the ``length`` (length units), the ``delay`` (time steps) where there is a
+        velocity, and ``free_weight`` and ``free_delay`` where these are learned. The graph itself carries the settings.
 
     Raises:
         TypeError: if ``graph`` is not a :class:`SpatialGraph <spatialgraph.SpatialGraph>`.
@@ -44,8 +45,9 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         result.add_nodes_from((number, dict(zip(columns, row, strict=True))) for number, row in enumerate(rows))
         source, target = graph.edge_index.tolist()
-        values = zip(graph.weights().tolist(), graph.lengths().tolist(), strict=True)
-        edges = ({"weight": weight, "length": length} for weight, length in values)
+        columns = _edge_columns(graph)
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        edges = (dict(zip(columns, row, strict=True)) for row in rows)
         result.add_edges_from(zip(source, target, edges, strict=True))
     return result
 
@@ -67,13 +69,19 @@ def _settings(graph: SpatialGraph) -> dict[str, Any]:
         "gain": graph.gain,
         "dtype": str(graph.raw_bias.dtype).removeprefix("torch."),
         "law": graph.law.name,
+        "weights": graph.free_synapses.weight_kind,
+        "delays": graph.free_synapses.delay_kind,
     }
+    if graph.velocity is not None:
+        settings["velocity"] = graph.velocity
     settings |= {f"law_{name}": value for name, value in graph.law.settings().items()}
     return settings | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
 
 
 def _node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
-    raw = torch.zeros_like(graph.polarity).masked_scatter(~graph.is_output, graph.raw_polarity)
+    raw = graph.polarity
+    if graph.raw_polarity.numel():
+        raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)
     columns = dict(zip(axis_names(graph.dim), graph.pos.unbind(1), strict=True))
     return columns | {
         "layer": graph.layer,
@@ -82,3 +90,12 @@ def _node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
         "raw_polarity": raw,
         "anchored": graph.positions.anchored,
     }
+
+
+def _edge_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+    columns = {"weight": graph.weights(), "length": graph.lengths()}
+    if graph.velocity is not None:
+        columns["delay"] = graph.delays()
+    free = graph.free_synapses
+    learned = {"free_weight": free.weight, "free_delay": free.delay}
+    return columns | {name: values for name, values in learned.items() if values is not None}

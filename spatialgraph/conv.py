@@ -1,4 +1,4 @@
-"""Convolution over positions: the PyG operator, the drop-in for ``nn.Linear``, and what models compute with."""
+"""Convolution over positions: the PyG operator and the drop-in for ``nn.Linear``."""
 
 import math
 from collections.abc import Callable
@@ -15,9 +15,9 @@ from spatialgraph import checks
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.polarity import POLARITIES, polarity_of
-from spatialgraph.projections import CompressedEdges, Projection
+from spatialgraph.projections import CompressedEdges
 
-__all__ = ["Cached", "SpatialConv", "SpatialLinear", "convolve", "convolve_with", "materialise"]
+__all__ = ["Cached", "SpatialConv", "SpatialLinear"]
 
 Value = TypeVar("Value")
 
@@ -235,50 +235,6 @@ class Cached(Generic[Value]):
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Leave the value out of pickles."""
         return Cached, ()
-
-
-def convolve(
-    x: Tensor, projection: Projection, pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None = None
-) -> Tensor:
-    """Send activations through a projection with the engine that fits it, differentiably.
-
-    Args:
-        x: activations of the projection's sources, shape ``(..., n)``.
-        projection: the projection.
-        pos: positions of all neurons, shape ``(N, d)``.
-        scale: polarity times gain of all neurons, shape ``(N,)``.
-        law: from length to weight.
-        bias: added to the inputs of the projection's targets, shape ``(m,)``; None for nothing.
-
-    Returns:
-        Inputs of the projection's targets, shape ``(..., m)``.
-    """
-    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
-    scale = scale[projection.source_index]
-    if projection.edges is None:
-        return all_to_all(x, source_pos, target_pos, scale, law, bias)
-    y = sparse(x, edge_weight(source_pos, target_pos, scale, law, projection.edges), projection.edges)
-    return y if bias is None else y + bias
-
-
-def materialise(projection: Projection, pos: Tensor, scale: Tensor, law: Law) -> Tensor:
-    """Return a projection's signed weights as a ``(m, n)`` matrix, dense or in compressed rows; arguments as above."""
-    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
-    scale = scale[projection.source_index]
-    if projection.edges is None:
-        return pairwise_weight(source_pos, target_pos, scale, law)
-    return projection.edges.matrix(edge_weight(source_pos, target_pos, scale, law, projection.edges))
-
-
-def convolve_with(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Send activations ``(..., n)`` through a materialised projection, and add a bias."""
-    if matrix.layout == torch.strided:
-        return F.linear(x, matrix, bias)
-    flat = x.reshape(-1, x.shape[-1]).to(matrix.dtype)
-    with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
-        product = matrix @ flat.t().contiguous()
-    y = product.t().reshape(*x.shape[:-1], matrix.shape[0])
-    return y if bias is None else y + bias
 
 
 def _pair(name: str, value: Tensor | PairTensor | OptPairTensor, receiver: int | None = None) -> PairTensor:

@@ -36,7 +36,7 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         law: the law from length to weight.
 
     Returns:
-        Tensor of shape ``(m, n)``, the layout of ``nn.Linear``. It is not differentiable; :func:`all_to_all` is.
+        Tensor of shape ``(m, n)``, the layout of ``nn.Linear``, differentiable.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
@@ -44,6 +44,33 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
         tensor([[ 0.5000, -1.0000]])
     """
+    weight: Tensor = _PairwiseWeight.apply(source_pos, target_pos, scale, law, *law.parameters())
+    return weight
+
+
+class _PairwiseWeight(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - the context has no public type
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        law: Law,
+        *law_parameters: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(source_pos, target_pos, scale, *law_parameters)
+        ctx.law = law
+        return _build_weight(source_pos, target_pos, scale, law)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_weight: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        source_pos, target_pos, scale, *_ = ctx.saved_tensors
+        grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
+        return (*grads, None, *grad_law)
+
+
+def _build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
     with torch.no_grad():
         if kernels.serves(law, source_pos):
             return kernels.weight(source_pos, target_pos, scale, law.softening)
@@ -90,7 +117,7 @@ def all_to_all(
 class _AllToAll(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,  # noqa: ANN401 - the context has no public type
+        ctx: Any,  # noqa: ANN401
         x: Tensor,
         source_pos: Tensor,
         target_pos: Tensor,
@@ -99,7 +126,7 @@ class _AllToAll(torch.autograd.Function):
         law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
-        weight = pairwise_weight(source_pos, target_pos, scale, law).to(x.dtype)
+        weight = _build_weight(source_pos, target_pos, scale, law).to(x.dtype)
         kept = weight if ctx.needs_input_grad[0] else None
         # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
         ctx.save_for_backward(x, source_pos, target_pos, scale, kept, *law_parameters)

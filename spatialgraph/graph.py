@@ -12,8 +12,9 @@ from spatialgraph.connectivity import Connectivity
 from spatialgraph.laws import Law, make_law
 from spatialgraph.networkx_reader import NetworkFields, read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
-from spatialgraph.positions import SPACINGS, Init, Positions, initial_positions
+from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
 from spatialgraph.projections import Projection
+from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.wiring import AllToAll, Wiring
 
 if TYPE_CHECKING:
@@ -45,6 +46,11 @@ class SpatialGraph(nn.Module):
         law: from length to weight: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"`` or a
             :class:`~spatialgraph.laws.Law`.
         gain: constant factor :math:`\gamma` on all weights.
+        weights: where weights come from: ``"law"``, as above; ``"free"`` (a learnable number for each synapse, and no
+            polarities); or ``"both"`` (a learnable factor for each synapse on top of the law).
+        velocity: length units that a spike travels in a time step, so that a synapse delays by ``length / velocity``
+            steps; None for no delays.
+        delays: ``"length"``, as above, or ``"free"`` (a learnable number for each synapse that starts from its length).
         anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a
             boolean mask of shape ``(N,)``.
         generator: source of random numbers for polarities and random wirings.
@@ -71,6 +77,9 @@ class SpatialGraph(nn.Module):
         polarity: str = "graded",
         law: str | Law = "inverse_distance",
         gain: float = 1.0,
+        weights: str = "law",
+        velocity: float | None = None,
+        delays: str = "length",
         anchored: Sequence[int] | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -81,14 +90,15 @@ class SpatialGraph(nn.Module):
         self.polarity_kind = polarity
         self.gain = checks.number("gain", gain)
         self.law = make_law(law).to(pos)
+        self.free_synapses = FreeSynapses(weights, velocity, delays)
         count = pos.shape[0]
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
-        self.positions = Positions(pos.detach(), layer, spacing, _anchor_mask(anchored, layer))
+        self.positions = Positions(pos.detach(), layer, spacing, anchor_mask(anchored, layer))
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
         self._init: Init = pos.detach().clone()
-        self.raw_polarity = nn.Parameter(pos.new_empty(int((~self.is_output).sum())))
+        self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
         self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
-        self._reset_polarity_and_bias(generator)
+        self._reset_other_parameters(generator)
 
     @classmethod
     def layered(
@@ -112,7 +122,8 @@ class SpatialGraph(nn.Module):
             init: where neurons start: ``"normal"``, ``"uniform"``, ``"grid"``, a tensor of shape ``(N, d)``, or a
                 function of ``(layer, n, axes)`` that returns coordinates of shape ``(n, axes)``, ``axes = d - 1``.
             generator: source of random numbers.
-            **options: ``polarity``, ``law``, ``gain``, ``anchored`` as in :class:`SpatialGraph`.
+            **options: ``polarity``, ``law``, ``gain``, ``weights``, ``velocity``, ``delays``, ``anchored`` as in
+                :class:`SpatialGraph`.
 
         Raises:
             TypeError: if an argument is of the wrong type.
@@ -246,9 +257,11 @@ class SpatialGraph(nn.Module):
 
     @property
     def polarity(self) -> Tensor:
-        """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none."""
-        value = polarity_of(self.raw_polarity, self.polarity_kind)
-        return self._spread(value, self.connectivity.senders)
+        """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none, 1 with free weights."""
+        senders = self.connectivity.senders
+        if self.free_synapses.weight_kind == "free":
+            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
+        return self._spread(polarity_of(self.raw_polarity, self.polarity_kind), senders)
 
     @property
     def bias(self) -> Tensor:
@@ -264,7 +277,7 @@ class SpatialGraph(nn.Module):
             tensor([5.])
         """
         pos = self.pos
-        return torch.cat([_projection_lengths(pos, projection) for projection in self.projections])
+        return torch.cat([projection_lengths(pos, projection).flatten() for projection in self.projections])
 
     def weights(self) -> Tensor:
         r"""Return the signed weight :math:`\gamma\, s_i\, w(r_{ij})` of each synapse, shape ``(E,)``.
@@ -274,8 +287,27 @@ class SpatialGraph(nn.Module):
             >>> bool(torch.isclose(graph.weights(), 2.0 * graph.polarity[0]))
             True
         """
+        free = self.free_synapses.weight
+        if free is not None and self.free_synapses.weight_kind == "free":
+            return self.gain * free
         unsigned: Tensor = self.law(self.lengths())
-        return self.gain * self.polarity[self.edge_index[0]] * unsigned
+        weights = self.gain * self.polarity[self.edge_index[0]] * unsigned
+        return weights if free is None else weights * free
+
+    def delays(self) -> Tensor:
+        r"""Return the delay :math:`r_{ij} / v` of each synapse in time steps, shape ``(E,)``; 0 without a velocity.
+
+        Example:
+            >>> pos = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+            >>> SpatialGraph(pos, torch.tensor([[0], [1]]), velocity=2.0).delays().detach()
+            tensor([2.5000])
+        """
+        return self.free_synapses.delays_of(self.lengths(), self.free_synapses.delay)
+
+    @property
+    def velocity(self) -> float | None:
+        """Length units that a spike travels in a time step; None where synapses have no delays."""
+        return self.free_synapses.velocity
 
     def collapse_penalty(self) -> Tensor:
         r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
@@ -293,11 +325,7 @@ class SpatialGraph(nn.Module):
         """
         if not self.is_layered:
             raise ValueError("collapse_penalty needs a network with layers, got one without")
-        gaps = self.positions.gaps
-        if self.spacing == "free":
-            sizes = torch.bincount(self.layer)
-            gaps = (self.pos.new_zeros(len(sizes)).index_add(0, self.layer, self.pos[:, -1]) / sizes).diff()
-        return (1.0 - gaps.abs()).clamp(min=0.0).square().sum()
+        return (1.0 - self.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
@@ -332,7 +360,8 @@ class SpatialGraph(nn.Module):
     def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> "SpatialGraph":
         """Select edges again from the current positions.
 
-        Positions, polarities and biases stay the same parameters.
+        Positions, polarities and biases stay the same parameters. Free weights and delays of synapses that stay keep
+        their values; they become new parameters if the number of synapses changes.
 
         Args:
             wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
@@ -351,30 +380,34 @@ class SpatialGraph(nn.Module):
             >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
+        before = self.edge_index
         self.connectivity.rewire(self.pos, wiring, generator)
+        self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
         return self
 
     def reset_parameters(self) -> None:
-        """Draw positions, polarities and biases anew, the way they were drawn at first; anchored neurons stay."""
+        """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
         pos = initial_positions(sizes, self.dim, self.spacing, self._init, None).to(self.pos)
         with torch.no_grad():
             pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
             self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
             self.positions.place(pos)
-        self._reset_polarity_and_bias()
+        self._reset_other_parameters()
 
     # Conversion ------------------------------------------------------------------------------------------------------
 
     def to_data(self) -> Data:
         """Return the network as a PyG ``Data``: ``pos, edge_index, edge_weight, layer, polarity, bias``, detached.
 
+        With a velocity it also has ``edge_delay``, in time steps.
+
         Example:
             >>> SpatialGraph.layered([3, 2]).to_data()
             Data(edge_index=[2, 6], pos=[5, 3], edge_weight=[6], layer=[5], polarity=[5], bias=[5])
         """
         with torch.no_grad():
-            return Data(
+            data = Data(
                 pos=self.pos.clone(),
                 edge_index=self.edge_index,
                 edge_weight=self.weights(),
@@ -382,6 +415,9 @@ class SpatialGraph(nn.Module):
                 polarity=self.polarity,
                 bias=self.bias,
             )
+            if self.velocity is not None:
+                data.edge_delay = self.delays()
+            return data
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows between the brackets."""
@@ -395,11 +431,13 @@ class SpatialGraph(nn.Module):
         """Lay the members' values out over all neurons, with 0 for the others."""
         return values.new_zeros(self.neurons).scatter(0, members, values)
 
-    def _reset_polarity_and_bias(self, generator: torch.Generator | None = None) -> None:
-        with torch.no_grad():
-            drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
-            self.raw_polarity.copy_(drawn)
-            self.raw_bias.zero_()
+    @torch.no_grad()
+    def _reset_other_parameters(self, generator: torch.Generator | None = None) -> None:
+        drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
+        self.raw_polarity.copy_(drawn)
+        self.raw_bias.zero_()
+        if self.free_synapses.is_any:
+            self.free_synapses.reset(self.edge_index, self.lengths(), generator)
 
     def _restore(self, fields: NetworkFields) -> None:
         """Take over parameters that a networkx graph carries."""
@@ -409,13 +447,15 @@ class SpatialGraph(nn.Module):
                 (self.raw_bias, fields.bias),
                 (self.positions.gaps, fields.gaps),
             ):
-                if values is not None:
+                if values is not None and parameter.numel():
                     keep = ~self.is_output if parameter is self.raw_polarity else ~self.is_input
                     parameter.copy_(values if parameter is self.positions.gaps else values[keep])
             for name, value in fields.law_settings.items():
                 own = getattr(self.law, name, None)
                 if isinstance(own, Tensor):  # made in single precision by the law's constructor
                     own.fill_(value)
+            for name, values in fields.free_synapses.items():
+                self.free_synapses.restore(name, values, fields.edge_index, self.edge_index)
 
     def _neuron_numbers(self, neurons: int | Tensor | None) -> Tensor:
         everyone = torch.arange(self.neurons, device=self.layer.device)
@@ -425,25 +465,3 @@ class SpatialGraph(nn.Module):
             return everyone[checks.neuron_index("neurons", neurons, self.neurons).to(everyone.device)]
         checks.layer_number("neurons", neurons, self.layer)
         return everyone[self.layer == neurons]
-
-
-def _anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tensor:
-    if anchored is None:
-        return torch.zeros_like(layer, dtype=torch.bool)
-    if isinstance(anchored, Tensor):
-        return checks.mask("anchored", anchored, layer.numel()).to(layer.device)
-    if isinstance(anchored, str) or not isinstance(anchored, Sequence):
-        raise TypeError(f"anchored must be a list of layer numbers or a boolean mask, got {type(anchored).__name__}")
-    numbers = list(anchored)
-    for number in numbers:
-        checks.layer_number("anchored", number, layer)
-    return torch.isin(layer, torch.tensor(numbers, dtype=torch.int64, device=layer.device))
-
-
-def _projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
-    source_pos, target_pos = pos[projection.sources], pos[projection.targets]
-    edges = projection.edges
-    if edges is None:  # differences, not the expansion that cancels; and no tensor with an axis for coordinates
-        return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist").flatten()
-    lengths: Tensor = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
-    return lengths

@@ -16,13 +16,28 @@ from torch import Tensor
 
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["geometry_gradients", "serves", "weight"]
+__all__ = ["available", "geometry_gradients", "lock", "serves", "weight"]
 
 # Below this number of weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**16
 
 # One of Numba's threading layers must not be entered by two threads at once.
-_lock = threading.Lock()
+lock = threading.Lock()
+
+
+def available(values: Tensor) -> bool:
+    """Tell whether compiled kernels serve this kind of tensor: Numba is there, and no compiler is tracing.
+
+    Example:
+        >>> available(torch.zeros(1, dtype=torch.float16))
+        False
+    """
+    return (
+        values.device.type == "cpu"
+        and values.dtype in (torch.float32, torch.float64)
+        and not torch.compiler.is_compiling()
+        and _has_numba()
+    )
 
 
 def serves(law: Law, pos: Tensor) -> bool:
@@ -32,13 +47,7 @@ def serves(law: Law, pos: Tensor) -> bool:
         >>> serves(InverseDistance(), torch.zeros(1, 1, dtype=torch.float16))
         False
     """
-    return (
-        type(law) is InverseDistance
-        and pos.device.type == "cpu"
-        and pos.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
-        and _has_numba()
-    )
+    return type(law) is InverseDistance and available(pos)
 
 
 def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float) -> Tensor:
@@ -47,7 +56,7 @@ def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: flo
 
     columns, rows, factors = _by_axis(source_pos), _array(target_pos), _array(scale)
     result = source_pos.new_empty(len(rows), len(factors))
-    with _lock:
+    with lock:
         compiled.fill(columns, rows, factors, rows.dtype.type(softening**2), result.numpy(), _parts(result))
     return result
 
@@ -64,7 +73,7 @@ def geometry_gradients(
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
     constant = rows.dtype.type(softening**2)
-    with _lock:
+    with lock:
         compiled.pull(columns, rows, factors, constant, _array(grad_weight), grad_columns, grad_rows, grad_scale)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.conv import Cached, convolve, convolve_with, materialise
+from spatialgraph.conv import Cached
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.projections import Projection
+from spatialgraph.transmission import Materialised, Transmission
 
-__all__ = ["ACTIVATIONS", "DenseMLP", "SpatialMLP"]
+__all__ = ["ACTIVATIONS", "DenseMLP", "SpatialMLP", "make_graph"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -68,19 +69,14 @@ class SpatialMLP(nn.Module):
         **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
     ) -> None:
         super().__init__()
-        if isinstance(graph, SpatialGraph):
-            given = [name for name, value in (("dim", dim), ("gain", gain)) if value is not None] + list(options)
-            if given:
-                raise TypeError(f"{given[0]} must be set where the graph is made, got it beside a SpatialGraph")
-            self.spatial_graph = graph
-        else:
-            dim, gain = 3 if dim is None else dim, 0.05 if gain is None else gain
-            self.spatial_graph = SpatialGraph.layered(graph, dim, gain=gain, **options)
+        self.spatial_graph = make_graph(graph, dim, gain, options)
+        if self.graph.velocity is not None:
+            raise ValueError(f"velocity must be None in a network without time, got {self.graph.velocity}")
         self.activation = _activation(activation)
         self.normalize = self.graph.is_layered if normalize is None else normalize
         if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
-        self._matrices: Cached[list[Tensor]] = Cached()
+        self._materialised: Cached[Materialised] = Cached()
 
     @property
     def graph(self) -> SpatialGraph:
@@ -106,29 +102,21 @@ class SpatialMLP(nn.Module):
         """
         graph = self.graph
         checks.features("x", x, int(graph.projections[0].sources.numel()), graph.raw_bias)
-        send = self._sender()
+        transmission = self._transmission()
         bias = graph.bias
         blocks = [x]
         for number, projection in enumerate(graph.projections):
             heard = [blocks[block] for block in projection.blocks]
             heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
-            blocks.append(self._stage(projection, heard_by_all, bias[projection.target_index], partial(send, number)))
+            blocks.append(
+                self._stage(projection, heard_by_all, bias[projection.target_index], partial(transmission.send, number))
+            )
         return self._read_out(blocks)
 
-    def _sender(self) -> Callable[[int, Tensor, Tensor | None], Tensor]:
-        """Return what sends activations through projection ``number`` and adds a bias."""
-        graph = self.graph
-        projections = graph.projections
+    def _transmission(self) -> Transmission | Materialised:
         if Cached.usable(self):
-            matrices = self._matrices.get(self, self._materialise, projections)
-            return lambda number, x, bias: convolve_with(x, matrices[number], bias)
-        pos, scale = graph.pos, graph.gain * graph.polarity
-        return lambda number, x, bias: convolve(x, projections[number], pos, scale, graph.law, bias)
-
-    def _materialise(self) -> list[Tensor]:
-        graph = self.graph
-        pos, scale = graph.pos, graph.gain * graph.polarity
-        return [materialise(projection, pos, scale, graph.law) for projection in graph.projections]
+            return self._materialised.get(self, lambda: Materialised(self.graph), self.graph.projections)
+        return Transmission(self.graph)
 
     def _stage(
         self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[[Tensor, Tensor | None], Tensor]
@@ -162,6 +150,23 @@ class SpatialMLP(nn.Module):
         """Return the settings shown by ``repr``."""
         name = getattr(self.activation, "__name__", type(self.activation).__name__)
         return f"activation={name}, normalize={self.normalize}"
+
+
+def make_graph(
+    graph: Sequence[int] | SpatialGraph, dim: int | None, gain: float | None, options: dict[str, Any]
+) -> SpatialGraph:
+    """Return the graph a model was given, or build one of layers; the default gain keeps untrained logits small.
+
+    Example:
+        >>> make_graph([3, 2], None, None, {})
+        SpatialGraph(neurons=5, synapses=6, dim=3, spacing='learned')
+    """
+    if not isinstance(graph, SpatialGraph):
+        return SpatialGraph.layered(graph, 3 if dim is None else dim, gain=0.05 if gain is None else gain, **options)
+    given = [name for name, value in (("dim", dim), ("gain", gain)) if value is not None] + list(options)
+    if given:
+        raise TypeError(f"{given[0]} must be set where the graph is made, got it beside a SpatialGraph")
+    return graph
 
 
 class DenseMLP(nn.Sequential):

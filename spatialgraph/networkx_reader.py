@@ -26,6 +26,7 @@ class NetworkFields:
     gaps: Tensor | None
     law: str
     law_settings: dict[str, Any]
+    free_synapses: dict[str, Tensor]
     options: dict[str, Any]
 
 
@@ -49,7 +50,7 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
     layer = _column(graph, "layer")
     has_layers = layer is not None and bool((layer >= 0).all())
     gaps = [graph.graph[f"gap{gap}"] for gap in range(len(graph)) if f"gap{gap}" in graph.graph]
-    names = ("polarity", "gain", "spacing")
+    names = ("polarity", "gain", "spacing", "weights", "velocity", "delays")
     polarity = _column(graph, "raw_polarity")
     return NetworkFields(
         pos=pos,
@@ -61,6 +62,9 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
         gaps=torch.tensor(gaps, dtype=dtype) if gaps else None,
         law=graph.graph.get("law", "inverse_distance"),
         law_settings={key[4:]: value for key, value in graph.graph.items() if key.startswith("law_")},
+        free_synapses={
+            name: values for name in ("weight", "delay") if (values := _free(graph, name, dtype)) is not None
+        },
         options={name: graph.graph[name] for name in names if name in graph.graph},
     )
 
@@ -101,6 +105,12 @@ def _column(graph: "networkx.DiGraph", name: str) -> np.ndarray | None:
         if not isinstance(value, int | float | np.number):
             raise ValueError(f"graph must hold numbers in {name!r}, got {value!r}")
     return np.asarray(values, dtype=np.float64)
+
+
+def _free(graph: "networkx.DiGraph", name: str, dtype: torch.dtype) -> Tensor | None:
+    """Return learnable numbers of edges, in the order of the edges; None where an edge lacks them."""
+    values = [data.get(f"free_{name}") for _, _, data in graph.edges(data=True)]
+    return None if not values or None in values else torch.tensor(values, dtype=dtype)
 
 
 def _tensor(column: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:

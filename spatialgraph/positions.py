@@ -1,12 +1,14 @@
 """Positions: where neurons start, which of their coordinates are learnt, and how layers are spaced."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["INITS", "SPACINGS", "Init", "Positions", "initial_positions"]
+from spatialgraph import checks
+
+__all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions"]
 
 SPACINGS = ("fixed", "learned", "free")
 INITS = ("normal", "uniform", "grid")
@@ -61,7 +63,7 @@ class Positions(nn.Module):
         pos: Tensor = self.coords
         free = ~self.anchored if self.anchor_pos.shape[0] else None
         if self.spacing != "free":
-            heights = torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+            heights = self.heights()
             layer = self.layer if free is None else self.layer[free]
             pos = torch.cat([pos, heights.index_select(0, layer)[:, None]], dim=1)
         if free is None:
@@ -69,6 +71,14 @@ class Positions(nn.Module):
         count = self.anchored.numel()
         everywhere = pos.new_empty(count, self.dim).index_put((self.anchored,), self.anchor_pos)
         return everywhere.index_put((free,), pos)
+
+    def heights(self) -> Tensor:
+        """Return the last coordinate of each layer, its neurons' mean where they differ, shape ``(layers,)``."""
+        if self.spacing != "free":
+            return torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+        sizes = torch.bincount(self.layer)
+        last: Tensor = self()[:, -1]
+        return last.new_zeros(len(sizes)).index_add(0, self.layer, last) / sizes
 
     @torch.no_grad()
     def place(self, pos: Tensor) -> None:
@@ -89,7 +99,7 @@ class Positions(nn.Module):
 
     def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
         """Find the height of each layer, and refuse heights that this spacing cannot express."""
-        heights = torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+        heights = self.heights()
         shared = heights.clone()
         shared[layer] = last
         level = torch.allclose(shared[layer], last, rtol=0.0, atol=1e-6)
@@ -166,3 +176,22 @@ def _grid(n: int, axes: int) -> Tensor:
     for axis, coordinate in enumerate((number % width, number // width)[:axes]):
         plane[:, axis] = (coordinate - (width - 1) / 2) * step
     return plane
+
+
+def anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tensor:
+    """Turn layer numbers, or a mask, into a mask of all neurons.
+
+    Example:
+        >>> anchor_mask([0], torch.tensor([0, 0, 1]))
+        tensor([ True,  True, False])
+    """
+    if anchored is None:
+        return torch.zeros_like(layer, dtype=torch.bool)
+    if isinstance(anchored, Tensor):
+        return checks.mask("anchored", anchored, layer.numel()).to(layer.device)
+    if isinstance(anchored, str) or not isinstance(anchored, Sequence):
+        raise TypeError(f"anchored must be a list of layer numbers or a boolean mask, got {type(anchored).__name__}")
+    numbers = list(anchored)
+    for number in numbers:
+        checks.layer_number("anchored", number, layer)
+    return torch.isin(layer, torch.tensor(numbers, dtype=torch.int64, device=layer.device))

@@ -94,7 +94,7 @@ def test_weights_in_single_precision(make, positions, dim):
     listed = edge_weight(source, target, torch.ones(n), law, edges).detach().view(m, n)
     for weight in (pairwise_weight(source, target, torch.ones(n), law), listed):
         assert weight.dtype == torch.float32
-        np.testing.assert_allclose(weight.double().numpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(weight.detach().double().numpy(), expected, rtol=1e-5)
 
 
 @every_engine

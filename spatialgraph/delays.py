@@ -1,0 +1,126 @@
+r"""The engine of delays: how a time series of spikes crosses a projection whose synapses take time.
+
+.. math:: y_j[t] = \sum_i w_{ij} \left((1 - f_{ij})\, x_i[t - k_{ij}] + f_{ij}\, x_i[t - k_{ij} - 1]\right)
+
+A delay of :math:`k + f` steps, :math:`k` whole and :math:`0 \le f < 1`, is split between the two neighbouring steps, so
+that a gradient reaches the delay through :math:`f`: :math:`\partial y_j[t] / \partial d_{ij} = w_{ij} (x_i[t - k - 1] -
+x_i[t - k])`. The sum is taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spatialgraph.functional import sparse
+from spatialgraph.projections import CompressedEdges
+
+__all__ = ["delayed", "line_length"]
+
+
+def delayed(
+    x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None = None, line: Tensor | None = None
+) -> Tensor:
+    """Send a time series through a projection with delays.
+
+    Args:
+        x: spikes of the sources, shape ``(T, ..., n)``.
+        weight: signed weights, shape ``(m, n)``; with ``edges`` that of each edge, shape ``(E,)``.
+        delay: delays in time steps, at least 0, the same shape.
+        edges: the compressed edges; None for all-to-all.
+        line: what the sources sent in the steps before, oldest first, shape ``(L, ..., n)``; None for nothing.
+
+    Returns:
+        Inputs of the targets, shape ``(T, ..., m)``. What arrives later is lost; ``line`` of a later call brings it
+        back.
+
+    Example:
+        >>> x = torch.tensor([[1.0], [0.0], [0.0]])
+        >>> delayed(x, torch.tensor([[2.0]]), torch.tensor([[1.25]]))[:, 0].tolist()
+        [0.0, 1.5, 0.5]
+    """
+    before = 0 if line is None else line.shape[0]
+    whole = x if line is None else torch.cat([line, x])
+    flat = whole.reshape(whole.shape[0], -1, whole.shape[-1])
+    if edges is None:
+        y: Tensor = _DelayedAllToAll.apply(flat, weight, delay, before)
+    else:
+        y = _delayed_sparse(flat, weight, delay, edges, before)
+    return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def line_length(delay: Tensor) -> int:
+    """Return how many steps of the past these delays reach back to.
+
+    Example:
+        >>> line_length(torch.tensor([0.5, 2.0]))
+        2
+    """
+    return math.ceil(float(delay.max())) if delay.numel() else 0
+
+
+def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
+    """List the taps with the steps of the input they read and the steps of the output they add to."""
+    for tap in range(min(line_length(delay), total - 1) + 1):
+        first = max(0, tap - before)
+        yield tap, slice(before + first - tap, total - tap), slice(first, total - before)
+
+
+class _DelayedAllToAll(torch.autograd.Function):
+    """One dense product for each tap; nothing larger than the weight matrix is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, delay: Tensor, before: int) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(x, weight, delay)
+        ctx.before = before
+        y = x.new_zeros(x.shape[0] - before, x.shape[1], weight.shape[0])
+        for tap, read, write in _taps(delay, before, x.shape[0]):
+            part = weight * _share(delay - tap)
+            y[write].view(-1, y.shape[-1]).addmm_(x[read].reshape(-1, x.shape[-1]), part.t())
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, weight, delay = ctx.saved_tensors
+        grad_x = torch.zeros_like(x, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
+        grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
+        grad_y = grad_y.contiguous()
+        for tap, read, write in _taps(delay, ctx.before, x.shape[0]):
+            g = grad_y[write].view(-1, grad_y.shape[-1])
+            distance = delay - tap
+            share = _share(distance)
+            if grad_x is not None:
+                grad_x[read].view(-1, x.shape[-1]).addmm_(g, weight * share)
+            product = g.t() @ x[read].reshape(-1, x.shape[-1])
+            grad_weight.addcmul_(product, share)
+            # On a whole number of steps the slope is that to the right, so that no delay is stuck there.
+            rising = ((distance >= -1) & (distance < 0)).to(weight.dtype)
+            falling = ((distance >= 0) & (distance < 1)).to(weight.dtype)
+            grad_delay.addcmul_(product, weight * (rising - falling))
+        return grad_x, grad_weight, grad_delay, None
+
+
+def _share(distance: Tensor) -> Tensor:
+    """Return which share of a spike arrives at a tap that lies this far from the delay."""
+    return (1 - distance.abs()).clamp_(min=0)
+
+
+def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
+    """One product in compressed rows for each tap, of those edges only whose spikes arrive there."""
+    sources, targets = edges.source_pointer.numel() - 1, edges.target_pointer.numel() - 1
+    floor = delay.detach().floor()
+    fraction = delay - floor
+    y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)
+    for tap, read, write in _taps(delay, before, x.shape[0]):
+        here = torch.nonzero((floor == tap) | (floor == tap - 1))[:, 0]
+        if here.numel() == 0:
+            continue
+        share = torch.where(floor[here] == tap, 1 - fraction[here], fraction[here])
+        listed = torch.stack([edges.sources[here], edges.targets[here]])
+        arriving = sparse(x[read], weight[here] * share, CompressedEdges.from_edges(listed, sources, targets))
+        y = y + torch.nn.functional.pad(arriving, (0, 0, 0, 0, write.start, 0))
+    return y

@@ -1,0 +1,273 @@
+"""Leaky integration over time, the engine of spiking neurons: one pass over a whole run, forwards and backwards."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from spatialgraph import kernels
+
+__all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
+
+RESETS = ("subtract", "zero", "none")
+
+Surrogate = Callable[[Tensor], Tensor]
+"""A step function, 1 above 0, whose backward pass has the slope of a smooth one."""
+
+# Below this number of updates a hand-over to another thread costs more than it saves.
+_WORTH_A_THREAD = 2**17
+
+
+class FastSigmoid:
+    r"""Step function with the surrogate gradient :math:`1 / (1 + k |u|)^2` of a fast sigmoid.
+
+    The values are those of snnTorch's ``fast_sigmoid``; see `Zenke and Ganguli (2018)
+    <https://arxiv.org/abs/1705.11146>`_.
+
+    Args:
+        slope: steepness k.
+
+    Example:
+        >>> u = torch.tensor([-0.04, 0.04], requires_grad=True)
+        >>> FastSigmoid()(u).sum().backward()
+        >>> u.grad
+        tensor([0.2500, 0.2500])
+    """
+
+    def __init__(self, slope: float = 25.0) -> None:
+        self.slope = slope
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Return 1 where ``u`` is above 0, else 0."""
+        spikes: Tensor = _FastSigmoidStep.apply(u, self.slope)
+        return spikes
+
+
+class _FastSigmoidStep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, slope: float) -> Tensor:  # noqa: ANN401 - the context has no public type
+        ctx.save_for_backward(u)
+        ctx.slope = slope
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (u,) = ctx.saved_tensors
+        return grad / (ctx.slope * u.abs() + 1.0) ** 2, None
+
+
+def leaky_step(
+    current: Tensor, potential: Tensor, beta: float, threshold: float, reset: str, surrogate: Surrogate
+) -> tuple[Tensor, Tensor]:
+    r"""Advance leaky integrate-and-fire neurons by one time step.
+
+    .. math:: v_t = \beta v_{t-1} + I_t - \theta\, s_{t-1}, \qquad s_t = [v_t > \theta]
+
+    This is snnTorch's ``Leaky``: a spike lowers the potential one step later, and no gradient passes through the
+    reset. With reset ``"zero"`` the potential is set to 0 in place of lowered; with ``"none"`` it is left alone.
+
+    Args:
+        current: input :math:`I_t`, any shape.
+        potential: membrane potential :math:`v_{t-1}`, the same shape.
+        beta: share of the potential that stays in each step.
+        threshold: the potential above which a neuron fires, :math:`\theta`.
+        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
+        surrogate: the step function.
+
+    Returns:
+        Spikes and potential of this time step.
+
+    Example:
+        >>> leaky_step(torch.tensor([0.3]), torch.tensor([1.5]), 0.9, 1.0, "subtract", FastSigmoid())
+        (tensor([0.]), tensor([0.6500]))
+    """
+    fired = (potential > threshold).to(potential.dtype)
+    if reset == "zero":
+        after = beta * ((1 - fired) * potential) + current
+    else:
+        after = beta * potential + current
+        after = after - fired * threshold if reset == "subtract" else after
+    return surrogate(after - threshold), after
+
+
+class Run(NamedTuple):
+    """What was recorded of a run over many time steps; None for what was not asked for."""
+
+    spikes: Tensor | None
+    potentials: Tensor | None
+    summed: Tensor | None
+    last: Tensor
+
+
+def leaky_run(
+    current: Tensor,
+    steps: int,
+    potential: Tensor,
+    *,
+    beta: float,
+    threshold: float,
+    reset: str,
+    surrogate: Surrogate,
+    record: str = "spikes potentials",
+    shares: Tensor | None = None,
+) -> Run:
+    """Advance leaky integrate-and-fire neurons by many time steps; arguments as in :func:`leaky_step`.
+
+    On the CPU, with Numba and a :class:`FastSigmoid`, a fused kernel keeps each neuron's whole run in the cache. The
+    bits of spikes and potentials are the same.
+
+    Args:
+        current: input of each step, shape ``(steps, ...)``; shape ``(1, ...)`` for a constant current.
+        steps: number of time steps.
+        potential: potential to start from, shape ``(...)``.
+        beta: share of the potential that stays in each step.
+        threshold: the potential above which a neuron fires.
+        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
+        surrogate: the step function.
+        record: which of spikes and potentials to return, shape ``(steps, ...)`` each.
+        shares: constants that spikes are multiplied by before they are summed over time, shape ``(steps,)``. The sum
+            takes no memory for each step; None for no sum.
+
+    Returns:
+        Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
+
+    Example:
+        >>> options = dict(beta=0.5, threshold=1.0, reset="subtract", surrogate=FastSigmoid())
+        >>> run = leaky_run(torch.tensor([[1.0]]), 3, torch.zeros(1), **options)
+        >>> run.spikes[:, 0].tolist(), run.potentials[:, 0].tolist()
+        ([0.0, 1.0, 0.0], [1.0, 1.5, 0.75])
+    """
+    spikes, potentials = "spikes" in record, "potentials" in record
+    if isinstance(surrogate, FastSigmoid) and kernels.available(current):
+        settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
+        fired, traced, summed, last = _Run.apply(current, potential, settings)
+    else:
+        fired, traced, summed, last = _step_by_step(
+            current, potential, steps, spikes, potentials, shares, (beta, threshold, reset, surrogate)
+        )
+    return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
+
+
+def _step_by_step(
+    current: Tensor,
+    potential: Tensor,
+    steps: int,
+    spikes: bool,
+    potentials: bool,
+    shares: Tensor | None,
+    settings: tuple[float, float, str, Surrogate],
+) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+    fired, traced = [], []
+    summed = torch.zeros_like(potential)
+    for step in range(steps):
+        spike, potential = leaky_step(current[min(step, len(current) - 1)], potential, *settings)
+        if spikes:
+            fired.append(spike)
+        if potentials:
+            traced.append(potential)
+        if shares is not None:
+            summed = summed + shares[step] * spike
+    return torch.stack(fired) if spikes else None, torch.stack(traced) if potentials else None, summed, potential
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """What the fused kernels are told besides tensors that have gradients."""
+
+    beta: float
+    threshold: float
+    reset: int
+    slope: float
+    steps: int
+    spikes: bool
+    potentials: bool
+    shares: Tensor | None
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        current: Tensor,
+        potential: Tensor,
+        settings: _Settings,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        from spatialgraph import compiled_leaky
+
+        ctx.save_for_backward(current, potential)
+        ctx.settings = settings
+        ctx.set_materialize_grads(False)
+        fired = current.new_empty(settings.steps if settings.spikes else 0, *potential.shape)
+        traced = current.new_empty(settings.steps if settings.potentials else 0, *potential.shape)
+        summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
+        last = potential.detach().clone(memory_format=torch.contiguous_format)
+        with kernels.lock:
+            compiled_leaky.run(
+                _rows(current),
+                _flat(last),
+                *_constants(current, settings.beta, settings.threshold),
+                settings.reset,
+                settings.steps,
+                _rows(fired),
+                _rows(traced),
+                _shares(current, settings),
+                _flat(summed),
+                _parts(last, settings.steps),
+            )
+        return fired, traced, summed, last
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        from spatialgraph import compiled_leaky
+
+        current, potential = ctx.saved_tensors
+        settings: _Settings = ctx.settings
+        nothing = current.new_empty(0, *potential.shape)
+        by_spikes, by_potentials, by_sum, by_last = grads
+        carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
+        carried = carried.contiguous()
+        grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
+        with kernels.lock:
+            compiled_leaky.pull(
+                _rows(current),
+                _flat(potential),
+                *_constants(current, settings.beta, settings.threshold),
+                settings.reset,
+                *_constants(current, settings.slope),
+                settings.steps,
+                _rows(nothing if by_spikes is None else by_spikes),
+                _rows(nothing if by_potentials is None else by_potentials),
+                _shares(current, settings) if by_sum is not None else _flat(nothing),
+                _flat(nothing if by_sum is None else by_sum),
+                _flat(carried),
+                _rows(grad_current),
+                _parts(carried, settings.steps),
+            )
+        return grad_current, carried, None
+
+
+def _shares(like: Tensor, settings: _Settings) -> Any:  # noqa: ANN401
+    return _flat(like.new_empty(0) if settings.shares is None else settings.shares.to(like))
+
+
+def _rows(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of either precision
+    return _flat(values).reshape(values.shape[0], -1) if values.numel() else np.empty((0, 0), _flat(values).dtype)
+
+
+def _flat(values: Tensor) -> Any:  # noqa: ANN401
+    return values.detach().contiguous().numpy().reshape(-1)
+
+
+def _constants(like: Tensor, *values: float) -> list[Any]:
+    kind = np.float32 if like.dtype == torch.float32 else np.float64
+    return [kind(value) for value in values]
+
+
+def _parts(values: Tensor, steps: int) -> int:
+    """Return how many threads share the neurons."""
+    return 1 if values.numel() * steps < _WORTH_A_THREAD else torch.get_num_threads()

@@ -1,0 +1,111 @@
+"""Transmission: how the neurons of a graph hear each other in one forward pass of a model."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spatialgraph.delays import delayed
+from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.graph import SpatialGraph
+from spatialgraph.projections import Projection
+from spatialgraph.synapses import projection_lengths
+
+__all__ = ["Materialised", "Transmission"]
+
+
+class Transmission:
+    """The projections of a graph, differentiable; positions and polarities are taken once, when it is made.
+
+    Args:
+        graph: the network.
+
+    Example:
+        >>> transmission = Transmission(SpatialGraph.layered([3, 2]))
+        >>> transmission.send(0, torch.ones(5, 3)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, graph: SpatialGraph) -> None:
+        self.graph = graph
+        self.projections = graph.projections
+        self.pos = graph.pos
+        self.scale = graph.gain * graph.polarity
+        free = graph.free_synapses
+        self._free_weights = free.split(free.weight, self.projections)
+        self._free_delays = free.split(free.delay, self.projections)
+
+    def send(self, number: int, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Send activations through a projection with the engine that fits it.
+
+        Args:
+            number: the projection's number.
+            x: activations of its sources, shape ``(..., n)``.
+            bias: added to the inputs of its targets, shape ``(m,)``; None for nothing.
+
+        Returns:
+            Inputs of its targets, shape ``(..., m)``.
+        """
+        projection = self.projections[number]
+        if projection.edges is None and self._free_weights[number] is None:
+            return all_to_all(x, *self._geometry(projection), self.graph.law, bias)
+        weight = self.weight(number)
+        if projection.edges is None:
+            return F.linear(x, weight, bias)
+        y = sparse(x, weight, projection.edges)
+        return y if bias is None else y + bias
+
+    def send_delayed(self, number: int, x: Tensor, line: Tensor | None, delay: Tensor) -> Tensor:
+        """Send a time series ``(T, ..., n)`` through a projection with delays, as in :mod:`spatialgraph.delays`."""
+        return delayed(x, self.weight(number), delay, self.projections[number].edges, line)
+
+    def weight(self, number: int) -> Tensor:
+        """Return the signed weights of a projection, ``(m, n)`` where all-to-all, else ``(E,)``."""
+        projection, free = self.projections[number], self._free_weights[number]
+        if free is not None and self.graph.free_synapses.weight_kind == "free":
+            return self.graph.gain * free
+        geometry = self._geometry(projection)
+        if projection.edges is None:
+            weight = pairwise_weight(*geometry, self.graph.law)
+        else:
+            weight = edge_weight(*geometry, self.graph.law, projection.edges)
+        return weight if free is None else weight * free
+
+    def delay(self, number: int) -> Tensor:
+        """Return the delays of a projection in time steps, in the shape of its weights."""
+        free = self._free_delays[number]
+        lengths = projection_lengths(self.pos, self.projections[number]) if free is None else free
+        return self.graph.free_synapses.delays_of(lengths, free)
+
+    def _geometry(self, projection: Projection) -> tuple[Tensor, Tensor, Tensor]:
+        index = projection.source_index
+        return self.pos[index], self.pos[projection.target_index], self.scale[index]
+
+
+class Materialised:
+    """The projections of a graph as matrices, dense or in compressed rows, for many passes without gradients.
+
+    Args:
+        graph: the network.
+
+    Example:
+        >>> Materialised(SpatialGraph.layered([3, 2])).matrices[0].shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, graph: SpatialGraph) -> None:
+        transmission = Transmission(graph)
+        self.matrices = []
+        for number, projection in enumerate(graph.projections):
+            weight = transmission.weight(number).detach()
+            self.matrices.append(weight if projection.edges is None else projection.edges.matrix(weight))
+
+    def send(self, number: int, x: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Send activations as :meth:`Transmission.send` does."""
+        matrix = self.matrices[number]
+        if matrix.layout == torch.strided:
+            return F.linear(x, matrix, bias)
+        flat = x.reshape(-1, x.shape[-1]).to(matrix.dtype)
+        with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+            product = matrix @ flat.t().contiguous()
+        y = product.t().reshape(*x.shape[:-1], matrix.shape[0])
+        return y if bias is None else y + bias
