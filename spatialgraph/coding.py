@@ -7,7 +7,7 @@ from spatialgraph import checks
 
 __all__ = ["CODINGS", "encode", "latency", "rate"]
 
-CODINGS = ("current", "rate", "latency", None)
+CODINGS = ("current", "rate", "latency")
 
 
 def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """Spiking neurons: state in, state out, over a whole run of time steps."""
 
+import abc
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -8,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.leaky import RESETS, FastSigmoid, Surrogate, leaky_run
+from spatialgraph.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
 
-__all__ = ["Leaky", "LeakyIntegrator", "Recording", "SnnTorchNeuron", "State", "make_surrogate"]
+__all__ = ["Leaky", "LeakyIntegrator", "Neuron", "Recording", "SnnTorchNeuron", "State", "make_surrogate"]
 
 State = tuple[Tensor, ...]
 """The state of a group of neurons between two time steps; the membrane potential comes last."""
@@ -27,7 +28,24 @@ class Recording(NamedTuple):
     state: State
 
 
-class Leaky(nn.Module):
+class Neuron(nn.Module, abc.ABC):
+    """A group of neurons that keeps no state: it is passed in and out."""
+
+    @abc.abstractmethod
+    def run(
+        self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
+    ) -> Recording:
+        """Advance by many steps.
+
+        Args:
+            current: input of each step, shape ``(steps, ..., n)``, or ``(1, ..., n)`` for a constant current.
+            steps: number of steps.
+            state: where an earlier run ended; None starts at rest.
+            record: which of spikes and potentials are wanted; more may be recorded.
+        """
+
+
+class Leaky(Neuron):
     r"""Leaky integrate-and-fire neurons in snnTorch's convention.
 
     .. math:: v_t = \beta v_{t-1} + I_t - \theta\, s_{t-1}, \qquad s_t = [v_t > \theta]
@@ -69,20 +87,13 @@ class Leaky(nn.Module):
 
     def forward(self, current: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance by one step, as ``snntorch.Leaky`` does: ``spikes, potential = leaky(current, potential)``."""
-        spikes, potentials, _ = self.run(current[None], 1, None if potential is None else (potential,))
-        return spikes[0], potentials[0]
+        before = torch.zeros_like(current) if potential is None else potential
+        return leaky_step(current, before, self.beta, self.threshold, self.reset, self.surrogate)
 
     def run(
         self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
-        """Advance by many steps.
-
-        Args:
-            current: input of each step, shape ``(steps, ..., n)``, or ``(1, ..., n)`` for a constant current.
-            steps: number of steps.
-            state: ``(potential,)`` of shape ``(..., n)``; None starts at 0.
-            record: which of spikes and potentials are wanted.
-        """
+        """Advance by many steps; arguments as in :meth:`Neuron.run`, the state is ``(potential,)``."""
         start = torch.zeros_like(current[0]) if state is None else state[-1]
         result = leaky_run(current, steps, start, record=record, **self._settings())
         return Recording(result.spikes, result.potentials, (result.last,))
@@ -110,7 +121,7 @@ class Leaky(nn.Module):
         }
 
 
-class LeakyIntegrator(nn.Module):
+class LeakyIntegrator(Neuron):
     r"""Outputs that integrate their current and never fire, :math:`v_t = \beta v_{t-1} + I_t`.
 
     Args:
@@ -132,7 +143,7 @@ class LeakyIntegrator(nn.Module):
     def run(
         self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
-        """Advance by many steps; arguments as in :meth:`Leaky.run`. There are no spikes, only zeros."""
+        """Advance by many steps; arguments as in :meth:`Neuron.run`. There are no spikes, only zeros."""
         start = torch.zeros_like(current[0]) if state is None else state[-1]
         result = leaky_run(
             current,
@@ -172,7 +183,7 @@ class LeakyIntegrator(nn.Module):
         return f"beta={self.beta}"
 
 
-class SnnTorchNeuron(nn.Module):
+class SnnTorchNeuron(Neuron):
     """A neuron of snnTorch whose state is passed in and out.
 
     snnTorch keeps every neuron in a list of its class, and the state of the last step in the module. Here the neuron
@@ -209,7 +220,7 @@ class SnnTorchNeuron(nn.Module):
     def run(
         self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
-        """Advance by many steps; arguments as in :meth:`Leaky.run`. Spikes and potentials are always recorded."""
+        """Advance by many steps; arguments as in :meth:`Neuron.run`. Spikes and potentials are always recorded."""
         self._forget(current)
         spikes, potentials = [], []
         values = (None,) * len(self.states) if state is None else state
@@ -252,7 +263,7 @@ def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
         raise ImportError(
             'surrogates other than "fast_sigmoid" need snnTorch; install it with: pip install "spatialgraph[snn]"'
         ) from error
-    found = {}
+    found: dict[str, Callable[[], Surrogate]] = {}
     for name, function in vars(surrogate).items():
         if inspect.isfunction(function) and function.__module__ == surrogate.__name__ and name != "fast_sigmoid":
             if all(p.default is not p.empty for p in inspect.signature(function).parameters.values()):

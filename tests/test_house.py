@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "coding": "checks",
     "neurons": "leaky checks",
     "models": "graph conv transmission projections checks",
-    "spiking": "graph conv transmission delays neurons leaky coding models checks",
+    "spiking_network": "neurons leaky coding checks",
+    "spiking": "graph conv transmission delays leaky models spiking_network checks",
     "connectome": "graph networkx_reader",
     "plotting": "graph connectome polarity checks",
 }
