@@ -1,60 +1,97 @@
 """The loops that Numba compiles for :mod:`spatialgraph.delays`, on plain arrays; imported where they are first called.
 
-Work is done spike by spike, for most entries of a spike train are 0. ``x`` has shape ``(steps, batch, sources)``, the
-outputs begin ``before`` steps later. Edges are sorted by source: those of source ``i`` are ``pointer[i]`` to
-``pointer[i + 1]``, each with its target, the whole steps and the fraction of its delay, and its weight.
+Time is the last axis: ``x`` has shape ``(batch, sources, steps)``, ``y`` ``(batch, targets, steps - before)``. Edges are
+sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole steps
+and the fraction of its delay, and its weight. A synapse adds its source's whole run to its target's, shifted; silence
+before the first and after the last spike is passed over.
 """
 
 import numpy as np
 from numba import njit, prange
 
-_compile = njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+# Sums may be reordered, so that they are vectorised; infinities and NaN stay.
+_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_compile = njit(**_options)
+_compile_parallel = njit(parallel=True, **_options)
 
 
 @_compile
-def scatter(x, before, pointer, target, whole, fraction, weight, y, parts):
-    """Add every spike to the inputs of its targets, shared between the two steps next to its arrival."""
+def active(run):
+    """Return the steps from the first to behind the last that is not 0."""
+    first, behind = 0, run.size
+    while first < behind and run[first] == 0:
+        first += 1
+    while behind > first and run[behind - 1] == 0:
+        behind -= 1
+    return first, behind
+
+
+@_compile
+def overlap(first, behind, shift, steps):
+    """Cut a range of steps down to those that lie within a run of ``steps`` once they are shifted."""
+    return max(first, -shift), min(behind, steps - shift)
+
+
+@_compile
+def add(source, factor, shift, first, behind, target):
+    """Add a range of a run times a factor to another run, ``shift`` steps later."""
+    low, high = overlap(first, behind, shift, target.size)
+    if high > low:
+        read, write = source[low:high], target[low + shift : high + shift]
+        for t in range(read.size):
+            write[t] += factor * read[t]
+
+
+@_compile
+def correlate(source, other, shift, first, behind):
+    """Return the scalar product of a range of a run with another run ``shift`` steps later."""
+    low, high = overlap(first, behind, shift, other.size)
+    total = source.dtype.type(0)
+    if high > low:
+        one, two = source[low:high], other[low + shift : high + shift]
+        for t in range(one.size):
+            total += one[t] * two[t]
+    return total
+
+
+@_compile_parallel
+def send(x, before, pointer, target, whole, fraction, weight, y, parts):
+    """Add the delayed runs of all sources to those of their targets."""
     one = x.dtype.type(1)
-    steps, batch, sources = x.shape
+    batch = x.shape[0]
     for part in prange(parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
-            for t in range(steps):
-                for i in range(sources):
-                    value = x[t, b, i]
-                    if value == 0:
-                        continue
-                    for e in range(pointer[i], pointer[i + 1]):
-                        arrival = t + whole[e] - before
-                        charge = value * weight[e]
-                        if 0 <= arrival < y.shape[0]:
-                            y[arrival, b, target[e]] += charge * (one - fraction[e])
-                        if 0 <= arrival + 1 < y.shape[0]:
-                            y[arrival + 1, b, target[e]] += charge * fraction[e]
+            for i in range(x.shape[1]):
+                run = x[b, i]
+                first, behind = active(run)
+                if first == behind:
+                    continue
+                for e in range(pointer[i], pointer[i + 1]):
+                    shift = whole[e] - before
+                    heard = y[b, target[e]]
+                    add(run, weight[e] * (one - fraction[e]), shift, first, behind, heard)
+                    add(run, weight[e] * fraction[e], shift + 1, first, behind, heard)
 
 
-@_compile
-def gather(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay):
+@_compile_parallel
+def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay):
     """Add up the gradients by weights and delays, a row for each thread, and by ``x`` where it has room for them."""
     one = x.dtype.type(1)
-    nothing = x.dtype.type(0)
-    steps, batch, sources = x.shape
-    parts = grad_weight.shape[0]
+    batch, parts = x.shape[0], grad_weight.shape[0]
     for part in prange(parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
-            for t in range(steps):
-                for i in range(sources):
-                    value = x[t, b, i]
-                    if value == 0 and grad_x.size == 0:
-                        continue
-                    total = nothing
-                    for e in range(pointer[i], pointer[i + 1]):
-                        arrival = t + whole[e] - before
-                        early = grad_y[arrival, b, target[e]] if 0 <= arrival < grad_y.shape[0] else nothing
-                        late = grad_y[arrival + 1, b, target[e]] if 0 <= arrival + 1 < grad_y.shape[0] else nothing
-                        mixed = (one - fraction[e]) * early + fraction[e] * late
-                        total += weight[e] * mixed
-                        if value != 0:
-                            grad_weight[part, e] += value * mixed
-                            grad_delay[part, e] += value * weight[e] * (late - early)
+            for i in range(x.shape[1]):
+                run = x[b, i]
+                first, behind = active(run)
+                for e in range(pointer[i], pointer[i + 1]):
+                    shift = whole[e] - before
+                    by_target = grad_y[b, target[e]]
+                    if behind > first:
+                        early = correlate(run, by_target, shift, first, behind)
+                        late = correlate(run, by_target, shift + 1, first, behind)
+                        grad_weight[part, e] += (one - fraction[e]) * early + fraction[e] * late
+                        grad_delay[part, e] += weight[e] * (late - early)
                     if grad_x.size:
-                        grad_x[t, b, i] = total
+                        by_source = grad_x[b, i]
+                        add(by_target, weight[e] * (one - fraction[e]), -shift, 0, by_target.size, by_source)
+                        add(by_target, weight[e] * fraction[e], -shift - 1, 0, by_target.size, by_source)

@@ -4,8 +4,8 @@ r"""The engine of delays: how a time series of spikes crosses a projection whose
 
 A delay of :math:`k + f` steps, :math:`k` whole and :math:`0 \le f < 1`, is split between the two neighbouring steps, so
 that a gradient reaches the delay through :math:`f`: :math:`\partial y_j[t] / \partial d_{ij} = w_{ij} (x_i[t - k - 1] -
-x_i[t - k])`. On the CPU, with Numba, a fused kernel goes from spike to spike where most entries are 0; else the sum is
-taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
+x_i[t - k])`. On the CPU, with Numba, a fused kernel adds the shifted run of each source to those of its targets. Without, the
+sum is taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
 """
 
 import dataclasses
@@ -23,9 +23,6 @@ from spatialgraph.functional import sparse
 from spatialgraph.projections import CompressedEdges
 
 __all__ = ["delayed", "line_length"]
-
-# Up to this share of entries other than 0 the work is done spike by spike, beyond it tap by tap.
-_SPARSE = 0.25
 
 # Below this product of inputs and weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**20
@@ -56,8 +53,8 @@ def delayed(
     whole = x if line is None else torch.cat([line, x])
     flat = whole.reshape(whole.shape[0], -1, whole.shape[-1])
     y: Tensor
-    if kernels.available(flat) and _is_sparse(flat):
-        y = _Events.apply(flat, weight, delay, edges, before)
+    if kernels.available(flat):
+        y = _Fused.apply(flat, weight, delay, edges, before)
     elif edges is None:
         y = _DelayedAllToAll.apply(flat, weight, delay, before)
     else:
@@ -145,8 +142,8 @@ class _BySource:
         return torch.empty_like(like).index_copy_(0, self.order, values)
 
 
-class _Events(torch.autograd.Function):
-    """The fused kernels that work spike by spike."""
+class _Fused(torch.autograd.Function):
+    """The fused kernels, synapse by synapse along time; inside, time is the last axis."""
 
     @staticmethod
     def forward(
@@ -159,38 +156,38 @@ class _Events(torch.autograd.Function):
     ) -> Tensor:
         from spatialgraph import compiled_delays
 
-        ctx.save_for_backward(x, weight, delay)
+        runs = x.permute(1, 2, 0).contiguous()
+        ctx.save_for_backward(runs, weight, delay)
         ctx.edges, ctx.before = edges, before
         targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
-        y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)
-        arguments = _arguments(x, weight, delay, before, _BySource.of(weight, edges))
+        y = x.new_zeros(x.shape[1], targets, x.shape[0] - before)
+        arguments = _arguments(runs, weight, delay, before, _BySource.of(weight, edges))
         with kernels.lock:
-            compiled_delays.scatter(*arguments, y.numpy(), _threads(x, weight))
-        return y
+            compiled_delays.send(*arguments, y.numpy(), _threads(runs, weight))
+        return y.permute(2, 0, 1).contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         from spatialgraph import compiled_delays
 
-        x, weight, delay = ctx.saved_tensors
+        runs, weight, delay = ctx.saved_tensors
         by_source = _BySource.of(weight, ctx.edges)
-        grad_x = torch.empty_like(x, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
-        room = x.new_empty(0, 0, 0) if grad_x is None else grad_x
-        sums = x.new_zeros(2, _threads(x, weight), weight.numel()).numpy()
-        arguments = _arguments(x, weight, delay, ctx.before, by_source)
+        grad_x = torch.zeros_like(runs) if ctx.needs_input_grad[0] else runs.new_empty(0, 0, 0)
+        sums = runs.new_zeros(2, _threads(runs, weight), weight.numel()).numpy()
+        arguments = _arguments(runs, weight, delay, ctx.before, by_source)
         with kernels.lock:
-            compiled_delays.gather(*arguments, grad_y.contiguous().numpy(), room.numpy(), *sums)
+            compiled_delays.pull(*arguments, grad_y.permute(1, 2, 0).contiguous().numpy(), grad_x.numpy(), *sums)
         by_weight, by_delay = (by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
-        return grad_x, by_weight, by_delay, None, None
+        return grad_x.permute(2, 0, 1) if grad_x.numel() else None, by_weight, by_delay, None, None
 
 
-def _arguments(x: Tensor, weight: Tensor, delay: Tensor, before: int, by_source: _BySource) -> list[Any]:
+def _arguments(runs: Tensor, weight: Tensor, delay: Tensor, before: int, by_source: _BySource) -> list[Any]:
     """Return what both kernels are told of spikes and edges."""
     times = by_source.sort(delay)
     whole = times.floor()
     return [
-        x.detach().contiguous().numpy(),
+        runs.numpy(),
         before,
         by_source.pointer,
         by_source.target,
@@ -200,12 +197,8 @@ def _arguments(x: Tensor, weight: Tensor, delay: Tensor, before: int, by_source:
     ]
 
 
-def _is_sparse(x: Tensor) -> bool:
-    return int(torch.count_nonzero(x)) <= _SPARSE * x.numel()
-
-
-def _threads(x: Tensor, weight: Tensor) -> int:
-    return 1 if x.numel() * weight.numel() < _WORTH_A_THREAD else min(x.shape[1], torch.get_num_threads())
+def _threads(runs: Tensor, weight: Tensor) -> int:
+    return 1 if runs.numel() * weight.numel() < _WORTH_A_THREAD else min(runs.shape[0], torch.get_num_threads())
 
 
 def _share(distance: Tensor) -> Tensor:

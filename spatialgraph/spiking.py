@@ -26,7 +26,7 @@ class SpatialSNN(SpikingNetwork):
     The current of a neuron is :math:`I_j[t] = \mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i[t - r_{ij}/v]) + b_j`,
     the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
     of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
-    `Balazs et al. (2025) <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
+    `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
     gradients the weights are computed once and kept until a parameter changes.
 
     Args:

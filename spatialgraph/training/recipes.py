@@ -15,6 +15,8 @@ class Recipe:
         schedule: ``"constant"`` or ``"one_cycle"`` (a tenth of the steps upwards, then a cosine down to 0; Smith and
             Topin, 2017, https://arxiv.org/abs/1708.07120).
         batch_size: images in a step, over all processes.
+        rates: learning rates of those parameters whose name contains a word, in place of ``learning_rate``, such as
+            ``{"positions": 0.005}``.
 
     Raises:
         TypeError: if a count is not an int.
@@ -22,13 +24,14 @@ class Recipe:
 
     Example:
         >>> RECIPES["paper"]
-        Recipe(epochs=300, learning_rate=0.005, schedule='constant', batch_size=600)
+        Recipe(epochs=300, learning_rate=0.005, schedule='constant', batch_size=600, rates={})
     """
 
     epochs: int = 20
     learning_rate: float = 0.05
     schedule: str = "one_cycle"
     batch_size: int = 600
+    rates: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -38,6 +41,9 @@ class Recipe:
         for name in ("epochs", "learning_rate", "batch_size"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        for word, rate in self.rates.items():
+            if not rate > 0:
+                raise ValueError(f"rates must be above 0, got {rate} for {word!r}")
         if self.schedule not in ("constant", "one_cycle"):
             raise ValueError(f"schedule must be 'constant' or 'one_cycle', got {self.schedule!r}")
 

@@ -52,11 +52,12 @@ class Classifier(lightning.LightningModule):
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of nine
         """Return Adam and its schedule."""
         recipe = self.recipe
-        optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        groups = _groups(self.model, recipe)
+        optimizer = torch.optim.Adam(groups)
         if recipe.schedule == "constant":
             return optimizer
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, recipe.learning_rate, total_steps=self.steps, pct_start=0.1
+            optimizer, [group["lr"] for group in groups], total_steps=self.steps, pct_start=0.1
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -77,6 +78,18 @@ class Classifier(lightning.LightningModule):
             step = torch.stack([loss.double() * len(labels), right.double(), right.new_tensor(len(labels)).double()])
             self.sums[stage] = self.sums[stage] + step if stage in self.sums else step
         return loss
+
+
+def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Sort parameters by learning rate; a name that contains several of the recipe's words goes by the first."""
+    members: dict[str | None, list[nn.Parameter]] = {None: [], **{word: [] for word in recipe.rates}}
+    for name, parameter in model.named_parameters():
+        members[next((word for word in recipe.rates if word in name), None)].append(parameter)
+    for word in recipe.rates:
+        if not members[word]:
+            raise ValueError(f"rates must name parameters of the model, got {word!r}, which is in no name")
+    rates = {None: recipe.learning_rate, **recipe.rates}
+    return [{"params": group, "lr": rates[word]} for word, group in members.items() if group]
 
 
 class History(lightning.Callback):
