@@ -1,12 +1,11 @@
 """The loops that Numba compiles for :mod:`spatialgraph.delays`, on plain arrays; imported where they are first called.
 
-Time is the last axis: ``x`` has shape ``(batch, sources, steps)``, ``y`` ``(batch, targets, steps - before)``. Edges are
-sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole steps
-and the fraction of its delay, and its weight. A synapse adds its source's whole run to its target's, shifted; silence
-before the first and after the last spike is passed over.
+Time is the last axis: ``x`` has shape ``(batch, sources, steps)``, ``y`` ``(batch, targets, steps - before)``. Edges
+are sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole
+steps and the fraction of its delay, and its weight. A synapse adds its source's whole run to its target's, shifted;
+silence before the first and after the last spike is passed over.
 """
 
-import numpy as np
 from numba import njit, prange
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.

@@ -4,8 +4,8 @@ r"""The engine of delays: how a time series of spikes crosses a projection whose
 
 A delay of :math:`k + f` steps, :math:`k` whole and :math:`0 \le f < 1`, is split between the two neighbouring steps, so
 that a gradient reaches the delay through :math:`f`: :math:`\partial y_j[t] / \partial d_{ij} = w_{ij} (x_i[t - k - 1] -
-x_i[t - k])`. On the CPU, with Numba, a fused kernel adds the shifted run of each source to those of its targets. Without, the
-sum is taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
+x_i[t - k])`. On the CPU, with Numba, a fused kernel adds the shifted run of each source to those of its targets.
+Without, the sum is taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
 """
 
 import dataclasses

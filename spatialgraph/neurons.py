@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
 
-__all__ = ["Leaky", "LeakyIntegrator", "Neuron", "Recording", "SnnTorchNeuron", "State", "make_surrogate"]
+__all__ = [
+    "FastSigmoid",
+    "Leaky",
+    "LeakyIntegrator",
+    "Neuron",
+    "Recording",
+    "SnnTorchNeuron",
+    "State",
+    "make_surrogate",
+]
 
 State = tuple[Tensor, ...]
 """The state of a group of neurons between two time steps; the membrane potential comes last."""

@@ -9,6 +9,7 @@ from spatialgraph.training.fit import Images, accuracy, fit, is_main_process
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, table, write_results
+from spatialgraph.training.yin_yang import yin_yang
 
 __all__ = [
     "RECIPES",
@@ -24,4 +25,5 @@ __all__ = [
     "table",
     "validation_split",
     "write_results",
+    "yin_yang",
 ]

@@ -82,14 +82,18 @@ class Classifier(lightning.LightningModule):
 
 def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Sort parameters by learning rate; a name that contains several of the recipe's words goes by the first."""
-    members: dict[str | None, list[nn.Parameter]] = {None: [], **{word: [] for word in recipe.rates}}
+    members: dict[str | None, list[nn.Parameter]] = {None: []}
+    members.update((word, []) for word in recipe.rates)
     for name, parameter in model.named_parameters():
         members[next((word for word in recipe.rates if word in name), None)].append(parameter)
     for word in recipe.rates:
         if not members[word]:
             raise ValueError(f"rates must name parameters of the model, got {word!r}, which is in no name")
-    rates = {None: recipe.learning_rate, **recipe.rates}
-    return [{"params": group, "lr": rates[word]} for word, group in members.items() if group]
+    return [
+        {"params": group, "lr": recipe.learning_rate if word is None else recipe.rates[word]}
+        for word, group in members.items()
+        if group
+    ]
 
 
 class History(lightning.Callback):

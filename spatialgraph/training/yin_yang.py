@@ -13,7 +13,7 @@ def yin_yang(count: int, seed: int) -> tuple[Tensor, Tensor]:
     r"""Draw points of the Yin-Yang symbol and their classes, each class a third of the points on average.
 
     The symbol is a disc of radius 0.5 around (0.5, 0.5). Two discs of radius 0.1 around (0.25, 0.5) and (0.75, 0.5) are
-    the dots. The task is that of `Kriener et al. (2022) <https://arxiv.org/abs/2102.08211>`_; the numbers drawn here are
+    the dots. The task is that of `Kriener et al. (2022) <https://arxiv.org/abs/2102.08211>`_; the points drawn here are
     others than those of its published code.
 
     Args:
@@ -56,7 +56,7 @@ def classify(points: Tensor) -> Tensor:
     centre, left, right = (points.new_tensor([x, RADIUS]) for x in (RADIUS, 0.5 * RADIUS, 1.5 * RADIUS))
     to_left, to_right = (torch.linalg.vector_norm(points - dot, dim=1) for dot in (left, right))
     upper = (points[:, 1] > RADIUS) & (to_right > 0.5 * RADIUS)
-    kind = (~((to_left <= 0.5 * RADIUS) | upper)).long()
+    kind: Tensor = (~((to_left <= 0.5 * RADIUS) | upper)).long()
     kind[(to_left < DOT_RADIUS) | (to_right < DOT_RADIUS)] = 2
     kind[torch.linalg.vector_norm(points - centre, dim=1) > RADIUS] = -1
     return kind

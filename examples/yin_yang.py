@@ -1,0 +1,206 @@
+"""Learn the Yin-Yang task with spikes, and see what delays are worth.
+
+    python examples/yin_yang.py                          # all four networks, one seed
+    python examples/yin_yang.py --seeds 3
+    python examples/yin_yang.py --networks 3d --validate
+
+Each coordinate of a point is one spike, the sooner the larger it is. The networks have the same neurons and a free
+weight for each synapse; they differ in their delays: none, one free number for each synapse, or the distance between
+neurons that learn where to stand in two or three dimensions. Prints a table and writes metrics, checkpoints and figures
+to ``runs/``. The test points are read once, after training; ``--validate`` judges by other points instead.
+"""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import spatialgraph as sg
+from spatialgraph import training
+
+CLASSES = ["yin", "yang", "dot"]
+NETWORKS = ["none", "free", "2d", "3d"]
+
+# Median test accuracies in percent, published for free weights with these delays (https://arxiv.org/abs/2512.10011).
+PUBLISHED = {"none": "93.2", "free": "97.6", "2d": "98.0", "3d": "98.1"}
+
+STEPS = 60
+LAST_SPIKE = 40  # the spike of a coordinate of 0; the rest of the run is left to the delays
+
+# A spike crosses the unit cube, where neurons start, in 20 steps.
+VELOCITY = 0.05
+
+RECIPE = training.Recipe(epochs=140, learning_rate=0.01, batch_size=50)
+
+# A free delay is counted in steps, a coordinate in lengths of 20 steps: each learns at a rate that fits its unit.
+RATES: dict[str, dict[str, float]] = {
+    "none": {},
+    "free": {"free_synapses.delay": 0.05},
+    "2d": {"positions": 0.005},
+    "3d": {"positions": 0.005},
+}
+
+
+class YinYangSNN(nn.Module):
+    """A spiking network for points of four coordinates, with delays as named."""
+
+    def __init__(self, delays: str, hidden: int) -> None:
+        super().__init__()
+        sizes = [4, hidden, len(CLASSES)]
+        dim = 3 if delays == "3d" else 2
+        graph = sg.SpatialGraph.layered(
+            sizes,
+            dim,
+            spacing="free",
+            init=torch.rand(sum(sizes), dim),
+            weights="free",
+            velocity=None if delays == "none" else VELOCITY,
+            delays="free" if delays == "free" else "length",
+            # Without spatial delays positions have no effect, and are no parameters.
+            anchored=[0, 1, 2] if delays in ("none", "free") else None,
+        )
+        self.snn = sg.SpatialSNN(graph, steps=STEPS, coding="latency", surrogate=sg.neurons.FastSigmoid(slope=12.0))
+        weights = graph.free_synapses.split(graph.free_synapses.weight, graph.projections)
+        with torch.no_grad():
+            for weight, mean, deviation in zip(weights, (0.3, 0.0), (0.4, 0.3), strict=True):
+                if weight is not None:
+                    weight.normal_(mean, deviation)
+
+    @property
+    def graph(self) -> sg.SpatialGraph:
+        """The network."""
+        return self.snn.graph
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return logits, ten times the mean potentials: these alone would hold the probabilities close together."""
+        logits: Tensor = 10.0 * self.snn(spike_values(points))
+        return logits
+
+
+def spike_values(points: Tensor) -> Tensor:
+    """Return values whose latencies are the spike times of points ``(x, y, 1 - x, 1 - y)``, in whole steps.
+
+    The mirrored coordinates are rounded down and the others to the nearest step, so that each pair tells half steps.
+    """
+    shift = points.new_tensor([0.5, 0.5, 0.0, 0.0])
+    return 1.0 - torch.floor((1.0 - points) * LAST_SPIKE + shift) / (STEPS - 1)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="which delays to train with")
+    add("--hidden", type=int, default=40, metavar="N", help="hidden neurons (40)")
+    add("--epochs", type=int, default=RECIPE.epochs, help=f"number of epochs ({RECIPE.epochs})")
+    add("--points", type=int, default=5000, metavar="N", help="points to train on (5000)")
+    add("--seed", type=int, default=0, help="train with this seed (0)")
+    add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
+    add("--validate", action="store_true", help="judge by points other than the test points")
+    add("--resume", action="store_true", help="continue an interrupted run; finished trainings are not repeated")
+    add("--out", type=Path, default=Path("runs/yin_yang"), help="folder for the results (runs/yin_yang)")
+    return parser.parse_args(argv)
+
+
+def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Train one network with one seed, or read the figures of a finished run."""
+    folder = args.out / delays / f"seed-{seed}"
+    done = folder / "metrics.json"
+    recipe = dataclasses.replace(RECIPE, epochs=args.epochs, rates=RATES[delays])
+    settings = {"hidden": args.hidden, "points": args.points, "validate": args.validate} | dataclasses.asdict(recipe)
+    if args.resume and done.exists():
+        before: dict[str, Any] = json.loads(done.read_text())
+        if before["settings"] != settings:
+            raise SystemExit(f"--resume needs the settings of the run in {folder}: {before['settings']}")
+        print(f"{delays}, seed {seed}: finished before", flush=True)
+        return before
+    print(f"{delays}, seed {seed}", flush=True)
+    torch.manual_seed(seed)
+    model = YinYangSNN(delays, args.hidden)
+    data = training.yin_yang(args.points, seed=1000)
+    rows = training.fit(model, data, recipe, folder, seed=seed, resume=args.resume, progress=sys.stderr.isatty())
+    judged = training.yin_yang(1000, seed=1001 if args.validate else 1002)
+    accuracy = training.accuracy(model, judged)
+    figures = {
+        "settings": settings,
+        "accuracy": accuracy,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "synapses": model.graph.synapses,
+        "seconds": rows[-1]["seconds"],
+    }
+    draw(model, f"{delays}, seed {seed}: {100 * accuracy:.1f} %", folder / "map.png")
+    torch.save(model.state_dict(), folder / "model.pt")
+    done.write_text(json.dumps(figures, indent=1))
+    return figures
+
+
+@torch.no_grad()
+def draw(model: YinYangSNN, title: str, path: Path) -> None:
+    """Draw what the network takes each point for, and its delays."""
+    from matplotlib.figure import Figure
+
+    axis = torch.linspace(0, 1, 200)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    points = torch.stack([x, y, 1 - x, 1 - y], dim=-1).view(-1, 4)
+    classes = torch.cat([model(part).argmax(1) for part in points.split(2000)]).view(200, 200).float()
+    classes[(x - 0.5) ** 2 + (y - 0.5) ** 2 > 0.25] = torch.nan
+    figure = Figure(figsize=(9.5, 4.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.imshow(classes, origin="lower", extent=(0, 1, 0, 1), cmap="viridis", vmin=0, vmax=2, interpolation="nearest")
+    left.set(title=title, xlabel="x", ylabel="y")
+    delays = model.graph.delays()
+    counts = [projection.synapses for projection in model.graph.projections]
+    right.hist(
+        [part.numpy() for part in delays.split(counts)],
+        bins=30,
+        stacked=True,
+        label=["to hidden neurons", "to outputs"],
+    )
+    right.set(title="delays", xlabel="delay (time steps)", ylabel="synapses")
+    right.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: Sequence[str] | None = None) -> list[training.Result]:
+    """Train what the command line asks for and report."""
+    args = parse(argv)
+    seeds = list(range(args.seeds)) if args.seeds else [args.seed]
+    results = []
+    for delays in args.networks:
+        runs = [train(delays, seed, args) for seed in seeds]
+        results.append(
+            training.Result(
+                f"delays: {delays}",
+                runs[0]["parameters"],
+                runs[0]["synapses"],
+                tuple(seeds),
+                tuple(run["accuracy"] for run in runs),
+                PUBLISHED[delays],
+                sum(run["seconds"] for run in runs) / len(runs),
+            )
+        )
+    command = shlex.join(["python", "examples/yin_yang.py", *(sys.argv[1:] if argv is None else argv)])
+    recipe = dataclasses.replace(RECIPE, epochs=args.epochs)
+    about = {
+        "command": command,
+        "recipe": dataclasses.asdict(recipe),
+        "rates": RATES,
+        "environment": training.environment(),
+    }
+    training.write_results(args.out, results, about)
+    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n\nWritten to {args.out}")
+    return results
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted; the same command with --resume continues.")
