@@ -12,7 +12,7 @@ from spatialgraph.connectivity import Connectivity
 from spatialgraph.laws import Law, make_law
 from spatialgraph.networkx_reader import NetworkFields, read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
-from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
+from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
 from spatialgraph.projections import Projection
 from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.wiring import AllToAll, Wiring
@@ -349,7 +349,7 @@ class SpatialGraph(nn.Module):
             >>> graph.place(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
             [[-1.0, 0.0], [1.0, 0.0]]
         """
-        index = self._neuron_numbers(neurons)
+        index = neuron_numbers(neurons, self.layer)
         everywhere = self.pos.clone()
         checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
         everywhere[index, : pos.shape[1]] = pos.to(everywhere)
@@ -407,17 +407,15 @@ class SpatialGraph(nn.Module):
             Data(edge_index=[2, 6], pos=[5, 3], edge_weight=[6], layer=[5], polarity=[5], bias=[5])
         """
         with torch.no_grad():
-            data = Data(
+            return Data(
                 pos=self.pos.clone(),
                 edge_index=self.edge_index,
                 edge_weight=self.weights(),
                 layer=self.layer.clone(),
                 polarity=self.polarity,
                 bias=self.bias,
+                **({} if self.velocity is None else {"edge_delay": self.delays()}),
             )
-            if self.velocity is not None:
-                data.edge_delay = self.delays()
-            return data
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows between the brackets."""
@@ -450,18 +448,6 @@ class SpatialGraph(nn.Module):
                 if values is not None and parameter.numel():
                     keep = ~self.is_output if parameter is self.raw_polarity else ~self.is_input
                     parameter.copy_(values if parameter is self.positions.gaps else values[keep])
-            for name, value in fields.law_settings.items():
-                own = getattr(self.law, name, None)
-                if isinstance(own, Tensor):  # made in single precision by the law's constructor
-                    own.fill_(value)
+            self.law.restore(fields.law_settings)
             for name, values in fields.free_synapses.items():
                 self.free_synapses.restore(name, values, fields.edge_index, self.edge_index)
-
-    def _neuron_numbers(self, neurons: int | Tensor | None) -> Tensor:
-        everyone = torch.arange(self.neurons, device=self.layer.device)
-        if neurons is None:
-            return everyone
-        if isinstance(neurons, Tensor):
-            return everyone[checks.neuron_index("neurons", neurons, self.neurons).to(everyone.device)]
-        checks.layer_number("neurons", neurons, self.layer)
-        return everyone[self.layer == neurons]

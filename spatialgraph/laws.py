@@ -7,6 +7,7 @@ expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q`, whose rounding error swamps shor
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +71,21 @@ class Law(nn.Module, ABC):
             {'screening': 2.0, 'softening': 0.001}
         """
         return {"softening": self.softening}
+
+    @torch.no_grad()
+    def restore(self, settings: Mapping[str, float | bool]) -> None:
+        """Take over those settings that are tensors, which the constructor makes in single precision.
+
+        Example:
+            >>> law = InversePower(2.0).double()
+            >>> law.restore({"exponent": 2.1})
+            >>> law.exponent.item()
+            2.1
+        """
+        for name, value in settings.items():
+            own = getattr(self, name, None)
+            if isinstance(own, Tensor):
+                own.fill_(value)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""

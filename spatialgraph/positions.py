@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 
-__all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions"]
+__all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
 
 SPACINGS = ("fixed", "learned", "free")
 INITS = ("normal", "uniform", "grid")
@@ -195,3 +195,19 @@ def anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tenso
     for number in numbers:
         checks.layer_number("anchored", number, layer)
     return torch.isin(layer, torch.tensor(numbers, dtype=torch.int64, device=layer.device))
+
+
+def neuron_numbers(neurons: int | Tensor | None, layer: Tensor) -> Tensor:
+    """Turn a layer's number, neuron numbers, a mask, or None for all neurons, into neuron numbers.
+
+    Example:
+        >>> neuron_numbers(1, torch.tensor([0, 1, 1]))
+        tensor([1, 2])
+    """
+    everyone = torch.arange(layer.numel(), device=layer.device)
+    if neurons is None:
+        return everyone
+    if isinstance(neurons, Tensor):
+        return everyone[checks.neuron_index("neurons", neurons, layer.numel()).to(everyone.device)]
+    checks.layer_number("neurons", neurons, layer)
+    return everyone[layer == neurons]
