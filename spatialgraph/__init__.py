@@ -5,6 +5,7 @@ from spatialgraph.connectome import from_networkx, to_networkx
 from spatialgraph.conv import SpatialConv, SpatialLinear
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.models import DenseMLP, SpatialMLP
+from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 
 __version__ = "0.1.0"
@@ -18,9 +19,11 @@ __all__ = [
     "SpatialMLP",
     "SpatialSNN",
     "from_networkx",
+    "from_nir",
     "functional",
     "laws",
     "neurons",
     "to_networkx",
+    "to_nir",
     "wiring",
 ]

@@ -10,7 +10,7 @@ from spatialgraph.networkx_reader import axis_names
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["from_networkx", "to_networkx"]
+__all__ = ["from_networkx", "node_columns", "settings", "to_networkx"]
 
 
 def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
@@ -40,8 +40,8 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
     if not isinstance(graph, SpatialGraph):
         raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")
     with torch.no_grad():
-        result = networkx.DiGraph(**_settings(graph))
-        columns = _node_columns(graph)
+        result = networkx.DiGraph(**settings(graph))
+        columns = node_columns(graph)
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
         result.add_nodes_from((number, dict(zip(columns, row, strict=True))) for number, row in enumerate(rows))
         source, target = graph.edge_index.tolist()
@@ -62,8 +62,14 @@ def from_networkx(graph: "networkx.DiGraph") -> SpatialGraph:
     return SpatialGraph.from_networkx(graph)
 
 
-def _settings(graph: SpatialGraph) -> dict[str, Any]:
-    settings = {
+def settings(graph: SpatialGraph) -> dict[str, Any]:
+    """Return what holds for a network as a whole, as numbers and names.
+
+    Example:
+        >>> settings(SpatialGraph.layered([2, 1]))["law"]
+        'inverse_distance'
+    """
+    result = {
         "spacing": graph.spacing,
         "polarity": graph.polarity_kind,
         "gain": graph.gain,
@@ -73,12 +79,18 @@ def _settings(graph: SpatialGraph) -> dict[str, Any]:
         "delays": graph.free_synapses.delay_kind,
     }
     if graph.velocity is not None:
-        settings["velocity"] = graph.velocity
-    settings |= {f"law_{name}": value for name, value in graph.law.settings().items()}
-    return settings | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+        result["velocity"] = graph.velocity
+    result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
+    return result | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
 
 
-def _node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+    """Return what every neuron has, one tensor of shape ``(N,)`` for each name.
+
+    Example:
+        >>> node_columns(SpatialGraph.layered([2, 1], dim=2)).keys()
+        dict_keys(['x', 'y', 'layer', 'polarity', 'bias', 'raw_polarity', 'anchored'])
+    """
     raw = graph.polarity
     if graph.raw_polarity.numel():
         raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)

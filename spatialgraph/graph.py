@@ -168,7 +168,24 @@ class SpatialGraph(nn.Module):
             >>> SpatialGraph.from_networkx(g).weights()
             tensor([...], grad_fn=<...>)
         """
-        fields = read_networkx(graph)
+        return cls.from_fields(read_networkx(graph))
+
+    @classmethod
+    def from_fields(cls, fields: NetworkFields) -> "SpatialGraph":
+        """Build a network from the plain tensors that a reader of graphs or files returns.
+
+        Args:
+            fields: positions, edges, parameters and settings.
+
+        Raises:
+            ValueError: if they break a rule of :class:`SpatialGraph`.
+
+        Example:
+            >>> import numpy as np
+            >>> from spatialgraph.networkx_reader import make_fields
+            >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
+            SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
+        """
         result = cls(
             fields.pos,
             fields.edge_index,

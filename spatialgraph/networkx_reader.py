@@ -1,6 +1,7 @@
 """Reading a networkx graph into plain tensors; the names of attributes are those that ``to_networkx`` writes."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from torch import Tensor
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["NetworkFields", "axis_names", "read_networkx"]
+__all__ = ["NetworkFields", "axis_names", "make_fields", "read_networkx"]
+
+NODE_COLUMNS = ("layer", "anchored", "polarity", "raw_polarity", "bias")
 
 
 @dataclasses.dataclass(frozen=True)
 class NetworkFields:
-    """What a networkx graph says of a spatial network; None for what it leaves open."""
+    """What a networkx graph or a file says of a spatial network; None for what it leaves open."""
 
     pos: Tensor
     edge_index: Tensor
@@ -43,29 +46,56 @@ def axis_names(dim: int) -> list[str]:
 def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
     """Read nodes, edges and settings of a directed networkx graph; neurons are numbered in the order of its nodes."""
     _check_graph(graph)
-    dtype = getattr(torch, graph.graph.get("dtype", "float32"))
-    pos = torch.from_numpy(_coordinates(graph)).to(dtype)
     number = {node: place for place, node in enumerate(graph)}
     ends = np.fromiter((number[end] for edge in graph.edges() for end in edge), np.int64, 2 * graph.number_of_edges())
-    layer = _column(graph, "layer")
+    columns = {name: _column(graph, name) for name in NODE_COLUMNS}
+    free = {name: _free(graph, name) for name in ("weight", "delay")}
+    return make_fields(
+        graph.graph,
+        _coordinates(graph),
+        torch.from_numpy(ends.reshape(-1, 2).T.copy()),
+        {name: values for name, values in columns.items() if values is not None},
+        {name: values for name, values in free.items() if values is not None},
+    )
+
+
+def make_fields(
+    settings: Mapping[str, Any],
+    pos: np.ndarray,
+    edge_index: Tensor,
+    columns: Mapping[str, np.ndarray],
+    free: Mapping[str, np.ndarray],
+) -> NetworkFields:
+    """Read settings and columns of numbers, named as ``to_networkx`` names them.
+
+    Args:
+        settings: what holds for the network as a whole.
+        pos: positions of all neurons, shape ``(N, d)``, in length units.
+        edge_index: the edges, shape ``(2, E)``.
+        columns: ``layer``, ``anchored``, ``polarity``, ``raw_polarity``, ``bias``, as far as known, shape ``(N,)``.
+        free: learnable ``weight`` and ``delay`` of the edges, where they have them, shape ``(E,)``.
+
+    Example:
+        >>> make_fields({}, np.zeros((2, 3)), torch.tensor([[0], [1]]), {}, {}).law
+        'inverse_distance'
+    """
+    dtype = getattr(torch, settings.get("dtype", "float32"))
+    layer = columns.get("layer")
     has_layers = layer is not None and bool((layer >= 0).all())
-    gaps = [graph.graph[f"gap{gap}"] for gap in range(len(graph)) if f"gap{gap}" in graph.graph]
+    gaps = [settings[f"gap{gap}"] for gap in range(len(pos)) if f"gap{gap}" in settings]
     names = ("polarity", "gain", "spacing", "weights", "velocity", "delays")
-    polarity = _column(graph, "raw_polarity")
     return NetworkFields(
-        pos=pos,
-        edge_index=torch.from_numpy(ends.reshape(-1, 2).T.copy()),
-        layer=torch.from_numpy(layer).to(torch.int64) if has_layers and layer is not None else None,
-        anchored=_tensor(_column(graph, "anchored"), torch.bool),
-        raw_polarity=_tensor(_column(graph, "polarity") if polarity is None else polarity, dtype),
-        bias=_tensor(_column(graph, "bias"), dtype),
+        pos=torch.from_numpy(pos).to(dtype),
+        edge_index=edge_index,
+        layer=_tensor(layer, torch.int64) if has_layers else None,
+        anchored=_tensor(columns.get("anchored"), torch.bool),
+        raw_polarity=_tensor(columns.get("raw_polarity", columns.get("polarity")), dtype),
+        bias=_tensor(columns.get("bias"), dtype),
         gaps=torch.tensor(gaps, dtype=dtype) if gaps else None,
-        law=graph.graph.get("law", "inverse_distance"),
-        law_settings={key[4:]: value for key, value in graph.graph.items() if key.startswith("law_")},
-        free_synapses={
-            name: values for name in ("weight", "delay") if (values := _free(graph, name, dtype)) is not None
-        },
-        options={name: graph.graph[name] for name in names if name in graph.graph},
+        law=settings.get("law", "inverse_distance"),
+        law_settings={key[4:]: value for key, value in settings.items() if key.startswith("law_")},
+        free_synapses={name: torch.from_numpy(values).to(dtype) for name, values in free.items()},
+        options={name: settings[name] for name in names if name in settings},
     )
 
 
@@ -107,10 +137,10 @@ def _column(graph: "networkx.DiGraph", name: str) -> np.ndarray | None:
     return np.asarray(values, dtype=np.float64)
 
 
-def _free(graph: "networkx.DiGraph", name: str, dtype: torch.dtype) -> Tensor | None:
+def _free(graph: "networkx.DiGraph", name: str) -> np.ndarray | None:
     """Return learnable numbers of edges, in the order of the edges; None where an edge lacks them."""
     values = [data.get(f"free_{name}") for _, _, data in graph.edges(data=True)]
-    return None if not values or None in values else torch.tensor(values, dtype=dtype)
+    return None if not values or None in values else np.asarray(values, dtype=np.float64)
 
 
 def _tensor(column: np.ndarray | None, dtype: torch.dtype) -> Tensor | None:

@@ -40,6 +40,8 @@ MAY_IMPORT = {
     "spiking_network": "neurons leaky coding checks",
     "spiking": "graph conv transmission delays leaky models spiking_network checks",
     "connectome": "graph networkx_reader",
+    "neuromorphic_neurons": "leaky neurons",
+    "neuromorphic": "connectome graph networkx_reader neuromorphic_neurons spiking transmission",
     "plotting": "graph connectome polarity checks",
 }
 
