@@ -9,104 +9,26 @@ Prints a table and writes metrics, checkpoints and figures to ``runs/``. The tes
 """
 
 import argparse
-import dataclasses
-import json
-import shlex
-import shutil
+import functools
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-import torch
+import mnist_runs
+from mnist_runs import CLASSES, Candidate, Experiment
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph import plotting, training
-
-CLASSES = 10
+from spatialgraph import training
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), tables 1 and 3.
 PAPER_SPATIAL = {"fixed": "90.18", "learned": "92.17 ± 0.24", "free": "93.37 ± 0.40"}
 PAPER_DENSE = {14: "94.29", 17: "95.07"}
 
-PRESETS: dict[str, dict[str, Any]] = {
-    "paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"},
-    # About as many parameters as paper3d, spent on more dimensions and a second hidden layer.
-    "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity": "graded"},
-}
-
-WIRINGS: dict[str, Callable[..., sg.wiring.Wiring]] = {
-    "all": sg.wiring.AllToAll,
-    "knn": lambda k: sg.wiring.KNN(k=int(k)),
-    "radius": lambda r: sg.wiring.Radius(r=float(r)),
-    "random": lambda density: sg.wiring.Random(density=float(density)),
-    "small-world": lambda k, far: sg.wiring.SmallWorld(k=int(k), long_range=int(far)),
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """A model to train: its name, how to build it, and the paper's figure."""
-
-    name: str
-    build: Callable[[], nn.Module]
-    paper: str
-
-
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; the options of a preset and a protocol fill what was not given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--preset", choices=PRESETS, default="paper3d", help="a network; the options below change it")
-    add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
-    add("--dim", type=int, help="dimensions of space")
-    add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
-    add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
-    add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
-    add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense MLPs with N hidden neurons")
-    add("--protocol", choices=training.RECIPES, default="fast", help="fast: 20 epochs; paper: the paper's 300")
-    add("--epochs", type=int, help="number of epochs, in place of the protocol's")
-    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's 600")
-    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
-    add("--seed", type=int, help="train with this seed")
-    add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
-    add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
-    add("--patience", type=int, help="with --validate: stop after so many epochs without a better accuracy")
-    add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
-    add("--device", default="cpu", help="cpu, cuda or auto")
-    add("--data-dir", help="folder that holds MNIST, or shall")
-    add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
-    add("--out", type=Path, help="folder for the results, in place of one below runs/")
-    args = parser.parse_args(argv)
-    if args.seed is not None and args.seeds is not None:
-        parser.error("--seed and --seeds exclude each other")
-    if args.patience is not None and not args.validate:
-        parser.error("--patience needs --validate")
-    for name, value in PRESETS[args.preset].items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    if args.polarity is None:
-        args.polarity = "binary" if args.protocol == "paper" else "graded"
-    return args
-
-
-def make_wiring(text: str) -> sg.wiring.Wiring:
-    """Turn ``knn:32`` into a wiring."""
-    name, _, numbers = text.partition(":")
-    try:
-        return WIRINGS[name](*(number for number in numbers.split(",") if number))
-    except (KeyError, TypeError, ValueError) as error:
-        raise SystemExit(
-            f"--wiring must be all, knn:K, radius:R, random:DENSITY or small-world:K,FAR, got {text!r} ({error})"
-        ) from None
-
 
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = make_wiring(args.wiring)
+    wiring = mnist_runs.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
         # The paper's protocol has no normalisation. The gain is ours: with 1 the first epochs learn far slower.
@@ -119,182 +41,30 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
             normalize=args.protocol != "paper",
         )
 
-    shape = "-".join(map(str, sizes))
-    is_paper = args.hidden == [2048] and args.dim == 3 and args.wiring == "all"
-    name = f"spatial {shape}, d={args.dim}, {args.spacing}, {args.polarity}"
-    name += "" if args.wiring == "all" else f", {args.wiring}"
-    models = [Candidate(name, spatial, PAPER_SPATIAL[args.spacing] if is_paper else "")]
+    paper = PAPER_SPATIAL[args.spacing] if mnist_runs.is_papers(args) else ""
+    models = [Candidate(mnist_runs.spatial_name(args, sizes), spatial, paper)]
     for width in args.baseline:
-        dense = [features, width, CLASSES]
-        models.append(
-            Candidate(
-                f"dense {'-'.join(map(str, dense))}",
-                lambda dense=dense: sg.DenseMLP(dense),  # type: ignore[misc]
-                PAPER_DENSE.get(width, ""),
-            )
-        )
+        dense = functools.partial(sg.DenseMLP, [features, width, CLASSES])
+        models.append(Candidate(f"dense {features}-{width}-{CLASSES}", dense, PAPER_DENSE.get(width, "")))
     return models
 
 
-def synapses(model: nn.Module) -> int:
-    """Return the number of synapses, which is the number of multiply-adds of one image."""
-    if isinstance(model, sg.SpatialMLP):
-        return model.graph.synapses
-    return sum(layer.weight.numel() for layer in model.modules() if isinstance(layer, nn.Linear))
-
-
-def train_seed(
-    candidate: Candidate, seed: int, data: training.Mnist, recipe: training.Recipe, args: argparse.Namespace, to: Path
-) -> dict[str, Any]:
-    """Train one model with one seed, or read the figures of a finished run."""
-    done = to / "metrics.json"
-    if training.is_main_process():
-        prepare(to, settings_of(args, recipe, data), args.resume)
-    if args.resume and done.exists():
-        print(f"{candidate.name}, seed {seed}: finished before", flush=True)
-        return dict(json.loads(done.read_text()))
-    print(f"{candidate.name}, seed {seed}", flush=True)
-    torch.manual_seed(seed)
-    model = candidate.build()
-    train, held_out = (data.train_images, data.train_labels), None
-    if args.validate:
-        parts = training.validation_split(data)
-        train, held_out = parts[:2], parts[2:]
-    penalty = None
-    if args.penalty and isinstance(model, sg.SpatialMLP):
-        graph = model.graph
-        penalty = lambda: args.penalty * graph.collapse_penalty()  # noqa: E731 - a one-line function
-    rows = training.fit(
-        model,
-        train,
-        recipe,
-        to,
-        seed=seed,
-        validation=held_out,
-        patience=args.patience,
-        penalty=penalty,
-        device=args.device,
-        resume=args.resume,
-        progress=sys.stderr.isatty(),
-    )
-    if not training.is_main_process():
-        return {}
-    judged = held_out if held_out is not None else (data.test_images, data.test_labels)
-    figures: dict[str, Any] = {
-        "seed": seed,
-        "accuracy": training.accuracy(model, judged),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "synapses": synapses(model),
-        "seconds": rows[-1]["seconds"],
-    }
-    if isinstance(model, sg.SpatialMLP):
-        figures["gaps"] = model.graph.positions.gaps.tolist()
-        draw_layers(model.graph, to / "layers.png")
-    draw_history(rows, candidate.name, to / "accuracy.png")
-    torch.save(model.state_dict(), to / "model.pt")
-    done.write_text(json.dumps(figures, indent=1))
-    return figures
-
-
-def settings_of(args: argparse.Namespace, recipe: training.Recipe, data: training.Mnist) -> dict[str, Any]:
-    """Return everything besides model and seed that decides how a training comes out."""
-    held_out = {"validate": args.validate, "patience": args.patience, "penalty": args.penalty}
-    return dataclasses.asdict(recipe) | held_out | {"data": data.source}
-
-
-def draw_layers(graph: sg.SpatialGraph, path: Path) -> None:
-    """Draw the positions of each layer."""
-    from matplotlib.figure import Figure
-
-    count = int(graph.layer.max()) + 1
-    figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
-    for number in range(count):
-        plotting.layer(graph, number, ax=figure.add_subplot(1, count, number + 1))
-    figure.savefig(path, dpi=110)
-
-
-def draw_history(rows: list[dict[str, float]], title: str, path: Path) -> None:
-    """Draw the accuracy over the epochs."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    plotting.history(rows, ax=figure.add_subplot()).set_title(title)
-    figure.savefig(path, dpi=110)
-
-
-def folder_of(args: argparse.Namespace) -> Path:
-    """Return where the results go: one folder for each setting."""
-    if args.out is not None:
-        return Path(args.out)
-    shape = "-".join(map(str, args.hidden))
-    parts = ["mnist_mlp", shape, f"d{args.dim}", args.spacing, args.polarity, args.protocol]
-    parts += [] if args.wiring == "all" else [args.wiring.replace(":", "-").replace(",", "-")]
-    parts += [] if args.epochs is None else [f"{args.epochs}epochs"]
-    parts += [] if args.batch_size is None else [f"batch{args.batch_size}"]
-    parts += [] if args.learning_rate is None else [f"lr{args.learning_rate:g}"]
-    parts += ["validate"] if args.validate else []
-    parts += [f"penalty{args.penalty:g}"] if args.penalty else []
-    return Path("runs") / "_".join(parts)
-
-
-def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Empty the folder of an earlier run with this seed, or check that the run to resume had the same settings."""
-    record = folder / "settings.json"
-    if resume and record.exists():
-        before = json.loads(record.read_text())
-        for name, value in settings.items():
-            if before.get(name) != value:
-                was = f"{name} was {before.get(name)!r}, got {value!r}"
-                raise SystemExit(f"--resume needs the settings of the run in {folder}: {was}")
-        return
-    if folder.exists() and not resume:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings, indent=1))
+EXPERIMENT = Experiment(
+    name="mnist_mlp",
+    description=__doc__,
+    presets={
+        "paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"},
+        # About as many parameters as paper3d, spent on more dimensions and a second hidden layer.
+        "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity": "graded"},
+    },
+    recipes=training.RECIPES,
+    candidates=candidates,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
-    args = parse(argv)
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        data = training.load_mnist(args.data_dir)
-    for note in notes:
-        print(f"Note: {note.message}", flush=True)
-    recipe = training.RECIPES[args.protocol]
-    given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
-    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
-    folder = folder_of(args)
-    seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
-    results = []
-    for candidate in candidates(args, data.train_images.shape[1]):
-        name = candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-")
-        runs = []
-        for seed in seeds:
-            runs.append(train_seed(candidate, seed, data, recipe, args, folder / name / f"seed-{seed}"))
-        if not training.is_main_process():
-            continue
-        accuracies = tuple(run["accuracy"] for run in runs)
-        seconds = sum(run["seconds"] for run in runs) / len(runs)
-        first = runs[0]
-        results.append(
-            training.Result(
-                candidate.name,
-                first["parameters"],
-                first["synapses"],
-                tuple(seeds),
-                accuracies,
-                candidate.paper if data.source == "MNIST" else "",
-                seconds,
-            )
-        )
-    if not training.is_main_process():
-        return results
-    command = shlex.join(["python", "examples/mnist_mlp.py", *(sys.argv[1:] if argv is None else argv)])
-    about = {"command": command, "data": data.source, "recipe": dataclasses.asdict(recipe)}
-    training.write_results(folder, results, about | {"environment": training.environment()})
-    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n\nWritten to {folder}")
-    return results
+    return mnist_runs.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from spatialgraph.graph import SpatialGraph
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.spiking import DenseSNN, SpatialSNN
+from spatialgraph.spiking_cost import spike_cost
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ __all__ = [
     "functional",
     "laws",
     "neurons",
+    "spike_cost",
     "to_networkx",
     "to_nir",
     "wiring",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph import SpatialGraph
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["history", "layer"]
+__all__ = ["history", "layer", "raster"]
 
 # Names of quantities as they stand on the axes of figures.
 _CURVES = {"train_accuracy": "training images", "validation_accuracy": "held-out images"}
@@ -90,6 +91,55 @@ def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str
     ax.xaxis.set_major_locator(_whole_numbers())
     ax.grid(alpha=0.3)
     ax.legend()
+    return ax
+
+
+def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = False) -> "Axes":
+    """Draw when each neuron fired, a dot for each spike.
+
+    Neurons have no order of their own, so that a large group drawn by number is noise. Sorted by their first spikes,
+    and those that share one by the spikes after it, neurons that answer alike stand together. The silent ones are then
+    left out of the figure, and counted in the title.
+
+    Args:
+        spikes: 1 where a neuron fired, else 0, shape ``(steps, neurons)``: of one sample, such as
+            ``model.simulate(x).spikes[0][:, 0]``.
+        ax: axes to draw on; None for new ones.
+        by_first_spike: sort the neurons by their spikes and leave out the silent ones.
+
+    Returns:
+        The axes; time steps count from 1, neurons from 0.
+
+    Raises:
+        TypeError: if ``spikes`` is not a tensor.
+        ValueError: if its shape is another, or a value is neither 0 nor 1.
+        ImportError: if matplotlib is not installed.
+
+    Example:
+        >>> raster(torch.tensor([[0.0, 1.0], [1.0, 1.0]])).get_title()
+        '2 neurons, 3 spikes'
+    """
+    if checks.tensor("spikes", spikes).dim() != 2:
+        raise ValueError(f"spikes must have shape (steps, neurons), got {tuple(spikes.shape)}")
+    fired = spikes.detach().cpu() == 1
+    if not bool((fired | (spikes.detach().cpu() == 0)).all()):
+        raise ValueError(f"spikes must be 0 or 1, got values from {float(spikes.min()):g} to {float(spikes.max()):g}")
+    steps, neurons = fired.shape
+    title = f"{neurons:,} neurons, {int(fired.sum()):,} spikes"
+    if by_first_spike:
+        active = fired[:, fired.any(0)]
+        title += f", {neurons - active.shape[1]:,} silent"
+        # Sorted as words of T letters: whoever fires first comes first.
+        fired = active[:, sorted(range(active.shape[1]), key=active.t().tolist().__getitem__, reverse=True)]
+    ax = _axes(ax)
+    step, neuron = torch.nonzero(fired, as_tuple=True)
+    # The dots of neighbouring rows just touch, as far as a dot can still be seen.
+    size = min(36.0, max(0.6, (150.0 / max(1, fired.shape[1])) ** 2))
+    ax.scatter(step + 1, neuron, s=size, color="C0", linewidths=0)
+    ax.set(title=title, xlabel="time step", ylabel="neuron, by first spike" if by_first_spike else "neuron")
+    ax.set(xlim=(0.5, steps + 0.5), ylim=(-0.5, max(1, fired.shape[1]) - 0.5))
+    ax.xaxis.set_major_locator(_whole_numbers())
+    ax.yaxis.set_major_locator(_whole_numbers())
     return ax
 
 

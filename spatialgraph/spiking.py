@@ -81,7 +81,7 @@ class SpatialSNN(SpikingNetwork):
         reset: str = "subtract",
         surrogate: str | Surrogate = "fast_sigmoid",
         neuron: NeuronFactory | None = None,
-        drive: float = 0.3,
+        drive: float = 0.8,
         **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
     ) -> None:
         network = make_graph(graph, dim, gain, options)
@@ -128,6 +128,12 @@ class SpatialSNN(SpikingNetwork):
         if len(projections[-1].targets) == int(self.graph.is_output.sum()):
             return None
         return torch.argsort(torch.cat([p.targets[p.hidden :] for p in projections]))
+
+    def fan_outs(self) -> list[Tensor]:
+        """Return the number of synapses that leave each neuron: of the inputs, then of each stage's targets."""
+        counts = torch.bincount(self.graph.edge_index[0], minlength=self.graph.neurons)
+        members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.projections)]
+        return [counts[numbers] for numbers in members]
 
     def reset_parameters(self) -> None:
         """Draw the graph's parameters anew."""
@@ -201,6 +207,11 @@ class DenseSNN(SpikingNetwork):
     def stages(self) -> tuple[Stage, ...]:
         """The stages, one for each linear layer."""
         return self._stages
+
+    def fan_outs(self) -> list[Tensor]:
+        """Return the number of synapses that leave each neuron: of the inputs, then of each layer."""
+        widths = [self._layer(0).in_features, *(stage.targets for stage in self._stages), 0]
+        return [torch.full((n,), m) for n, m in zip(widths[:-1], widths[1:], strict=True)]
 
     def _check(self, x: Tensor) -> None:
         first = self._layer(0)

@@ -84,7 +84,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         surrogate: str | Surrogate = "fast_sigmoid",
         neuron: NeuronFactory | None = None,
         normalize: bool = False,
-        drive: float = 0.3,
+        drive: float = 0.8,
     ) -> None:
         super().__init__()
         self.steps = checks.integer("steps", steps, minimum=1)
@@ -116,6 +116,10 @@ class SpikingNetwork(nn.Module, abc.ABC):
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
         return None
+
+    @abc.abstractmethod
+    def fan_outs(self) -> list[Tensor]:
+        """Return the number of synapses that leave each neuron: of the inputs, then of each stage's targets."""
 
     @abc.abstractmethod
     def _check(self, x: Tensor) -> None:

@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "models": "graph conv transmission projections checks",
     "spiking_network": "neurons leaky coding checks",
     "spiking": "graph conv transmission delays leaky models spiking_network checks",
+    "spiking_cost": "spiking_network",
     "connectome": "graph networkx_reader",
     "neuromorphic_neurons": "leaky neurons",
     "neuromorphic": "connectome graph networkx_reader neuromorphic_neurons spiking transmission",

@@ -50,6 +50,8 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "fast": Recipe(),
+    "fast_spiking": Recipe(learning_rate=0.03, batch_size=100),
     # Erb et al., 2025, section 3.
     "paper": Recipe(epochs=300, learning_rate=0.005, schedule="constant"),
+    "paper_spiking": Recipe(epochs=200, learning_rate=0.005, schedule="constant"),
 }

@@ -1,0 +1,302 @@
+"""What the examples on MNIST share: the command line, seeds, resume, folders, tables and figures."""
+
+import argparse
+import dataclasses
+import json
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import spatialgraph as sg
+from spatialgraph import plotting, training
+
+CLASSES = 10
+
+WIRINGS: dict[str, Callable[..., sg.wiring.Wiring]] = {
+    "all": sg.wiring.AllToAll,
+    "knn": lambda k: sg.wiring.KNN(k=int(k)),
+    "radius": lambda r: sg.wiring.Radius(r=float(r)),
+    "random": lambda density: sg.wiring.Random(density=float(density)),
+    "small-world": lambda k, far: sg.wiring.SmallWorld(k=int(k), long_range=int(far)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """A model to train: its name, how to build it, and the paper's figure."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    paper: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An example: its name, presets and recipes, how to build its models, and what else belongs to it.
+
+    ``add_options`` adds options to the command line; those named in ``settings`` decide how a training comes out.
+    ``examine`` returns further figures of a trained model, and draws into its folder.
+    """
+
+    name: str
+    description: str
+    presets: dict[str, dict[str, Any]]
+    recipes: dict[str, training.Recipe]
+    candidates: Callable[[argparse.Namespace, int], list[Candidate]]
+    settings: tuple[str, ...] = ()
+    add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    examine: Callable[[nn.Module, torch.Tensor, Path], dict[str, Any]] = lambda model, images, folder: {}
+
+
+def parse(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; the options of a preset and a protocol fill what was not given."""
+    parser = argparse.ArgumentParser(
+        description=experiment.description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
+    protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
+    add("--preset", choices=experiment.presets, default="paper3d", help="a network; the options below change it")
+    add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
+    add("--dim", type=int, help="dimensions of space")
+    add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
+    add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
+    add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
+    add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense networks with N hidden neurons")
+    add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
+    add("--epochs", type=int, help="number of epochs, in place of the protocol's")
+    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
+    add("--seed", type=int, help="train with this seed")
+    add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
+    add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
+    add("--patience", type=int, help="with --validate: stop after so many epochs without a better accuracy")
+    add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
+    add("--device", default="cpu", help="cpu, cuda or auto")
+    add("--data-dir", help="folder that holds MNIST, or shall")
+    add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
+    add("--out", type=Path, help="folder for the results, in place of one below runs/")
+    experiment.add_options(parser)
+    args = parser.parse_args(argv)
+    if args.seed is not None and args.seeds is not None:
+        parser.error("--seed and --seeds exclude each other")
+    if args.patience is not None and not args.validate:
+        parser.error("--patience needs --validate")
+    for name, value in experiment.presets[args.preset].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.polarity is None:
+        args.polarity = "binary" if args.protocol == "paper" else "graded"
+    return args
+
+
+def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Result]:
+    """Train what the command line asks for and report."""
+    args = parse(experiment, argv)
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        data = training.load_mnist(args.data_dir)
+    for note in notes:
+        print(f"Note: {note.message}", flush=True)
+    recipe = recipe_of(experiment, args)
+    folder = folder_of(experiment, args)
+    seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
+    results, figures = [], {}
+    for candidate in experiment.candidates(args, data.train_images.shape[1]):
+        name = candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-")
+        runs = []
+        for seed in seeds:
+            runs.append(train_seed(experiment, candidate, seed, data, recipe, args, folder / name / f"seed-{seed}"))
+        if not training.is_main_process():
+            continue
+        results.append(result_of(candidate, runs, data))
+        figures[candidate.name] = [run["examined"] for run in runs]
+    if not training.is_main_process():
+        return results
+    command = shlex.join(["python", f"examples/{experiment.name}.py", *(sys.argv[1:] if argv is None else argv)])
+    about = {"command": command, "data": data.source, "recipe": dataclasses.asdict(recipe)}
+    if any(any(rows) for rows in figures.values()):
+        about["figures"] = figures
+    training.write_results(folder, results, about | {"environment": training.environment()})
+    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n\nWritten to {folder}")
+    return results
+
+
+def recipe_of(experiment: Experiment, args: argparse.Namespace) -> training.Recipe:
+    """Return the protocol's recipe, with what the command line changes of it."""
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(experiment.recipes[args.protocol], **given)
+
+
+def result_of(candidate: Candidate, runs: list[dict[str, Any]], data: training.Mnist) -> training.Result:
+    """Sum the runs of a model up in a row of the table."""
+    return training.Result(
+        candidate.name,
+        runs[0]["parameters"],
+        runs[0]["synapses"],
+        tuple(run["seed"] for run in runs),
+        tuple(run["accuracy"] for run in runs),
+        candidate.paper if data.source == "MNIST" else "",
+        sum(run["seconds"] for run in runs) / len(runs),
+    )
+
+
+def train_seed(
+    experiment: Experiment,
+    candidate: Candidate,
+    seed: int,
+    data: training.Mnist,
+    recipe: training.Recipe,
+    args: argparse.Namespace,
+    to: Path,
+) -> dict[str, Any]:
+    """Train one model with one seed, or read the figures of a finished run."""
+    done = to / "metrics.json"
+    if training.is_main_process():
+        prepare(to, settings_of(experiment, args, recipe, data), args.resume)
+    if args.resume and done.exists():
+        print(f"{candidate.name}, seed {seed}: finished before", flush=True)
+        return dict(json.loads(done.read_text()))
+    print(f"{candidate.name}, seed {seed}", flush=True)
+    torch.manual_seed(seed)
+    model = candidate.build()
+    train, held_out = (data.train_images, data.train_labels), None
+    if args.validate:
+        parts = training.validation_split(data)
+        train, held_out = parts[:2], parts[2:]
+    rows = training.fit(
+        model,
+        train,
+        recipe,
+        to,
+        seed=seed,
+        validation=held_out,
+        patience=args.patience,
+        penalty=penalty_of(model, args.penalty),
+        device=args.device,
+        resume=args.resume,
+        progress=sys.stderr.isatty(),
+    )
+    if not training.is_main_process():
+        return {}
+    judged = held_out if held_out is not None else (data.test_images, data.test_labels)
+    figures: dict[str, Any] = {
+        "seed": seed,
+        "accuracy": training.accuracy(model, judged),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "synapses": synapses(model),
+        "seconds": rows[-1]["seconds"],
+        "examined": experiment.examine(model, judged[0], to),
+    }
+    if isinstance(graph := getattr(model, "graph", None), sg.SpatialGraph):
+        figures["gaps"] = graph.positions.gaps.tolist()
+        draw_layers(graph, to / "layers.png")
+    draw_history(rows, candidate.name, to / "accuracy.png")
+    torch.save(model.state_dict(), to / "model.pt")
+    done.write_text(json.dumps(figures, indent=1))
+    return figures
+
+
+def penalty_of(model: nn.Module, factor: float) -> Callable[[], torch.Tensor] | None:
+    """Return the penalty on layers that collapse, for spatial networks."""
+    graph = getattr(model, "graph", None)
+    if not factor or not isinstance(graph, sg.SpatialGraph):
+        return None
+    return lambda: factor * graph.collapse_penalty()
+
+
+def make_wiring(text: str) -> sg.wiring.Wiring:
+    """Turn ``knn:32`` into a wiring."""
+    name, _, numbers = text.partition(":")
+    try:
+        return WIRINGS[name](*(number for number in numbers.split(",") if number))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(
+            f"--wiring must be all, knn:K, radius:R, random:DENSITY or small-world:K,FAR, got {text!r} ({error})"
+        ) from None
+
+
+def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
+    """Return the name of a spatial network in tables."""
+    name = f"spatial {'-'.join(map(str, sizes))}, d={args.dim}, {args.spacing}, {args.polarity}"
+    return name if args.wiring == "all" else f"{name}, {args.wiring}"
+
+
+def is_papers(args: argparse.Namespace) -> bool:
+    """Tell whether the network is the paper's, so that its figures may stand beside ours."""
+    return bool(args.hidden == [2048] and args.dim == 3 and args.wiring == "all")
+
+
+def synapses(model: nn.Module) -> int:
+    """Return the number of synapses."""
+    if isinstance(graph := getattr(model, "graph", None), sg.SpatialGraph):
+        return graph.synapses
+    return sum(layer.weight.numel() for layer in model.modules() if isinstance(layer, nn.Linear))
+
+
+def settings_of(
+    experiment: Experiment, args: argparse.Namespace, recipe: training.Recipe, data: training.Mnist
+) -> dict[str, Any]:
+    """Return everything besides model and seed that decides how a training comes out."""
+    names = ("validate", "patience", "penalty", *experiment.settings)
+    return dataclasses.asdict(recipe) | {name: getattr(args, name) for name in names} | {"data": data.source}
+
+
+def draw_layers(graph: sg.SpatialGraph, path: Path) -> None:
+    """Draw the positions of each layer."""
+    from matplotlib.figure import Figure
+
+    count = int(graph.layer.max()) + 1
+    figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
+    for number in range(count):
+        plotting.layer(graph, number, ax=figure.add_subplot(1, count, number + 1))
+    figure.savefig(path, dpi=110)
+
+
+def draw_history(rows: list[dict[str, float]], title: str, path: Path) -> None:
+    """Draw the accuracy over the epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    plotting.history(rows, ax=figure.add_subplot()).set_title(title)
+    figure.savefig(path, dpi=110)
+
+
+def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
+    """Return where the results go: one folder for each setting."""
+    if args.out is not None:
+        return Path(args.out)
+    shape = "-".join(map(str, args.hidden))
+    parts = [experiment.name, shape, f"d{args.dim}", args.spacing, args.polarity, args.protocol]
+    parts += [] if args.wiring == "all" else [args.wiring.replace(":", "-").replace(",", "-")]
+    parts += [] if args.epochs is None else [f"{args.epochs}epochs"]
+    parts += [] if args.batch_size is None else [f"batch{args.batch_size}"]
+    parts += [] if args.learning_rate is None else [f"lr{args.learning_rate:g}"]
+    parts += ["validate"] if args.validate else []
+    parts += [f"penalty{args.penalty:g}"] if args.penalty else []
+    parts += [f"{name.replace('_', '-')}-{getattr(args, name)}" for name in experiment.settings]
+    return Path("runs") / "_".join(parts)
+
+
+def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
+    """Empty the folder of an earlier run with this seed, or check that the run to resume had the same settings."""
+    record = folder / "settings.json"
+    if resume and record.exists():
+        before = json.loads(record.read_text())
+        for name, value in settings.items():
+            if before.get(name) != value:
+                was = f"{name} was {before.get(name)!r}, got {value!r}"
+                raise SystemExit(f"--resume needs the settings of the run in {folder}: {was}")
+        return
+    if folder.exists() and not resume:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_text(json.dumps(settings, indent=1))
