@@ -135,14 +135,18 @@ def leaky_run(
     Returns:
         Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
 
+    Raises:
+        ValueError: if the current has a wrong number of rows, or the potential another shape than a row.
+
     Example:
         >>> options = dict(beta=0.5, threshold=1.0, reset="subtract", surrogate=FastSigmoid())
         >>> run = leaky_run(torch.tensor([[1.0]]), 3, torch.zeros(1), **options)
         >>> run.spikes[:, 0].tolist(), run.potentials[:, 0].tolist()
         ([0.0, 1.0, 0.0], [1.0, 1.5, 0.75])
     """
+    _check_rows(current, steps, potential)
     spikes, potentials = "spikes" in record, "potentials" in record
-    if isinstance(surrogate, FastSigmoid) and kernels.available(current):
+    if type(surrogate) is FastSigmoid and kernels.available(current):
         settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
         fired, traced, summed, last = _Run.apply(current, potential, settings)
     else:
@@ -150,6 +154,14 @@ def leaky_run(
             current, potential, steps, spikes, potentials, shares, (beta, threshold, reset, surrogate)
         )
     return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
+
+
+def _check_rows(current: Tensor, steps: int, potential: Tensor) -> None:
+    # The kernel reads as many numbers as it is told to, and a loop would broadcast.
+    if current.shape[0] not in (1, steps):
+        raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
+    if potential.shape != current.shape[1:]:
+        raise ValueError(f"state must have shape {tuple(current.shape[1:])}, got {tuple(potential.shape)}")
 
 
 def _step_by_step(
