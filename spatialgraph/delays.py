@@ -63,13 +63,13 @@ def delayed(
 
 
 def line_length(delay: Tensor) -> int:
-    """Return how many steps of the past these delays reach back to.
+    """Return how many steps of the past these delays, or slightly longer ones, reach back to.
 
     Example:
         >>> line_length(torch.tensor([0.5, 2.0]))
-        2
+        3
     """
-    return math.ceil(float(delay.max())) if delay.numel() else 0
+    return math.floor(float(delay.detach().max())) + 1 if delay.numel() else 0
 
 
 def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
