@@ -91,7 +91,7 @@ def leaky_step(
     else:
         after = beta * potential + current
         after = after - fired * threshold if reset == "subtract" else after
-    return surrogate(after - threshold), after
+    return surrogate(after - threshold).to(after.dtype), after  # those of snnTorch return single precision
 
 
 class Run(NamedTuple):

@@ -26,6 +26,9 @@ State = tuple[Tensor, ...]
 """The state of a group of neurons between two time steps; the membrane potential comes last."""
 
 
+_MISSING = '{} need snnTorch; install it with: pip install "spatialgraph[snn]"'
+
+
 class Recording(NamedTuple):
     """What a group of neurons did in a run of T steps.
 
@@ -168,7 +171,7 @@ class LeakyIntegrator(Neuron):
         return Recording(torch.zeros_like(potentials), potentials, (result.last,))
 
     def shares(self, steps: int) -> Tensor:
-        r"""Return how much the current of each step adds to the mean potential, shape ``(steps,)``.
+        r"""Return how much the current of each step adds to the mean potential, shape ``(steps,)``, in float64.
 
         .. math:: a_t = \frac{1}{T} \sum_{u = t}^{T} \beta^{u - t}
 
@@ -180,7 +183,7 @@ class LeakyIntegrator(Neuron):
             [0.5833..., 0.5, 0.3333...]
         """
         powers = self.beta ** torch.arange(steps, dtype=torch.float64)
-        return (powers.cumsum(0).flip(0) / steps).to(torch.get_default_dtype())
+        return powers.cumsum(0).flip(0) / steps
 
     def mean_potential(self, current: Tensor, steps: int) -> Tensor:
         """Return the mean potential of a run from rest, shape ``(..., n)``; the current as in :meth:`run`."""
@@ -203,6 +206,7 @@ class SnnTorchNeuron(Neuron):
             ``Lapicque``, ``RLeaky`` or ``RSynaptic``.
 
     Raises:
+        ImportError: if snnTorch is not installed.
         TypeError: if ``module`` is not a spiking neuron of snnTorch.
         ValueError: if it hides its state.
 
@@ -216,8 +220,10 @@ class SnnTorchNeuron(Neuron):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        from snntorch import SpikingNeuron
-
+        try:
+            from snntorch import SpikingNeuron
+        except ImportError as error:
+            raise ImportError(_MISSING.format(f"neurons of type {type(module).__name__}")) from error
         if not isinstance(module, SpikingNeuron):
             raise TypeError(f"neuron must return a spiking neuron of snnTorch, got {type(module).__name__}")
         if module.init_hidden:
@@ -239,7 +245,8 @@ class SnnTorchNeuron(Neuron):
             spikes.append(spike)
             potentials.append(rest[-1])
         self._forget(current)
-        return Recording(torch.stack(spikes), torch.stack(potentials), cast(State, values))
+        # snnTorch fires in single precision, whatever that of its potentials.
+        return Recording(torch.stack(spikes).to(current.dtype), torch.stack(potentials), cast(State, values))
 
     def _forget(self, like: Tensor) -> None:
         for name in (*self.states, "reset"):
@@ -269,9 +276,7 @@ def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
     try:
         from snntorch import surrogate
     except ImportError as error:
-        raise ImportError(
-            'surrogates other than "fast_sigmoid" need snnTorch; install it with: pip install "spatialgraph[snn]"'
-        ) from error
+        raise ImportError(_MISSING.format('surrogates other than "fast_sigmoid"')) from error
     found: dict[str, Callable[[], Surrogate]] = {}
     for name, function in vars(surrogate).items():
         if inspect.isfunction(function) and function.__module__ == surrogate.__name__ and name != "fast_sigmoid":
