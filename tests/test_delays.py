@@ -16,21 +16,20 @@ from spatialgraph.synapses import projection_lengths
 from spatialgraph.transmission import Transmission
 from spatialgraph.wiring import KNN, AllToAll, Random
 
-# Spike by spike, or tap by tap; and each of them with or without a list of edges.
-WAYS = ("events", "taps")
+# By the fused kernel, or tap by tap; and each of them with or without a list of edges.
+WAYS = ("fused", "taps")
 every_way = pytest.mark.parametrize("way", WAYS)
 both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all", "edges"])
 
 
 def choose(patch, way):
-    patch.setattr(delays, "_SPARSE", 1.0)
     if way == "taps":
         patch.setattr(kernels, "available", lambda values: False)
 
 
 @pytest.fixture(autouse=True)
 def chosen(request, monkeypatch):
-    """Let a test's way be the only one, whatever the share of zeros."""
+    """Let a test's way be the only one."""
     way = request.node.callspec.params.get("way") if hasattr(request.node, "callspec") else None
     if way is not None:
         choose(monkeypatch, way)
@@ -158,18 +157,6 @@ def test_all_ways_have_the_same_gradients():
                 expected = results if expected is None else expected
                 for result, right in zip(results, expected, strict=True):
                     assert_close(result, right, 1e-12)
-
-
-def test_the_way_follows_from_the_share_of_zeros(monkeypatch):
-    pytest.importorskip("numba")
-    used = []
-    events, dense = delays._Events.apply, delays._DelayedAllToAll.apply
-    monkeypatch.setattr(delays._Events, "apply", lambda *a: used.append("events") or events(*a))
-    monkeypatch.setattr(delays._DelayedAllToAll, "apply", lambda *a: used.append("taps") or dense(*a))
-    for share in (0.0, 0.25, 0.3, 1.0):
-        x = (torch.arange(100) < 100 * share).float().view(10, 1, 10)
-        delayed(x, torch.ones(2, 10), torch.ones(2, 10))
-    assert used == ["events", "events", "taps", "taps"]
 
 
 # By hand ----
@@ -318,7 +305,7 @@ def threads():
 
 
 def test_any_number_of_threads_agrees(threads, monkeypatch):
-    choose(monkeypatch, "events")
+    pytest.importorskip("numba")
     monkeypatch.setattr(delays, "_WORTH_A_THREAD", 1)
     x, weight, delay = operands(batch=5)
     results = {}
