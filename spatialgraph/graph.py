@@ -467,4 +467,6 @@ class SpatialGraph(nn.Module):
                     parameter.copy_(values if parameter is self.positions.gaps else values[keep])
             self.law.restore(fields.law_settings)
             for name, values in fields.free_synapses.items():
+                if getattr(self.free_synapses, name) is None:
+                    continue  # the file has lost the settings, as GEXF does
                 self.free_synapses.restore(name, values, fields.edge_index, self.edge_index)

@@ -125,7 +125,7 @@ class SpatialSNN(SpikingNetwork):
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
         projections = self.graph.projections
-        if len(projections[-1].targets) == int(self.graph.is_output.sum()):
+        if all(p.hidden == p.targets.numel() for p in projections[:-1]):
             return None
         return torch.argsort(torch.cat([p.targets[p.hidden :] for p in projections]))
 

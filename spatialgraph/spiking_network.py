@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -95,7 +95,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
-        make = neuron if neuron is not None else lambda _: Leaky(beta, threshold, reset, surrogate)
+        leaky = Leaky(beta, threshold, reset, surrogate)  # serves any number of neurons
+        make = leaky if neuron is None else _checked(neuron)
         self.hidden_neurons = nn.ModuleList(_neurons(make, stage.hidden) for stage in stages)
         reads_spikes = read_out == "count"
         self.output_neurons = nn.ModuleList(
@@ -258,8 +259,16 @@ class SpikingNetwork(nn.Module, abc.ABC):
         )
 
 
-def _neurons(make: NeuronFactory, count: int) -> nn.Module:
-    """Make a group of neurons, wrapped if they are snnTorch's; an empty group is nothing."""
+def _checked(neuron: Any) -> NeuronFactory:  # noqa: ANN401 - any value is checked
+    if isinstance(neuron, nn.Module) or not callable(neuron):
+        raise TypeError(f"neuron must be a function of the number of neurons, got {type(neuron).__name__}")
+    return cast(NeuronFactory, neuron)
+
+
+def _neurons(make: NeuronFactory | Leaky, count: int) -> nn.Module:
+    """Make a group of neurons, wrapped if they are snnTorch's; an empty group is nothing, our own serve any number."""
+    if isinstance(make, Leaky):
+        return make
     if count == 0:
         return nn.Identity()
     neurons = make(count)
