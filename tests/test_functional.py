@@ -69,6 +69,21 @@ def test_gradcheck(make, engine):
     assert torch.autograd.gradcheck(lambda *all_: engine(*all_[:4], law), inputs)
 
 
+@every_law
+def test_gradients_of_the_weight_matrix(make):
+    law = make().double()
+    _, source, target, scale = operands(2, n=3, m=2)
+    inputs = (source, target, scale, *law.parameters())
+    assert torch.autograd.gradcheck(lambda *all_: pairwise_weight(*all_[:3], law), inputs)
+    edges = CompressedEdges.from_edges(complete_edges(3, 2), 3, 2)
+    weight, listed = pairwise_weight(source, target, scale, law), edge_weight(source, target, scale, law, edges)
+    assert_close(weight.flatten(), listed, 1e-12)
+    grad = torch.randn(2, 3, dtype=torch.float64)
+    results, rights = (torch.autograd.grad(w, inputs, g) for w, g in ((weight, grad), (listed, grad.flatten())))
+    for result, right in zip(results, rights, strict=True):
+        assert_close(result, right, 1e-10)
+
+
 # Accuracy ----
 
 
