@@ -74,7 +74,9 @@ def line_length(delay: Tensor) -> int:
 
 def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
     """List the taps with the steps of the input they read and the steps of the output they add to."""
-    for tap in range(min(line_length(delay), total - 1) + 1):
+    # A compiler cannot see the delays: for it all taps that lie within the run are listed.
+    last = total - 1 if torch.compiler.is_compiling() else min(line_length(delay), total - 1)
+    for tap in range(last + 1):
         first = max(0, tap - before)
         yield tap, slice(before + first - tap, total - tap), slice(first, total - before)
 
@@ -179,7 +181,7 @@ class _Fused(torch.autograd.Function):
         with kernels.lock:
             compiled_delays.pull(*arguments, grad_y.permute(1, 2, 0).contiguous().numpy(), grad_x.numpy(), *sums)
         by_weight, by_delay = (by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
-        return grad_x.permute(2, 0, 1) if grad_x.numel() else None, by_weight, by_delay, None, None
+        return grad_x.permute(2, 0, 1) if ctx.needs_input_grad[0] else None, by_weight, by_delay, None, None
 
 
 def _arguments(runs: Tensor, weight: Tensor, delay: Tensor, before: int, by_source: _BySource) -> list[Any]:

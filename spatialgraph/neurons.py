@@ -267,8 +267,21 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
         return FastSigmoid()
     factories = _snntorch_surrogates()
     checks.choice("surrogate", surrogate, ["fast_sigmoid", *factories])
-    function: Surrogate = factories[surrogate]()
-    return function
+    return _NamedSurrogate(surrogate, factories[surrogate]())
+
+
+class _NamedSurrogate:
+    """A function of snnTorch that is pickled by its name: it is a local one, which has none of its own."""
+
+    def __init__(self, name: str, function: Surrogate) -> None:
+        self.name = name
+        self.function = function
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return self.function(u)
+
+    def __reduce__(self) -> tuple[Callable[[str], Surrogate], tuple[str]]:
+        return make_surrogate, (self.name,)
 
 
 def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:

@@ -1,6 +1,7 @@
 """Spiking networks: spatial ones and their dense baseline."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -160,14 +161,20 @@ class SpatialSNN(SpikingNetwork):
         signal = signal.expand(self.steps, *signal.shape[1:])
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
-        reach = line_length(delay.detach())
+        reach = len(past) if torch.compiler.is_compiling() else line_length(delay)
         return current if bias is None else current + bias, past[max(0, len(past) - reach) :]
 
     def _bias(self, number: int) -> Tensor:
         return self.graph.bias[self.graph.projections[number].target_index]
 
     def _check_line(self, delay: Tensor) -> None:
+        if torch.compiler.is_compiling():
+            return
         longest = float(delay.detach().max()) if delay.numel() else 0.0
+        if not math.isfinite(longest):
+            raise ValueError(
+                f"delays must be finite, got {longest:g}; positions have diverged, or the velocity is too small"
+            )
         if self.max_delay is not None and longest > self.max_delay:
             raise ValueError(
                 f"delays must not be longer than the line (max_delay={self.max_delay} steps), got {longest:g}; "
