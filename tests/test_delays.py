@@ -141,6 +141,16 @@ def test_leading_axes(leading, way, listed):
     assert_close(y.reshape(6, -1, 3), loops(x.reshape(6, -1, 4), weight, delay), 1e-12)
 
 
+@both_engines
+@every_way
+def test_gradients_of_an_empty_batch(way, listed):
+    _, weight, delay = operands()
+    x = torch.zeros(6, 0, 4, dtype=torch.float64, requires_grad=True)
+    inputs = (x, weight, delay)
+    for gradient, right in zip(torch.autograd.grad(send(listed, *inputs).sum(), inputs), inputs, strict=True):
+        assert torch.equal(gradient, torch.zeros_like(right))
+
+
 def test_all_ways_have_the_same_gradients():
     # Delays at whole numbers too, the longest among them: there the slope is that to the right.
     x, weight, delay = operands(steps=8)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from references import assert_close
 
-from spatialgraph import neurons
 from spatialgraph.leaky import FastSigmoid
 from spatialgraph.neurons import Leaky, LeakyIntegrator, SnnTorchNeuron, make_surrogate
 
@@ -312,5 +311,13 @@ def test_pickle():
         assert torch.equal(twin.run(torch.ones(1, N), 3).potentials, neuron.run(torch.ones(1, N), 3).potentials)
 
 
-def test_public_names():
-    assert {"Leaky", "LeakyIntegrator", "SnnTorchNeuron"} <= set(neurons.__all__)
+@pytest.mark.parametrize("name", WITHOUT_ARGUMENTS)
+def test_pickle_of_a_surrogate_by_name(name):
+    leaky = Leaky(surrogate=name)
+    for twin in (pickle.loads(pickle.dumps(leaky)), copy.deepcopy(leaky)):
+        current = torch.rand(1, N, requires_grad=True)
+        results = []
+        for neuron in (twin, leaky):
+            torch.manual_seed(0)
+            results.append(torch.autograd.grad(neuron.run(current, 5).spikes.sum(), current)[0])
+        assert repr(twin) == repr(leaky) and torch.equal(*results)

@@ -467,6 +467,15 @@ def test_a_delay_is_not_longer_than_the_line():
     assert SpatialSNN(model.graph, steps=4)(torch.ones(1, 1)).item() == 0.0  # what arrives later than the run is lost
 
 
+@pytest.mark.parametrize(("where", "got"), [(float("nan"), "nan"), (3e38, "inf")])
+def test_diverged_positions_are_noticed(where, got):
+    model = SpatialSNN([2, 2], velocity=0.5, steps=4)
+    with torch.no_grad():
+        model.graph.positions.gaps.fill_(where)
+    with pytest.raises(ValueError, match=f"delays must be finite, got {got}; positions have diverged"):
+        model(torch.zeros(1, 2))
+
+
 def test_a_spike_arrives_on_time():
     pos = torch.tensor([[0.0], [2.5]])
     graph = SpatialGraph(pos, torch.tensor([[0], [1]]), velocity=1.0)
@@ -883,12 +892,11 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Dynamo warns of breaks
-@pytest.mark.parametrize("kind", ["all-to-all", "count"])
+@pytest.mark.parametrize("kind", ["all-to-all", "count", "delays"])
 def test_compile(kind, fresh_compiler):
     model = make(kind, torch.float32)
     model.steps = 2
-    compiled = torch.compile(model, backend="eager")
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
     x = features(model, 8, dtype=torch.float32)
     y = compiled(x)
     assert_close(y, model(x).detach(), 1e-5)
@@ -897,6 +905,16 @@ def test_compile(kind, fresh_compiler):
         assert_close(gradient, right, 1e-4)
     with torch.no_grad():
         assert_close(compiled.eval()(x), y.detach(), 1e-5)
+
+
+@pytest.mark.parametrize("kind", ["all-to-all", "free delays"])
+def test_export(kind):
+    model = make(kind, torch.float32)
+    model.steps = 2
+    x = features(model, 8, dtype=torch.float32)
+    exported = torch.export.export(model, (x,)).module()
+    more = features(model, 8, dtype=torch.float32)
+    assert_close(exported(more), model(more).detach(), 1e-5)
 
 
 def test_repr():
