@@ -185,6 +185,7 @@ def _has_named_surrogate(neurons: Leaky) -> bool:
     own = neurons.surrogate
     if isinstance(own, FastSigmoid) and isinstance(named, FastSigmoid):
         return own.slope == named.slope
+    own, named = (getattr(function, "function", function) for function in (own, named))  # named ones wrap snnTorch's
     return getattr(own, "__code__", None) is getattr(named, "__code__", named)
 
 

@@ -95,8 +95,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
-        leaky = Leaky(beta, threshold, reset, surrogate)  # serves any number of neurons
-        make = leaky if neuron is None else _checked(neuron)
+        Leaky(beta, threshold, reset, surrogate)  # checks them, also where nobody fires
+        make = _checked(neuron) if neuron is not None else lambda _: Leaky(beta, threshold, reset, surrogate)
         self.hidden_neurons = nn.ModuleList(_neurons(make, stage.hidden) for stage in stages)
         reads_spikes = read_out == "count"
         self.output_neurons = nn.ModuleList(
@@ -227,10 +227,20 @@ class SpikingNetwork(nn.Module, abc.ABC):
         return inner, total[..., stage.hidden :] + bias[stage.hidden :], line
 
     def _hidden(self, number: int) -> Neuron:
-        return cast(Neuron, self.hidden_neurons[number])
+        return self._group(self.hidden_neurons, number)
 
     def _output(self, number: int) -> Neuron:
-        return cast(Neuron, self.output_neurons[number])
+        return self.integrator if self.read_out == "potential" else self._group(self.output_neurons, number)
+
+    def _group(self, groups: nn.ModuleList, number: int) -> Neuron:
+        """Return a stage's neurons; where other edges have brought neurons into an empty one, those of another."""
+        own = groups[number] if number < len(groups) else None
+        if isinstance(own, Neuron):
+            return own
+        for other in (*self.hidden_neurons, *self.output_neurons):
+            if isinstance(other, Leaky):  # they serve any number
+                return other
+        raise ValueError(f"neuron must have made neurons for stage {number}, got none: edges have changed since")
 
     def _read(self, number: int, current: Tensor) -> Tensor:
         """Turn the current of a stage's outputs into logits."""
@@ -248,7 +258,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
             and stages[number].blocks == (number,)
             and stages[number].hidden == 0
             and stages[number - 1].hidden == stages[number - 1].targets
-            and isinstance(self.hidden_neurons[number - 1], Leaky)
+            and isinstance(self._hidden(number - 1), Leaky)
         )
 
     def extra_repr(self) -> str:
@@ -265,10 +275,8 @@ def _checked(neuron: Any) -> NeuronFactory:  # noqa: ANN401 - any value is check
     return cast(NeuronFactory, neuron)
 
 
-def _neurons(make: NeuronFactory | Leaky, count: int) -> nn.Module:
-    """Make a group of neurons, wrapped if they are snnTorch's; an empty group is nothing, our own serve any number."""
-    if isinstance(make, Leaky):
-        return make
+def _neurons(make: NeuronFactory, count: int) -> nn.Module:
+    """Make a group of neurons, wrapped if they are snnTorch's; an empty group is nothing."""
     if count == 0:
         return nn.Identity()
     neurons = make(count)
