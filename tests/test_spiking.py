@@ -294,7 +294,7 @@ def test_other_neurons_of_snntorch(kind, read_out):
     x = features(model, 3, dtype=torch.float32)
     simulation = model.simulate(x)
     signal = F.linear(x[None], Materialised(model.graph).matrices[0])
-    signal = 0.3 * F.layer_norm(signal, signal.shape[-1:]) + model.graph.bias[6:11]
+    signal = model.drive * F.layer_norm(signal, signal.shape[-1:]) + model.graph.bias[6:11]
     first = model.hidden_neurons[0]
     assert isinstance(first, SnnTorchNeuron)
     assert torch.equal(simulation.spikes[0], first.run(signal, T).spikes)
@@ -410,6 +410,7 @@ def test_the_drive_is_the_standard_deviation():
 def test_two_runs_are_one(kind):
     whole = make(kind, coding=None, normalize=False)
     half = SpatialSNN(whole.graph, steps=T // 2, coding=None, normalize=False, read_out=whole.read_out)
+    half.integrator = whole.integrator
     for copied, own in ((half.hidden_neurons, whole.hidden_neurons), (half.output_neurons, whole.output_neurons)):
         for number, neurons in enumerate(own):
             copied[number] = neurons
@@ -620,6 +621,22 @@ def test_fewer_edges_may_change_the_generations(read_out):
     assert model.graph.synapses == 4 and len(model.graph.projections) == 2
     x = features(model, 3)
     assert_same_run(model, x, *neuron_by_neuron(model, x.expand(T, *x.shape).numpy()))
+
+
+@pytest.mark.parametrize("read_out", ["potential", "count"])
+def test_more_edges_may_add_a_generation(read_out):
+    edges = torch.tensor([[0, 2, 0, 1, 1], [1, 3, 2, 3, 2]])
+    fewer = randomise(SpatialGraph(torch.randn(4, 2).double(), edges[:, :4]))
+    model = SpatialSNN(fewer, steps=T, read_out=read_out)
+    load_edges(model, edges)
+    assert len(model.graph.projections) == 3
+    x = features(model, 3)
+    assert_same_run(model, x, *neuron_by_neuron(model, x.expand(T, *x.shape).numpy()))
+    with pytest.raises(ValueError, match="neuron must have made neurons for stage 1, got none: edges have changed"):
+        snntorch = pytest.importorskip("snntorch")
+        model = SpatialSNN(SpatialGraph(fewer.pos, edges[:, :4]), neuron=lambda n: snntorch.Leaky(beta=0.9))
+        load_edges(model, edges)
+        model(x)
 
 
 @pytest.mark.parametrize("read_out", ["potential", "count"])
@@ -919,7 +936,7 @@ def test_export(kind):
 
 def test_repr():
     text = repr(SpatialSNN(SIZES, velocity=2.0, read_out="count"))
-    assert "steps=25, coding='current', read_out='count', normalize=False, drive=0.3" in text
+    assert "steps=25, coding='current', read_out='count', normalize=False, drive=" in text
     assert "SpatialGraph(neurons=18, synapses=62, dim=3, spacing='learned')" in text
     assert "Leaky(beta=0.95, threshold=1.0, reset='subtract', surrogate='fast_sigmoid')" in text
     assert "LeakyIntegrator(beta=0.95)" in repr(DenseSNN(SIZES))
