@@ -157,7 +157,9 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
     classes[(x - 0.5) ** 2 + (y - 0.5) ** 2 > 0.25] = torch.nan
     figure = Figure(figsize=(9.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.imshow(classes, origin="lower", extent=(0, 1, 0, 1), cmap="viridis", vmin=0, vmax=2, interpolation="nearest")
+    left.imshow(
+        classes.numpy(), origin="lower", extent=(0, 1, 0, 1), cmap="viridis", vmin=0, vmax=2, interpolation="nearest"
+    )
     left.set(title=title, xlabel="x", ylabel="y")
     delays = model.graph.delays()
     counts = [projection.synapses for projection in model.graph.projections]

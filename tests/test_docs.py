@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib
 import io
 import re
 import sys
@@ -61,17 +62,17 @@ def test_all_pages_have_blocks_that_run():
     assert len(PAGES) >= 7
 
 
-def test_every_option_of_the_example_is_named(capsys, monkeypatch):
+@pytest.mark.parametrize(("example", "page"), [("mnist_mlp", "mnist.md"), ("mnist_snn", "mnist_snn.md")])
+def test_every_option_of_an_example_is_named(example, page, capsys, monkeypatch):
     pytest.importorskip("lightning")
     monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    import mnist_mlp
-
     with pytest.raises(SystemExit):
-        mnist_mlp.parse(["--help"])
+        importlib.import_module(example).main(["--help"])
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.split("options:")[1])) - {"--help"}
-    page = (DOCS / "tutorials" / "mnist.md").read_text(encoding="utf-8")
-    assert options and set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
-    sys.modules.pop("mnist_mlp")
+    text = (DOCS / "tutorials" / page).read_text(encoding="utf-8")
+    assert options and set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) == options
+    for name in (example, "mnist_runs"):
+        sys.modules.pop(name)
 
 
 def test_lines_are_short():

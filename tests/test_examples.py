@@ -1,28 +1,45 @@
-"""The example as a user runs it: one short training on the bundled sample, resumed and repeated."""
+"""The examples as a user runs them: short trainings on the bundled sample, resumed and repeated."""
 
-import importlib.util
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from spatialgraph.coding import latency
+
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 
-SCRIPT = Path(__file__).resolve().parent.parent / "examples" / "mnist_mlp.py"
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
 @pytest.fixture
-def example(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("mnist_mlp", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(__import__("sys").modules, "mnist_mlp", module)  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    load = module.training.load_mnist
-    monkeypatch.setattr(module.training, "load_mnist", lambda folder: load(folder or tmp_path, download=False))
+def load(monkeypatch, tmp_path):
+    """Import an example by its name, in an empty folder and without a network."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
-    return module
+    loaded = []
+
+    def by_name(name):
+        loaded.append(name)
+        module = importlib.import_module(name)
+        load_mnist = module.training.load_mnist
+        monkeypatch.setattr(
+            module.training, "load_mnist", lambda folder: load_mnist(folder or tmp_path, download=False)
+        )
+        return module
+
+    yield by_name
+    for name in [*loaded, "mnist_runs"]:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def example(load):
+    return load("mnist_mlp")
 
 
 SHORT = ["--epochs", "1", "--hidden", "12", "--dim", "2"]
@@ -110,3 +127,56 @@ def test_options_that_make_no_sense(example, argv, capsys):
     with pytest.raises(SystemExit):
         example.main(argv)
     assert "error:" in capsys.readouterr().err
+
+
+# Spiking networks ----
+
+
+def test_spiking_networks_report_spikes_and_operations(load, capsys):
+    example = load("mnist_snn")
+    spatial, dense = example.main([*SHORT, "--baseline", "14", "--steps", "5"])
+    printed = capsys.readouterr().out
+    assert "| spiking spatial 784-12-10, d=2, learned, graded |" in printed
+    assert "spikes, " in printed and "synaptic operations" in printed
+    assert dense.parameters == 11140
+    assert spatial.synapses == 784 * 12 + 12 * 10
+    (folder,) = Path("runs").iterdir()
+    written = json.loads((folder / "metrics.json").read_text())
+    figures = written["figures"]["spiking dense 784-14-10"][0]
+    assert figures["input_operations"] == 784 * 14
+    assert figures["dense_operations"] == 5 * (784 * 14 + 14 * 10)
+    assert figures["synaptic_operations"] == pytest.approx(10 * figures["spikes"])  # outputs do not fire
+    names = {path.name for path in (folder / "spiking_spatial_784-12-10_d=2_learned_graded" / "seed-0").iterdir()}
+    assert {"raster.png", "accuracy.png", "layers.png", "model.pt", "metrics.json"} <= names
+
+
+def test_spiking_networks_resume_with_the_same_neurons_only(load):
+    example = load("mnist_snn")
+    first = example.main([*SHORT, "--steps", "3", "--out", "here"])
+    assert example.main([*SHORT, "--steps", "3", "--out", "here", "--resume"]) == first
+    with pytest.raises(SystemExit, match=r"--resume needs the settings.*beta was 0.95, got 0.5"):
+        example.main([*SHORT, "--steps", "3", "--out", "here", "--resume", "--beta", "0.5"])
+
+
+@pytest.mark.parametrize("options", [["--coding", "rate"], ["--coding", "latency", "--read-out", "count"]])
+def test_codings_and_read_outs(load, options):
+    (result,) = load("mnist_snn").main([*SHORT, "--steps", "4", *options])
+    assert 0 <= result.mean <= 1
+
+
+def test_yin_yang(load, capsys):
+    example = load("yin_yang")
+    results = example.main(["--epochs", "1", "--points", "200", "--hidden", "6"])
+    weights = 4 * 6 + 6 * 3
+    assert [result.parameters for result in results] == [weights, 2 * weights, weights + 13 * 2, weights + 13 * 3]
+    assert "| delays: 3d " in capsys.readouterr().out
+    assert (Path("runs") / "yin_yang" / "2d" / "seed-0" / "map.png").exists()
+    again = example.main(["--epochs", "1", "--points", "200", "--hidden", "6", "--resume"])
+    assert again == results
+
+
+def test_spike_times_of_yin_yang_are_whole_steps(load):
+    example = load("yin_yang")
+    points = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.5, 0.26, 0.5, 0.74]])
+    spikes = latency(example.spike_values(points), example.STEPS)
+    assert spikes.argmax(0).tolist() == [[0, 40, 40, 0], [20, 30, 20, 10]]

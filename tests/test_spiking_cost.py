@@ -1,0 +1,57 @@
+"""Spikes and operations of an inference, counted one by one."""
+
+import pytest
+import torch
+
+from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN, spike_cost
+from spatialgraph.wiring import KNN
+
+
+def counted(model, edge_index, x):
+    """Count, for each sample, spikes and what each sends along each synapse; synapses of inputs apart."""
+    run = model.simulate(x)
+    inputs, *layers = [run.inputs.expand(model.steps, *run.inputs.shape[1:]), *run.spikes]
+    of_neuron = torch.cat([inputs, *layers], dim=-1)
+    leaving = [sum(1 for source in edge_index[0].tolist() if source == neuron) for neuron in range(of_neuron.shape[-1])]
+    spikes = sent = fed = 0
+    for step in range(model.steps):
+        for sample in range(x.shape[0]):
+            for neuron, value in enumerate(of_neuron[step, sample].tolist()):
+                if neuron < inputs.shape[-1]:
+                    fed += leaving[neuron] * (value != 0)
+                else:
+                    spikes += int(value)
+                    sent += leaving[neuron] * int(value)
+    return spikes / len(x), sent / len(x), fed / len(x)
+
+
+@pytest.mark.parametrize("coding", ["latency", "current"])
+@pytest.mark.parametrize("read_out", ["potential", "count"])
+def test_counts(coding, read_out):
+    torch.manual_seed(0)
+    graph = SpatialGraph.layered([6, 5, 4, 3], wiring=KNN(k=2), gain=8.0)
+    model = SpatialSNN(graph, steps=7, coding=coding, read_out=read_out)
+    x = torch.rand(4, 6)
+    cost = spike_cost(model, x)
+    spikes, sent, fed = counted(model, graph.edge_index, x)
+    assert spikes > 0 and sent > 0
+    assert cost.spikes == pytest.approx(spikes)
+    assert cost.synaptic_operations == pytest.approx(sent)
+    once = int((graph.layer[graph.edge_index[0]] == 0).sum())
+    assert cost.input_operations == pytest.approx(once if coding == "current" else fed)
+    assert cost.dense_operations == 7 * graph.synapses
+
+
+def test_dense_networks():
+    model = DenseSNN([6, 5, 3], steps=7, coding=None)
+    x = (torch.rand(7, 2, 6) < 0.5).float()
+    cost = spike_cost(model, x)
+    run = model.simulate(x)
+    assert cost.input_operations == pytest.approx(5 * float(x.sum()) / 2)
+    assert cost.synaptic_operations == pytest.approx(3 * float(run.spikes[0].detach().sum()) / 2)
+    assert cost.dense_operations == 7 * (6 * 5 + 5 * 3)
+
+
+def test_no_spiking_network():
+    with pytest.raises(TypeError, match="model must be a spiking network, got SpatialMLP"):
+        spike_cost(SpatialMLP([3, 4, 2]), torch.zeros(1, 3))
