@@ -13,7 +13,7 @@ from spatialgraph.laws import Law, make_law
 from spatialgraph.networkx_reader import NetworkFields, read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
-from spatialgraph.projections import Projection
+from spatialgraph.structure import Structure
 from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.wiring import AllToAll, Wiring
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["SpatialGraph"]
 
 
-class SpatialGraph(nn.Module):
+class SpatialGraph(Structure):
     r"""A feed-forward network whose neurons have positions and whose synapses' weights follow from their lengths.
 
     .. math:: w_{ij} = \gamma\, s_i\, w(|p_i - p_j|)
@@ -196,73 +196,6 @@ class SpatialGraph(nn.Module):
         )
         result._restore(fields)
         return result
-
-    # Structure -------------------------------------------------------------------------------------------------------
-
-    @property
-    def dim(self) -> int:
-        """Number of axes d."""
-        return self.positions.dim
-
-    @property
-    def spacing(self) -> str:
-        """How layers are spaced, ``"fixed"``, ``"learned"`` or ``"free"``."""
-        return self.positions.spacing
-
-    @property
-    def is_input(self) -> Tensor:
-        """Marks the input neurons, shape ``(N,)``."""
-        return self.connectivity.is_input
-
-    @property
-    def is_output(self) -> Tensor:
-        """Marks the output neurons, shape ``(N,)``."""
-        return self.connectivity.is_output
-
-    @property
-    def wiring(self) -> Wiring | None:
-        """The wiring that selected the edges; None where they were listed."""
-        return self.connectivity.wiring
-
-    @property
-    def layer(self) -> Tensor:
-        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
-        return self.positions.layer
-
-    @property
-    def is_layered(self) -> bool:
-        """Whether the neurons stand in layers."""
-        return bool(self.layer[0] >= 0)
-
-    @property
-    def neurons(self) -> int:
-        """Number of neurons N."""
-        return self.layer.numel()
-
-    @property
-    def synapses(self) -> int:
-        """Number of synapses E."""
-        return sum(projection.synapses for projection in self.projections)
-
-    @property
-    def inputs(self) -> Tensor:
-        """Numbers of the input neurons, in the order of a model's input features."""
-        return torch.nonzero(self.is_input)[:, 0]
-
-    @property
-    def outputs(self) -> Tensor:
-        """Numbers of the output neurons, in the order of a model's output features."""
-        return torch.nonzero(self.is_output)[:, 0]
-
-    @property
-    def projections(self) -> tuple[Projection, ...]:
-        """The stages of the computation, one for each generation of neurons after the inputs."""
-        return self.connectivity.projections
-
-    @property
-    def edge_index(self) -> Tensor:
-        """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
-        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
 
     # State -----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,86 @@
+"""Structure: what the neurons of a network are, and who hears whom."""
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph.connectivity import Connectivity
+from spatialgraph.positions import Positions
+from spatialgraph.projections import Projection
+from spatialgraph.wiring import Wiring
+
+__all__ = ["Structure"]
+
+
+class Structure(nn.Module):
+    """A network by its neurons and synapses; :class:`~spatialgraph.SpatialGraph` says what these weigh.
+
+    ``positions`` and ``connectivity`` are set by the subclass.
+    """
+
+    positions: Positions
+    connectivity: Connectivity
+
+    @property
+    def dim(self) -> int:
+        """Number of axes d."""
+        return self.positions.dim
+
+    @property
+    def spacing(self) -> str:
+        """How layers are spaced, ``"fixed"``, ``"learned"`` or ``"free"``."""
+        return self.positions.spacing
+
+    @property
+    def is_input(self) -> Tensor:
+        """Marks the input neurons, shape ``(N,)``."""
+        return self.connectivity.is_input
+
+    @property
+    def is_output(self) -> Tensor:
+        """Marks the output neurons, shape ``(N,)``."""
+        return self.connectivity.is_output
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The wiring that selected the edges; None where they were listed."""
+        return self.connectivity.wiring
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self.positions.layer
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the neurons stand in layers."""
+        return bool(self.layer[0] >= 0)
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons N."""
+        return self.layer.numel()
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses E."""
+        return sum(projection.synapses for projection in self.projections)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Numbers of the input neurons, in the order of a model's input features."""
+        return torch.nonzero(self.is_input)[:, 0]
+
+    @property
+    def outputs(self) -> Tensor:
+        """Numbers of the output neurons, in the order of a model's output features."""
+        return torch.nonzero(self.is_output)[:, 0]
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """The stages of the computation, one for each generation of neurons after the inputs."""
+        return self.connectivity.projections
+
+    @property
+    def edge_index(self) -> Tensor:
+        """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
+        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
