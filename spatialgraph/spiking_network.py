@@ -154,21 +154,11 @@ class SpikingNetwork(nn.Module, abc.ABC):
         send = self._sender()
         for number, stage in enumerate(self.stages):
             if self._is_averaged(number):
-                shares = self.integrator.shares(self.steps).to(blocks[-1])
                 current, _ = send(number, blocks[-1][None], None, None)
-                read.append(current[0] + self._bias(number) * shares.sum())
-                break
+                read.append(current[0] + self._bias(number) * self._shares(current).sum())
+                continue
             inner, outer, _ = self._currents(send, number, blocks, None)
-            if stage.hidden:
-                neurons = self._hidden(number)
-                if self._is_averaged(number + 1):
-                    shares = self.integrator.shares(self.steps).to(inner)
-                    blocks.append(cast(Leaky, neurons).weighted_spikes(inner, shares))
-                    continue
-                spikes = cast(Tensor, neurons.run(inner, self.steps, record="spikes").spikes)
-                blocks.append(F.pad(spikes, (0, stage.targets - stage.hidden)))
-            else:
-                blocks.append(outer)
+            blocks.append(self._heard_later(number, inner))
             if stage.hidden < stage.targets:
                 read.append(self._read(number, outer))
         outputs = read[0] if len(read) == 1 else torch.cat(read, dim=-1)
@@ -225,6 +215,21 @@ class SpikingNetwork(nn.Module, abc.ABC):
         inner = total[..., : stage.hidden]
         inner = self.drive * F.layer_norm(inner, inner.shape[-1:]) + bias[: stage.hidden]
         return inner, total[..., stage.hidden :] + bias[stage.hidden :], line
+
+    def _heard_later(self, number: int, current: Tensor) -> Tensor:
+        """Return what a stage's targets send: spikes, or their averages where the last stage takes these."""
+        stage = self.stages[number]
+        if stage.hidden == 0:
+            return F.pad(current, (0, stage.targets))
+        neurons = self._hidden(number)
+        if self._is_averaged(number + 1):
+            return cast(Leaky, neurons).weighted_spikes(current, self._shares(current))
+        spikes = cast(Tensor, neurons.run(current, self.steps, record="spikes").spikes)
+        outputs = stage.targets - stage.hidden
+        return F.pad(spikes, (0, outputs)) if outputs else spikes  # padding by nothing would copy
+
+    def _shares(self, like: Tensor) -> Tensor:
+        return self.integrator.shares(self.steps).to(like)
 
     def _hidden(self, number: int) -> Neuron:
         return self._group(self.hidden_neurons, number)
