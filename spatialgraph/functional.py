@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels
+from spatialgraph import kernels, sparse_kernels
 from spatialgraph.laws import Law, softened_square
 from spatialgraph.projections import CompressedEdges
 
@@ -212,8 +212,38 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
         tensor([ 0.5000, -1.0000])
     """
+    if kernels.serves(law, source_pos):
+        weight: Tensor = _EdgeWeight.apply(source_pos, target_pos, scale, law.softening, edges)
+        return weight
     ends = source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
     return law.from_square(softened_square(*ends, law.softening)) * scale.index_select(0, edges.sources)
+
+
+class _EdgeWeight(torch.autograd.Function):
+    """The fused kernels of the inverse distance."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        edges: CompressedEdges,
+    ) -> Tensor:
+        ctx.save_for_backward(source_pos, target_pos, scale)
+        ctx.softening, ctx.edges = softening, edges
+        return sparse_kernels.weights(edges.target_pointer, edges.sources, source_pos, target_pos, scale, softening)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        edges: CompressedEdges = ctx.edges
+        source_pos, target_pos, scale = ctx.saved_tensors
+        grads = sparse_kernels.gradients(
+            edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.softening, grad
+        )
+        return (*grads, None, None)
 
 
 def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:
@@ -248,6 +278,8 @@ class _SparseProduct(torch.autograd.Function):
         x = x.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.edges = edges
+        if kernels.available(x):
+            return sparse_kernels.product(edges.target_pointer, edges.sources, weight, x)
         with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
             return edges.matrix(weight) @ x
 
@@ -257,6 +289,8 @@ class _SparseProduct(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         edges: CompressedEdges = ctx.edges
         grad_y = grad_y.contiguous()
+        if kernels.available(x):
+            return *_fused_sparse_gradients(x, weight, edges, grad_y, ctx.needs_input_grad), None
         grad_x = grad_weight = None
         with torch.autocast(x.device.type, enabled=False):
             if ctx.needs_input_grad[0]:
@@ -265,6 +299,18 @@ class _SparseProduct(torch.autograd.Function):
                 pattern = edges.matrix(torch.zeros_like(weight))
                 grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
         return grad_x, grad_weight, None
+
+
+def _fused_sparse_gradients(
+    x: Tensor, weight: Tensor, edges: CompressedEdges, grad_y: Tensor, needed: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    grad_x = grad_weight = None
+    if needed[0]:
+        order = edges.by_source
+        grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
+    if needed[1]:
+        grad_weight = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x)
+    return grad_x, grad_weight
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

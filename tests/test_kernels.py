@@ -7,8 +7,9 @@ import torch
 from references import PlainInverseDistance
 
 from spatialgraph import kernels
-from spatialgraph.functional import all_to_all
+from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.laws import Gaussian, InverseDistance
+from spatialgraph.projections import CompressedEdges
 
 pytest.importorskip("numba")
 
@@ -83,3 +84,66 @@ def test_without_numba_tensor_operations_serve(monkeypatch):
     assert not kernels.serves(InverseDistance(), torch.zeros(1, 1))
     for result, right in zip(run(InverseDistance()), run(PlainInverseDistance()), strict=True):
         torch.testing.assert_close(result, right, rtol=1e-12, atol=1e-12)
+
+
+# Sparse projections ----
+
+
+def sparse_operands(n=60, m=80, density=0.3, batch=700, dtype=torch.float64):
+    torch.manual_seed(0)
+    chosen = torch.rand(m, n) < density
+    chosen[3] = False  # a target without edges
+    targets, sources = torch.nonzero(chosen, as_tuple=True)
+    edges = CompressedEdges.from_edges(torch.stack([sources, targets]), n, m)
+    shapes = (batch, n), (n, 3), (m, 3), (n,)
+    return [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes], edges
+
+
+def run_sparse(law, given):
+    (x, *geometry), edges = given
+    y = sparse(x, edge_weight(*geometry, law, edges), edges)
+    return [y, *torch.autograd.grad(y.square().sum(), [x, *geometry])]
+
+
+def without_kernels(monkeypatch):
+    monkeypatch.setattr(kernels, "available", lambda values: False)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize(("n", "batch"), [(60, 700), (60, 1), (5, 37), (9000, 130)])
+def test_sparse_kernels_agree_with_tensor_operations(count, n, batch, threads, monkeypatch):
+    threads(count)
+    given = sparse_operands(n, density=min(0.3, 500 / n), batch=batch)
+    fused = run_sparse(InverseDistance(), given)
+    without_kernels(monkeypatch)
+    for result, right in zip(fused, run_sparse(InverseDistance(), given), strict=True):
+        torch.testing.assert_close(result, right, rtol=1e-10, atol=1e-10)
+
+
+def test_sparse_kernels_agree_with_a_dense_product():
+    (x, *geometry), edges = sparse_operands()
+    dense = edges.matrix(torch.ones(len(edges.sources), dtype=torch.float64)).to_dense()
+    expected = x @ (pairwise_weight(*geometry, InverseDistance()) * dense).t()
+    torch.testing.assert_close(run_sparse(InverseDistance(), ([x, *geometry], edges))[0], expected)
+
+
+def test_sparse_kernels_give_the_same_bits_again(threads):
+    threads(2)
+    given = sparse_operands(dtype=torch.float32)
+    first, second = run_sparse(InverseDistance(), given), run_sparse(InverseDistance(), given)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_sparse_kernels_without_edges():
+    (x, *geometry), _ = sparse_operands()
+    edges = CompressedEdges.from_edges(torch.empty(2, 0, dtype=torch.int64), 60, 80)
+    y, *grads = run_sparse(InverseDistance(), ([x, *geometry], edges))
+    assert not y.any() and not any(grad.any() for grad in grads)
+
+
+def test_sparse_kernels_of_other_laws_share_the_product(monkeypatch):
+    given = sparse_operands(n=20, batch=9)
+    fused = run_sparse(Gaussian(), given)
+    without_kernels(monkeypatch)
+    for result, right in zip(fused, run_sparse(Gaussian(), given), strict=True):
+        torch.testing.assert_close(result, right)
