@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.projections import Projection, fold_complete, generations, make_projections
+from spatialgraph.projections import DENSE_FROM, Projection, fold_complete, generations, make_projections
 from spatialgraph.wiring import AllToAll, Wiring
 
 __all__ = ["Connectivity"]
@@ -46,6 +46,7 @@ class Connectivity(nn.Module):
         super().__init__()
         self.register_buffer("layer", layer)
         self._projections: tuple[Projection, ...] | None = None
+        self._dense_from = DENSE_FROM
         if isinstance(edges, Wiring):
             self.wiring: Wiring | None = edges
             self._set_roles(None)
@@ -66,8 +67,20 @@ class Connectivity(nn.Module):
         """The stages of the computation, one for each generation of neurons after the inputs."""
         if self._projections is None:
             generation = self.layer if self.is_layered else generations(self.listed_edges, self.is_input)
-            self._projections = make_projections(generation, self.is_output, self.listed_edges, self.all_to_all)
+            self._projections = make_projections(
+                generation, self.is_output, self.listed_edges, self.all_to_all, self._dense_from
+            )
         return self._projections
+
+    @property
+    def dense_from(self) -> float:
+        """Share of the pairs that have a synapse, from which on a projection is computed by a dense product."""
+        return self._dense_from
+
+    @dense_from.setter
+    def dense_from(self, share: float) -> None:
+        self._dense_from = checks.number("dense_from", share)
+        self._cut()
 
     def rewire(self, pos: Tensor, wiring: Wiring | None, generator: torch.Generator | None) -> None:
         """Select edges again, by a new wiring or the present one."""

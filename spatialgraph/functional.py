@@ -82,7 +82,13 @@ def _build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: La
 
 
 def all_to_all(
-    x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None = None
+    x: Tensor,
+    source_pos: Tensor,
+    target_pos: Tensor,
+    scale: Tensor,
+    law: Law,
+    bias: Tensor | None = None,
+    mask: Tensor | None = None,
 ) -> Tensor:
     r"""Send activations from every source to every target.
 
@@ -98,6 +104,7 @@ def all_to_all(
         scale: polarity times gain of each source, shape ``(n,)``.
         law: the law from length to weight.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
+        mask: marks the pairs that have an edge, shape ``(m, n)``, bool; None for all.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
@@ -110,7 +117,7 @@ def all_to_all(
     """
     x = x.to(_product_dtype(x))
     flat = x.reshape(-1, x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -123,14 +130,16 @@ class _AllToAll(torch.autograd.Function):
         target_pos: Tensor,
         scale: Tensor,
         bias: Tensor | None,
+        mask: Tensor | None,
         law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
-        weight = _build_weight(source_pos, target_pos, scale, law).to(x.dtype)
+        weight = _build_weight(source_pos, target_pos, scale, law)
+        weight = (weight if mask is None else weight.mul_(mask)).to(x.dtype)
         kept = weight if ctx.needs_input_grad[0] else None
         # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
         ctx.save_for_backward(x, source_pos, target_pos, scale, kept, *law_parameters)
-        ctx.law = law
+        ctx.law, ctx.mask = law, mask
         return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
@@ -139,11 +148,13 @@ class _AllToAll(torch.autograd.Function):
         x, source_pos, target_pos, scale, weight, *_ = ctx.saved_tensors
         grad_x = grad_y @ weight if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(source_pos.dtype) if ctx.needs_input_grad[4] else None
-        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[6:]):
+        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[7:]):
             return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
+        if ctx.mask is not None:
+            grad_weight.mul_(ctx.mask)
         grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
-        return (grad_x, *grads, grad_bias, None, *grad_law)
+        return (grad_x, *grads, grad_bias, None, None, *grad_law)
 
 
 Gradients = tuple[Tensor, Tensor, Tensor]

@@ -6,7 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CompressedEdges", "Projection", "fold_complete", "generations", "make_projections"]
+__all__ = ["DENSE_FROM", "CompressedEdges", "Projection", "fold_complete", "generations", "make_projections"]
+
+# Share of the pairs that have an edge, from which on a dense product with holes takes less time than one edge by edge:
+# measured for training steps at 784-2048-10, batch 600, where both take the same time at about a fifth.
+DENSE_FROM = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,13 @@ class CompressedEdges:
         shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
         return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, shape, check_invariants=False)
 
+    def mask(self) -> Tensor:
+        """Return which pairs have an edge, shape ``(m, n)``, bool."""
+        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
+        return torch.zeros(shape, dtype=torch.bool, device=self.sources.device).index_put(
+            (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
+        )
+
     def transposed_matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(n, m)`` transpose of :meth:`matrix`, in compressed rows too."""
         shape = (self.source_pointer.numel() - 1, self.target_pointer.numel() - 1)
@@ -78,6 +89,7 @@ class Projection:
         hidden: how many of the targets are hidden neurons.
         blocks: numbers of the blocks that hold the sources.
         edges: the edges, or None for all-to-all.
+        mask: where the edges are many, which pairs have one, for a dense product with holes; else None.
         source_index: the same neurons as ``sources``, as a slice where they follow each other.
         target_index: the same neurons as ``targets``, as a slice where they follow each other.
     """
@@ -87,6 +99,7 @@ class Projection:
     hidden: int
     blocks: tuple[int, ...]
     edges: CompressedEdges | None
+    mask: Tensor | None = None
     source_index: slice | Tensor = dataclasses.field(init=False)
     target_index: slice | Tensor = dataclasses.field(init=False)
 
@@ -151,7 +164,7 @@ def generations(edge_index: Tensor, is_input: Tensor) -> Tensor:
 
 
 def make_projections(
-    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_to_all: Tensor
+    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_to_all: Tensor, dense_from: float = DENSE_FROM
 ) -> tuple[Projection, ...]:
     """Cut a network into projections, one for each generation after the inputs.
 
@@ -161,6 +174,7 @@ def make_projections(
         edge_index: edges into the generations that are not all-to-all, shape ``(2, E)``.
         all_to_all: for each generation after the inputs, how many generations back its targets hear every neuron;
             0 where the edges are listed. Shape ``(G,)``.
+        dense_from: share of the pairs that have an edge, from which on a projection gets a mask.
 
     Returns:
         The projections, in the order of computation.
@@ -176,7 +190,9 @@ def make_projections(
         sources = torch.cat([blocks[b] for b in needed])
         edges = None if reach else _compress(listed, sources, targets, place)
         hidden = int((~is_output[targets]).sum())
-        projections.append(Projection(sources, targets, hidden, needed, edges))
+        is_dense = edges is not None and listed.shape[1] >= dense_from * sources.numel() * targets.numel()
+        mask = edges.mask() if edges is not None and is_dense else None
+        projections.append(Projection(sources, targets, hidden, needed, edges, mask))
         blocks.append(targets)
     return tuple(projections)
 

@@ -46,8 +46,9 @@ class Transmission:
             Inputs of its targets, shape ``(..., m)``.
         """
         projection = self.projections[number]
-        if projection.edges is None and self._free_weights[number] is None:
-            return all_to_all(x, *self._geometry(projection), self.graph.law, bias)
+        is_dense = projection.edges is None or projection.mask is not None
+        if is_dense and self._free_weights[number] is None:
+            return all_to_all(x, *self._geometry(projection), self.graph.law, bias, projection.mask)
         weight = self.weight(number)
         if projection.edges is None:
             return F.linear(x, weight, bias)
@@ -97,7 +98,9 @@ class Materialised:
         self.matrices = []
         for number, projection in enumerate(graph.projections):
             weight = transmission.weight(number).detach()
-            self.matrices.append(weight if projection.edges is None else projection.edges.matrix(weight))
+            if projection.edges is not None:
+                weight = projection.edges.matrix(weight)
+            self.matrices.append(weight if projection.mask is None else weight.to_dense())
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""
