@@ -95,7 +95,7 @@ def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str
 
 
 def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = False) -> "Axes":
-    """Draw when each neuron fired, a dot for each spike.
+    """Draw when each neuron fired, a dash for each spike.
 
     Neurons have no order of their own, so that a large group drawn by number is noise. Sorted by their first spikes,
     and those that share one by the spikes after it, neurons that answer alike stand together. The silent ones are then
@@ -119,28 +119,41 @@ def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = F
         >>> raster(torch.tensor([[0.0, 1.0], [1.0, 1.0]])).get_title()
         '2 neurons, 3 spikes'
     """
-    if checks.tensor("spikes", spikes).dim() != 2:
-        raise ValueError(f"spikes must have shape (steps, neurons), got {tuple(spikes.shape)}")
-    fired = spikes.detach().cpu() == 1
-    if not bool((fired | (spikes.detach().cpu() == 0)).all()):
-        raise ValueError(f"spikes must be 0 or 1, got values from {float(spikes.min()):g} to {float(spikes.max()):g}")
+    fired = _marks(spikes)
     steps, neurons = fired.shape
     title = f"{neurons:,} neurons, {int(fired.sum()):,} spikes"
     if by_first_spike:
-        active = fired[:, fired.any(0)]
-        title += f", {neurons - active.shape[1]:,} silent"
-        # Sorted as words of T letters: whoever fires first comes first.
-        fired = active[:, sorted(range(active.shape[1]), key=active.t().tolist().__getitem__, reverse=True)]
+        fired = _by_first_spike(fired)
+        title += f", {neurons - fired.shape[1]:,} silent"
+    rows = max(1, fired.shape[1])
     ax = _axes(ax)
     step, neuron = torch.nonzero(fired, as_tuple=True)
-    # The dots of neighbouring rows just touch, as far as a dot can still be seen.
-    size = min(36.0, max(0.6, (150.0 / max(1, fired.shape[1])) ** 2))
-    ax.scatter(step + 1, neuron, s=size, color="C0", linewidths=0)
+    # The dashes of neighbouring rows just touch, as far as a dash can still be seen.
+    width = min(4.0, max(0.6, 250.0 / rows))
+    ax.hlines(neuron, step + 0.65, step + 1.35, color="C0", linewidth=width)
     ax.set(title=title, xlabel="time step", ylabel="neuron, by first spike" if by_first_spike else "neuron")
-    ax.set(xlim=(0.5, steps + 0.5), ylim=(-0.5, max(1, fired.shape[1]) - 0.5))
+    ax.set(xlim=(0.5, steps + 0.5), ylim=(-0.5, rows - 0.5))
     ax.xaxis.set_major_locator(_whole_numbers())
     ax.yaxis.set_major_locator(_whole_numbers())
     return ax
+
+
+def _marks(spikes: Tensor) -> Tensor:
+    """Check spikes and return where they are, as booleans."""
+    if checks.tensor("spikes", spikes).dim() != 2 or spikes.numel() == 0:
+        raise ValueError(f"spikes must have shape (steps, neurons), at least 1 each, got {tuple(spikes.shape)}")
+    values = spikes.detach().cpu()
+    strange = values[(values != 0) & (values != 1)]
+    if strange.numel():
+        raise ValueError(f"spikes must be 0 or 1, got {float(strange[0]):g}")
+    return values == 1
+
+
+def _by_first_spike(fired: Tensor) -> Tensor:
+    """Sort the neurons that fire by their first spikes, those that share one by the spikes after it."""
+    trains = fired[:, fired.any(0)].t().tolist()
+    # As lists of booleans, the train whose first difference is a spike is the larger one.
+    return torch.tensor(sorted(trains, reverse=True), dtype=torch.bool).reshape(len(trains), len(fired)).t()
 
 
 def _whole_numbers() -> "MaxNLocator":

@@ -1,4 +1,6 @@
-"""Figures of spikes."""
+"""Figures hold what they are said to hold."""
+
+import re
 
 import pytest
 import torch
@@ -7,45 +9,55 @@ pytest.importorskip("matplotlib")
 
 from spatialgraph import plotting
 
-SPIKES = torch.tensor([[0.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 1.0]])
+# Five steps of four neurons: the second is silent, the others fire first at the steps 3, 1 and 1.
+SPIKES = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]], dtype=torch.float32)
 
 
-def dots(ax):
-    return {tuple(dot) for dot in ax.collections[0].get_offsets().tolist()}
+def dashes(ax):
+    """Row and time step of each dash, as they stand on the axes."""
+    (lines,) = ax.collections
+    return {(int(y), float((x0 + x1) / 2)) for (x0, y), (x1, _) in lines.get_segments()}
 
 
-def test_a_dot_for_each_spike():
+def test_a_raster_has_a_dash_for_each_spike():
     ax = plotting.raster(SPIKES)
-    assert dots(ax) == {(1, 1), (2, 0), (2, 1), (3, 0), (3, 3)}
-    assert ax.get_title() == "4 neurons, 5 spikes"
-    assert ax.get_xlabel() == "time step"
+    assert dashes(ax) == {(2, 1), (3, 1), (0, 3), (3, 3), (2, 4), (0, 5)}
+    assert ax.get_title() == "4 neurons, 6 spikes"
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time step", "neuron")
+    assert ax.get_xlim() == (0.5, 5.5) and ax.get_ylim() == (-0.5, 3.5)
 
 
-def test_sorted_by_first_spike_silent_neurons_are_counted():
+def test_a_sorted_raster_begins_with_the_first_to_fire_and_counts_the_silent():
     ax = plotting.raster(SPIKES, by_first_spike=True)
-    # Neuron 1 fires first, then 0, then 3; neuron 2 never does.
-    assert dots(ax) == {(1, 0), (2, 0), (2, 1), (3, 1), (3, 2)}
-    assert ax.get_title() == "4 neurons, 5 spikes, 1 silent"
+    assert dashes(ax) == {(0, 1), (0, 3), (1, 1), (1, 4), (2, 3), (2, 5)}
+    assert ax.get_title() == "4 neurons, 6 spikes, 1 silent"
+    assert ax.get_ylabel() == "neuron, by first spike"
+    assert ax.get_ylim() == (-0.5, 2.5)
 
 
-def test_it_draws_on_given_axes():
-    given = plotting.raster(SPIKES)
-    assert plotting.raster(SPIKES, ax=given) is given
+@pytest.mark.parametrize("by_first_spike", [False, True])
+def test_a_raster_of_silence(by_first_spike):
+    ax = plotting.raster(torch.zeros(5, 3), by_first_spike=by_first_spike)
+    assert dashes(ax) == set()
+    ax.figure.draw_without_rendering()
+
+
+def test_a_raster_is_drawn_on_the_axes_it_is_given():
+    figure = plotting.raster(SPIKES).figure
+    ax = figure.add_subplot()
+    assert plotting.raster(SPIKES.bool(), ax=ax) is ax
 
 
 @pytest.mark.parametrize(
     ("spikes", "error", "message"),
     [
-        ([[0, 1]], TypeError, "spikes must be a tensor, got list"),
-        (torch.zeros(3), ValueError, r"spikes must have shape \(steps, neurons\), got \(3,\)"),
-        (torch.full((2, 2), 0.5), ValueError, "spikes must be 0 or 1, got values from 0.5 to 0.5"),
+        ([[0.0]], TypeError, "spikes must be a tensor, got list"),
+        (torch.zeros(5), ValueError, "spikes must have shape (steps, neurons), at least 1 each, got (5,)"),
+        (torch.zeros(0, 3), ValueError, "spikes must have shape (steps, neurons), at least 1 each, got (0, 3)"),
+        (torch.tensor([[0.0, 0.5]]), ValueError, "spikes must be 0 or 1, got 0.5"),
+        (torch.tensor([[float("nan")]]), ValueError, "spikes must be 0 or 1, got nan"),
     ],
 )
 def test_wrong_spikes(spikes, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=re.escape(message)):
         plotting.raster(spikes)
-
-
-@pytest.mark.parametrize("by_first_spike", [False, True])
-def test_silence_can_be_drawn(by_first_spike):
-    assert "0 spikes" in plotting.raster(torch.zeros(5, 3), by_first_spike=by_first_spike).get_title()
