@@ -55,7 +55,13 @@ def test_recorded_accuracy_is_that_of_the_model(tmp_path):
     assert rows[-1]["validation_accuracy"] == pytest.approx(accuracy(model, held_out))
 
 
-def test_a_resumed_training_ends_at_the_same_bits(tmp_path):
+def random_spikes(seed=0):
+    torch.manual_seed(seed)
+    return torch.nn.Sequential(torch.nn.Sigmoid(), sg.SpatialSNN([6, 12, 3], dim=2, steps=4, coding="rate"))
+
+
+@pytest.mark.parametrize("new_model", [new_model, random_spikes])
+def test_a_resumed_training_ends_at_the_same_bits(tmp_path, new_model):
     whole, halves = new_model(), new_model()
     rows = fit(whole, images(), RECIPE, tmp_path / "whole", seed=3, progress=False)
     interrupted = interrupting_after(2)

@@ -61,4 +61,6 @@ def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoa
         >>> [images.shape[0] for images, _ in loader]
         [2, 2, 1]
     """
-    return DataLoader(TensorDataset(images, labels), sampler=sampler, batch_size=None)
+    # A loader draws a number for workers, of which there are none: not from the numbers that a model may draw.
+    unused = torch.Generator()
+    return DataLoader(TensorDataset(images, labels), sampler=sampler, batch_size=None, generator=unused)

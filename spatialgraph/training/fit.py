@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.recipes import Recipe
-from spatialgraph.training.task import Classifier, History
+from spatialgraph.training.task import Classifier, EpochSeed, History
 
 __all__ = ["Images", "accuracy", "fit", "is_main_process"]
 
@@ -76,7 +76,7 @@ def fit(
         train: training images and labels.
         recipe: the schedule.
         folder: where checkpoint and history go.
-        seed: seed of the shuffling.
+        seed: seed of the shuffling, and at each epoch of PyTorch's random numbers.
         validation: held-out images and labels; None trains without.
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss, a function without arguments.
@@ -106,7 +106,7 @@ def fit(
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)
     history = History(folder)
-    callbacks: list[Callback] = [history, _checkpoint(folder)]
+    callbacks: list[Callback] = [EpochSeed(seed, processes.rank), history, _checkpoint(folder)]
     if patience is not None:
         callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     checkpoint = _checkpoint_to_resume(folder) if resume else None

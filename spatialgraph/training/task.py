@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from spatialgraph.training.recipes import Recipe
 
-__all__ = ["Classifier", "History"]
+__all__ = ["Classifier", "EpochSeed", "History"]
 
 
 class Classifier(lightning.LightningModule):
@@ -94,6 +94,29 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
         for word, group in members.items()
         if group
     ]
+
+
+class EpochSeed(lightning.Callback):
+    """Seed PyTorch's random numbers at each epoch, by the seed and the epoch alone.
+
+    A model may draw while it trains, such as random spikes; a training that is resumed then draws the same numbers as
+    one that was never interrupted.
+
+    Args:
+        seed: seed of the training.
+        rank: number of this process, so that no two draw the same.
+
+    Example:
+        >>> EpochSeed(3).seed
+        3
+    """
+
+    def __init__(self, seed: int, rank: int = 0) -> None:
+        self.seed, self.rank = seed, rank
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Seed the random numbers of this epoch."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 1_009 + self.rank)
 
 
 class History(lightning.Callback):
