@@ -128,8 +128,8 @@ def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = F
     rows = max(1, fired.shape[1])
     ax = _axes(ax)
     step, neuron = torch.nonzero(fired, as_tuple=True)
-    # The dashes of neighbouring rows just touch, as far as a dash can still be seen.
-    width = min(4.0, max(0.6, 250.0 / rows))
+    # Where there are many neurons, the dashes of neighbouring rows just overlap.
+    width = min(4.0, max(0.6, 350.0 / rows))
     ax.hlines(neuron, step + 0.65, step + 1.35, color="C0", linewidth=width)
     ax.set(title=title, xlabel="time step", ylabel="neuron, by first spike" if by_first_spike else "neuron")
     ax.set(xlim=(0.5, steps + 0.5), ylim=(-0.5, rows - 0.5))
@@ -159,7 +159,7 @@ def _by_first_spike(fired: Tensor) -> Tensor:
 def _whole_numbers() -> "MaxNLocator":
     from matplotlib.ticker import MaxNLocator
 
-    return MaxNLocator(integer=True)
+    return MaxNLocator(integer=True, min_n_ticks=1)
 
 
 def _axes(ax: "Axes | None") -> "Axes":
