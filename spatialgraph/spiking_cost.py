@@ -51,7 +51,7 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
     run = model.simulate(x, generator=generator)
     fan_outs = [fan_out.to(x) for fan_out in model.fan_outs()]
     samples = run.spikes[0][0, ..., 0].numel()
-    if len(run.inputs) == 1 and model.steps > 1:
+    if model.coding == "current":
         input_operations = float(fan_outs[0].sum())
     else:
         input_operations = float(((run.inputs != 0).to(x) @ fan_outs[0]).sum()) / samples

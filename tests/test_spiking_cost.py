@@ -52,6 +52,22 @@ def test_dense_networks():
     assert cost.dense_operations == 7 * (6 * 5 + 5 * 3)
 
 
+def test_a_constant_current_crosses_all_synapses_whatever_the_number_of_steps():
+    x = torch.tensor([[0.0, 1.0, 0.0]])
+    assert [spike_cost(DenseSNN([3, 4, 2], steps=steps), x).input_operations for steps in (1, 2)] == [12, 12]
+
+
+def test_random_spikes():
+    model = SpatialSNN([6, 5, 3], steps=7, coding="rate", wiring=KNN(k=2), gain=8.0)
+    x = torch.rand(4, 6)
+    cost = spike_cost(model, x, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        run = model.simulate(x, generator=torch.Generator().manual_seed(1))
+    leaving = torch.bincount(model.graph.edge_index[0], minlength=14).float()
+    assert cost.input_operations == pytest.approx(float((run.inputs @ leaving[:6]).sum()) / 4)
+    assert cost.synaptic_operations == pytest.approx(float((run.spikes[0] @ leaving[6:11]).sum()) / 4)
+
+
 def test_no_spiking_network():
     with pytest.raises(TypeError, match="model must be a spiking network, got SpatialMLP"):
         spike_cost(SpatialMLP([3, 4, 2]), torch.zeros(1, 3))
