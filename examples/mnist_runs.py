@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shlex
 import shutil
+import statistics
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -42,7 +43,8 @@ class Experiment:
     """An example: its name, presets and recipes, how to build its models, and what else belongs to it.
 
     ``add_options`` adds options to the command line; those named in ``settings`` decide how a training comes out.
-    ``examine`` returns further figures of a trained model, and draws into its folder.
+    ``examine`` returns further figures of a trained model, and draws into its folder; ``columns`` names those of them
+    that make a second table, and its headings.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Experiment:
     settings: tuple[str, ...] = ()
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     examine: Callable[[nn.Module, torch.Tensor, Path], dict[str, Any]] = lambda model, images, folder: {}
+    columns: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def parse(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -117,7 +120,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
         if not training.is_main_process():
             continue
         results.append(result_of(candidate, runs, data))
-        figures[candidate.name] = [run["examined"] for run in runs]
+        figures[candidate.name] = [run.get("examined", {}) for run in runs]
     if not training.is_main_process():
         return results
     command = shlex.join(["python", f"examples/{experiment.name}.py", *(sys.argv[1:] if argv is None else argv)])
@@ -125,8 +128,20 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     if any(any(rows) for rows in figures.values()):
         about["figures"] = figures
     training.write_results(folder, results, about | {"environment": training.environment()})
-    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n\nWritten to {folder}")
+    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n")
+    if experiment.columns:
+        print(f"{means_table(experiment.columns, figures)}\n")
+    print(f"Written to {folder}")
     return results
+
+
+def means_table(columns: dict[str, str], figures: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the means over the seeds of further figures as a Markdown table."""
+    rows = [
+        [model, *(f"{statistics.fmean(run[name] for run in runs):,.0f}" for name in columns)]
+        for model, runs in figures.items()
+    ]
+    return training.markdown(["model", *columns.values()], rows)
 
 
 def recipe_of(experiment: Experiment, args: argparse.Namespace) -> training.Recipe:
@@ -188,6 +203,7 @@ def train_seed(
     if not training.is_main_process():
         return {}
     judged = held_out if held_out is not None else (data.test_images, data.test_labels)
+    torch.manual_seed(seed)  # a model may draw: a run that was interrupted after its last epoch draws the same
     figures: dict[str, Any] = {
         "seed": seed,
         "accuracy": training.accuracy(model, judged),

@@ -29,6 +29,9 @@ from spatialgraph.spiking_network import SpikingNetwork
 PAPER_SPATIAL = {"learned": "92.16 ± 0.52"}
 PAPER_DENSE = {14: "90.31", 2048: "95.25"}
 
+# The paper's figures stand beside runs with these options only.
+COMPARABLE = {"steps": 25, "coding": "current", "read_out": "potential"}
+
 SPIKING = ("steps", "coding", "read_out", "beta", "surrogate")
 
 
@@ -61,47 +64,46 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
             **spiking,
         )
 
-    paper = PAPER_SPATIAL.get(args.spacing, "") if mnist_runs.is_papers(args) else ""
+    comparable = all(getattr(args, name) == value for name, value in COMPARABLE.items())
+    paper = PAPER_SPATIAL.get(args.spacing, "") if comparable and mnist_runs.is_papers(args) else ""
     models = [Candidate(f"spiking {mnist_runs.spatial_name(args, sizes)}", spatial, paper)]
     for width in args.baseline:
         dense = functools.partial(sg.DenseSNN, [features, width, CLASSES], **spiking)
-        models.append(Candidate(f"spiking dense {features}-{width}-{CLASSES}", dense, PAPER_DENSE.get(width, "")))
+        paper = PAPER_DENSE.get(width, "") if comparable else ""
+        models.append(Candidate(f"spiking dense {features}-{width}-{CLASSES}", dense, paper))
     return models
 
 
 def examine(model: nn.Module, images: torch.Tensor, folder: Path) -> dict[str, Any]:
-    """Count spikes and operations of 1,000 images, and draw the spikes of the first."""
+    """Count spikes and operations of up to 1,000 images, and draw the spikes of the first."""
     if not isinstance(model, SpikingNetwork):
         raise TypeError(f"model must be a spiking network, got {type(model).__name__}")
     parts = [dataclasses.asdict(sg.spike_cost(model, part)) for part in images[:1000].split(100)]
     cost = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-    print(
-        f"  of one image: {cost['spikes']:,.0f} spikes, {cost['synaptic_operations']:,.0f} synaptic operations "
-        f"after {cost['input_operations']:,.0f} of the inputs; "
-        f"densely in every step {cost['dense_operations']:,.0f} multiply-adds",
-        flush=True,
-    )
     draw_raster(model, images[:1], folder / "raster.png")
     return cost
 
 
 @torch.no_grad()
 def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
-    """Draw the spikes of each layer for one image, and the potentials of the outputs."""
+    """Draw the spikes of each layer for one image; of outputs that do not fire, the potentials."""
     from matplotlib.figure import Figure
 
     run = model.simulate(image)
-    hidden = run.spikes[:-1]
-    figure = Figure(figsize=(5.2 * (len(hidden) + 1), 4.6), layout="constrained")
-    axes = figure.subplots(1, len(hidden) + 1)
-    for number, spikes in enumerate(hidden):
-        plotting.raster(spikes[:, 0], ax=axes[number], by_first_spike=True)
-        axes[number].set_title(f"layer {number + 1}: {axes[number].get_title()}")
-    steps = range(1, model.steps + 1)
-    for digit, potential in enumerate(run.potentials[-1][:, 0].T):
-        axes[-1].plot(steps, potential, label=str(digit), color=f"C{digit}")
-    axes[-1].set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
-    axes[-1].legend(title="digit", ncols=2)
+    count = len(run.spikes)
+    figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
+    *of_layers, of_outputs = figure.subplots(1, count, squeeze=False)[0]
+    for number, ax in enumerate(of_layers):
+        plotting.raster(run.spikes[number][:, 0], ax, by_first_spike=True)
+        ax.set_title(f"layer {number + 1}: {ax.get_title()}")
+    if model.read_out == "count":
+        plotting.raster(run.spikes[-1][:, 0], of_outputs)
+        of_outputs.set(title=f"outputs: {of_outputs.get_title()}", ylabel="digit", yticks=range(CLASSES))
+    else:
+        for digit, potential in enumerate(run.potentials[-1][:, 0].T):
+            of_outputs.plot(range(1, model.steps + 1), potential, label=str(digit), color=f"C{digit}")
+        of_outputs.set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
+        of_outputs.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=110)
 
 
@@ -114,6 +116,12 @@ EXPERIMENT = Experiment(
     settings=(*SPIKING, "drive"),
     add_options=add_options,
     examine=examine,
+    columns={
+        "spikes": "spikes of one image",
+        "synaptic_operations": "synaptic operations",
+        "input_operations": "operations of the inputs",
+        "dense_operations": "dense operations in all steps",
+    },
 )
 
 

@@ -121,7 +121,14 @@ def test_wrong_wirings(example, argv, message):
 
 
 @pytest.mark.parametrize(
-    "argv", [["--seed", "1", "--seeds", "2"], ["--patience", "2"], ["--protocol", "slow"], ["--preset", "tiny"]]
+    "argv",
+    [
+        ["--seed", "1", "--seeds", "2"],
+        ["--patience", "2"],
+        ["--protocol", "slow"],
+        ["--protocol", "fast_spiking"],
+        ["--preset", "tiny"],
+    ],
 )
 def test_options_that_make_no_sense(example, argv, capsys):
     with pytest.raises(SystemExit):
@@ -137,7 +144,7 @@ def test_spiking_networks_report_spikes_and_operations(load, capsys):
     spatial, dense = example.main([*SHORT, "--baseline", "14", "--steps", "5"])
     printed = capsys.readouterr().out
     assert "| spiking spatial 784-12-10, d=2, learned, graded |" in printed
-    assert "spikes, " in printed and "synaptic operations" in printed
+    assert "| spikes of one image | synaptic operations | operations of the inputs |" in printed
     assert dense.parameters == 11140
     assert spatial.synapses == 784 * 12 + 12 * 10
     (folder,) = Path("runs").iterdir()
@@ -156,6 +163,18 @@ def test_spiking_networks_resume_with_the_same_neurons_only(load):
     assert example.main([*SHORT, "--steps", "3", "--out", "here", "--resume"]) == first
     with pytest.raises(SystemExit, match=r"--resume needs the settings.*beta was 0.95, got 0.5"):
         example.main([*SHORT, "--steps", "3", "--out", "here", "--resume", "--beta", "0.5"])
+
+
+def test_the_papers_figures_stand_beside_its_networks_only(load):
+    example = load("mnist_snn")
+
+    def papers(*options):
+        args = example.mnist_runs.parse(example.EXPERIMENT, ["--baseline", "14", "15", *options])
+        return [candidate.paper for candidate in example.candidates(args, 784)]
+
+    assert papers() == ["92.16 ± 0.52", "90.31", ""]
+    assert papers("--hidden", "100") == ["", "90.31", ""]
+    assert papers("--coding", "rate") == papers("--steps", "5") == papers("--read-out", "count") == ["", "", ""]
 
 
 @pytest.mark.parametrize("options", [["--coding", "rate"], ["--coding", "latency", "--read-out", "count"]])

@@ -8,7 +8,7 @@ except ImportError as error:
 from spatialgraph.training.fit import Images, accuracy, fit, is_main_process
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
-from spatialgraph.training.report import Result, environment, table, write_results
+from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.yin_yang import yin_yang
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "fit",
     "is_main_process",
     "load_mnist",
+    "markdown",
     "table",
     "validation_split",
     "write_results",

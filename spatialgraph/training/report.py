@@ -14,7 +14,7 @@ import torch
 
 from spatialgraph.training.task import replace_text
 
-__all__ = ["Result", "environment", "table", "write_results"]
+__all__ = ["Result", "environment", "markdown", "table", "write_results"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,22 @@ def table(results: list[Result], accuracy_of: str = "test") -> str:
         ]
         for result in results
     ]
+    return markdown(header, rows)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Return rows of text as a Markdown table whose columns line up.
+
+    Args:
+        header: names of the columns.
+        rows: the cells, as many in each row as there are columns.
+
+    Example:
+        >>> print(markdown(["model", "spikes"], [["SNN", "12"]]))
+        | model | spikes |
+        |-------|--------|
+        | SNN   | 12     |
+    """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |" for line in lines]
