@@ -254,8 +254,12 @@ class SnnTorchNeuron(Neuron):
                 setattr(self.module, name, like.new_zeros(0))
 
 
+# A steep surrogate has no gradient for potentials that stray far from the threshold, as those of outputs do.
+_OWN_SURROGATES = {"fast_sigmoid": 25.0, "wide_fast_sigmoid": 2.0}
+
+
 def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
-    """Return a spike function by name: our own ``"fast_sigmoid"`` or one of ``snntorch.surrogate``.
+    """Return a spike function by name: ``"fast_sigmoid"`` (slope 25), ``"wide_fast_sigmoid"`` (2), or of snnTorch.
 
     Example:
         >>> make_surrogate("atan")(torch.tensor([-1.0, 1.0]))
@@ -263,10 +267,10 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     """
     if callable(surrogate):
         return surrogate
-    if surrogate == "fast_sigmoid":
-        return FastSigmoid()
+    if surrogate in _OWN_SURROGATES:
+        return FastSigmoid(_OWN_SURROGATES[surrogate])
     factories = _snntorch_surrogates()
-    checks.choice("surrogate", surrogate, ["fast_sigmoid", *factories])
+    checks.choice("surrogate", surrogate, [*_OWN_SURROGATES, *factories])
     return _NamedSurrogate(surrogate, factories[surrogate]())
 
 

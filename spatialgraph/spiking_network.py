@@ -2,8 +2,9 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -96,11 +97,17 @@ class SpikingNetwork(nn.Module, abc.ABC):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
         Leaky(beta, threshold, reset, surrogate)  # checks them, also where nobody fires
-        make = _checked(neuron) if neuron is not None else lambda _: Leaky(beta, threshold, reset, surrogate)
-        self.hidden_neurons = nn.ModuleList(_neurons(make, stage.hidden) for stage in stages)
-        reads_spikes = read_out == "count"
+        own = functools.partial(Leaky, beta, threshold, reset)
+        self.hidden_neurons = nn.ModuleList(
+            _neurons(neuron, functools.partial(own, surrogate), stage.hidden) for stage in stages
+        )
+        # Potentials of outputs stray far from the threshold, where a steep surrogate has no gradient.
+        of_outputs = "wide_fast_sigmoid" if surrogate == "fast_sigmoid" else surrogate
         self.output_neurons = nn.ModuleList(
-            _neurons(make, stage.targets - stage.hidden) if reads_spikes else self.integrator for stage in stages
+            _neurons(neuron, functools.partial(own, of_outputs), stage.targets - stage.hidden)
+            if read_out == "count"
+            else self.integrator
+            for stage in stages
         )
 
     @property
@@ -274,17 +281,15 @@ class SpikingNetwork(nn.Module, abc.ABC):
         )
 
 
-def _checked(neuron: Any) -> NeuronFactory:  # noqa: ANN401 - any value is checked
-    if isinstance(neuron, nn.Module) or not callable(neuron):
-        raise TypeError(f"neuron must be a function of the number of neurons, got {type(neuron).__name__}")
-    return cast(NeuronFactory, neuron)
-
-
-def _neurons(make: NeuronFactory, count: int) -> nn.Module:
-    """Make a group of neurons, wrapped if they are snnTorch's; an empty group is nothing."""
+def _neurons(factory: NeuronFactory | None, own: Callable[[], Neuron], count: int) -> nn.Module:
+    """Make a group of neurons, our own or the factory's, wrapped if they are snnTorch's; an empty group is nothing."""
+    if factory is not None and (isinstance(factory, nn.Module) or not callable(factory)):
+        raise TypeError(f"neuron must be a function of the number of neurons, got {type(factory).__name__}")
     if count == 0:
         return nn.Identity()
-    neurons = make(count)
+    if factory is None:
+        return own()
+    neurons = factory(count)
     return neurons if isinstance(neurons, Neuron) else SnnTorchNeuron(neurons)
 
 

@@ -112,7 +112,11 @@ def test_repr():
         ({"threshold": 0.0}, ValueError, "threshold must be above 0, got 0.0"),
         ({"threshold": -1}, ValueError, "threshold must be above 0, got -1"),
         ({"reset": "hard"}, ValueError, "reset must be one of 'subtract', 'zero', 'none', got 'hard'"),
-        ({"surrogate": "step"}, ValueError, "surrogate must be one of 'fast_sigmoid', 'straight_through_estimator'"),
+        (
+            {"surrogate": "step"},
+            ValueError,
+            "surrogate must be one of 'fast_sigmoid', 'wide_fast_sigmoid', 'straight_through_estimator'",
+        ),
         ({"surrogate": 3}, ValueError, "got 3"),
         ({"surrogate": "custom_surrogate"}, ValueError, "got 'custom_surrogate'"),
     ],

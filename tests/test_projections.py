@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import complete_edges, random_dag
 
+from spatialgraph import SpatialGraph, SpatialMLP
 from spatialgraph.projections import CompressedEdges, fold_complete, generations, make_projections
+from spatialgraph.wiring import Random
 
 dags = st.builds(random_dag, st.integers(2, 25), st.floats(0.02, 0.6), st.integers(0, 2**31))
 
@@ -138,3 +140,57 @@ def test_all_to_all_projection_lists_its_edges():
     assert projection.edges is None and projection.synapses == 6
     assert torch.equal(projection.edge_index(), complete_edges(2, 3) + torch.tensor([[0], [2]]))
     assert projection.source_index == slice(0, 2) and projection.target_index == slice(2, 5)
+
+
+# Dense products with holes ----
+
+
+def holed(density, spacing="learned", polarity="graded", gain=1.0):
+    torch.manual_seed(0)
+    return SpatialGraph.layered(
+        [9, 8, 5], wiring=Random(density=density), spacing=spacing, polarity=polarity, gain=gain
+    ).double()
+
+
+def outputs_and_gradients(model, x):
+    y = model(x)
+    return [y, *torch.autograd.grad(y.square().sum(), [*model.parameters(), x])]
+
+
+def test_projections_with_many_edges_have_a_mask():
+    graph = holed(0.5)
+    for projection in graph.projections:
+        n, m = projection.sources.numel(), projection.targets.numel()
+        listed = projection.edges
+        assert projection.mask.shape == (m, n)
+        assert torch.equal(projection.mask.nonzero(), torch.stack([listed.targets, listed.sources], dim=1))
+    assert all(projection.mask is None for projection in holed(0.1).projections)
+    assert all(projection.mask is None for projection in SpatialGraph.layered([9, 8, 5]).projections)
+
+
+@pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
+@pytest.mark.parametrize("polarity", ["binary", "graded"])
+def test_a_mask_changes_neither_values_nor_gradients(spacing, polarity):
+    graph = holed(0.5, spacing, polarity)
+    model = SpatialMLP(graph)
+    x = torch.randn(6, 9, dtype=torch.float64, requires_grad=True)
+    masked = outputs_and_gradients(model, x)
+    graph.connectivity.dense_from = 2.0
+    assert all(projection.mask is None for projection in graph.projections)
+    for dense, sparse in zip(masked, outputs_and_gradients(model, x), strict=True):
+        torch.testing.assert_close(dense, sparse, rtol=1e-10, atol=1e-10)
+
+
+def test_a_mask_in_evaluation():
+    graph = holed(0.5)
+    model = SpatialMLP(graph).eval()
+    x = torch.randn(6, 9, dtype=torch.float64)
+    with torch.no_grad():
+        masked = model(x)
+        graph.connectivity.dense_from = 2.0
+        torch.testing.assert_close(masked, model(x), rtol=1e-12, atol=1e-12)
+
+
+def test_the_share_must_be_a_number():
+    with pytest.raises(TypeError, match="dense_from must be a number, got str"):
+        holed(0.5).connectivity.dense_from = "auto"

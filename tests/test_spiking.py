@@ -1008,3 +1008,24 @@ def test_same_seed_same_bits(options):
             optimizer.step()
         results.append([p.detach().clone() for p in model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_counted_outputs_learn_although_their_potentials_stray():
+    torch.manual_seed(0)
+    model = SpatialSNN([4, 30, 2], read_out="count", steps=10)
+    x = torch.randn(64, 4)
+    labels = (x[:, 0] * x[:, 1] > 0).long()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(150):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), labels).backward()
+        optimizer.step()
+    assert (model(x).argmax(1) == labels).float().mean() > 0.9
+
+
+def test_surrogates_of_hidden_neurons_and_of_counted_outputs():
+    model = SpatialSNN([4, 3, 2], read_out="count")
+    assert model.hidden_neurons[0].surrogate.slope == 25.0
+    assert model.output_neurons[1].surrogate.slope == 2.0
+    model = SpatialSNN([4, 3, 2], read_out="count", surrogate="atan")
+    assert model.output_neurons[1].surrogate_name == "atan"
