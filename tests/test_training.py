@@ -60,6 +60,15 @@ def random_spikes(seed=0):
     return torch.nn.Sequential(torch.nn.Sigmoid(), sg.SpatialSNN([6, 12, 3], dim=2, steps=4, coding="rate"))
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: a shell lets its background jobs, and so a test run among them, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("new_model", [new_model, random_spikes])
 def test_a_resumed_training_ends_at_the_same_bits(tmp_path, new_model):
     whole, halves = new_model(), new_model()
@@ -89,6 +98,7 @@ def interrupting_after(epochs):
     return penalty
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_ctrl_c_working(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
