@@ -116,7 +116,7 @@ def environment() -> dict[str, Any]:
         >>> sorted(environment())
         ['cpus', 'machine', 'packages', 'python', 'threads']
     """
-    packages = ("torch", "torch_geometric", "numpy", "numba", "lightning")
+    packages = ("torch", "torch_geometric", "numpy", "numba", "lightning", "snntorch")
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
