@@ -6,6 +6,7 @@ from spatialgraph.conv import SpatialConv, SpatialLinear
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
+from spatialgraph.pruning import isolated, prune, prune_
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
 
@@ -22,8 +23,11 @@ __all__ = [
     "from_networkx",
     "from_nir",
     "functional",
+    "isolated",
     "laws",
     "neurons",
+    "prune",
+    "prune_",
     "spike_cost",
     "to_networkx",
     "to_nir",

@@ -94,6 +94,11 @@ class Connectivity(nn.Module):
         self._set_edges(*self._select(pos, wiring, generator))
         self.wiring = wiring
 
+    def keep(self, edge_index: Tensor) -> None:
+        """Keep these edges only, some of the present ones; they are no longer those of a wiring."""
+        self._set_edges(*self._fold(edge_index))
+        self.wiring = None
+
     def _set_roles(self, edge_index: Tensor | None) -> None:
         if self.is_layered:
             is_input, is_output = self.layer == 0, self.layer == self.layer.max()

@@ -335,6 +335,34 @@ class SpatialGraph(Structure):
         self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
         return self
 
+    @torch.no_grad()
+    def keep(self, synapses: Tensor) -> "SpatialGraph":
+        """Keep some synapses and remove the others.
+
+        Positions, polarities and biases stay the same parameters. Inputs and outputs stay what they are, also where no
+        synapse is left to them.
+
+        Args:
+            synapses: marks those to keep, in the order of ``edge_index``, shape ``(E,)``, bool.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``synapses`` is not a boolean mask.
+            ValueError: if its shape is wrong.
+
+        Example:
+            >>> graph = SpatialGraph.layered([2, 2])
+            >>> graph.keep(graph.lengths() < graph.lengths().max()).synapses
+            3
+        """
+        before = self.edge_index
+        kept = before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])]
+        self.connectivity.keep(kept)
+        self.free_synapses.follow(before, self.edge_index, self.lengths(), None)
+        return self
+
     def reset_parameters(self) -> None:
         """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "spiking_network": "neurons leaky coding checks",
     "spiking": "graph conv transmission delays leaky models spiking_network checks",
     "spiking_cost": "spiking_network",
+    "pruning": "graph checks",
     "connectome": "graph networkx_reader",
     "neuromorphic_neurons": "leaky neurons",
     "neuromorphic": "connectome graph networkx_reader neuromorphic_neurons spiking transmission",
