@@ -159,11 +159,13 @@ class _Fused(torch.autograd.Function):
         from spatialgraph import compiled_delays
 
         runs = x.permute(1, 2, 0).contiguous()
+        by_source = _BySource.of(weight, edges)
+        arguments = _arguments(runs, weight, delay, before, by_source)
+        # Sorted once for both passes; the tensors are saved for autograd's check that nothing changed them.
         ctx.save_for_backward(runs, weight, delay)
-        ctx.edges, ctx.before = edges, before
+        ctx.by_source, ctx.arguments = by_source, arguments
         targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
         y = x.new_zeros(x.shape[1], targets, x.shape[0] - before)
-        arguments = _arguments(runs, weight, delay, before, _BySource.of(weight, edges))
         with kernels.lock:
             compiled_delays.send(*arguments, y.numpy(), _threads(runs, weight))
         return y.permute(2, 0, 1).contiguous()
@@ -173,14 +175,13 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         from spatialgraph import compiled_delays
 
-        runs, weight, delay = ctx.saved_tensors
-        by_source = _BySource.of(weight, ctx.edges)
+        runs, weight, _ = ctx.saved_tensors
         grad_x = torch.zeros_like(runs) if ctx.needs_input_grad[0] else runs.new_empty(0, 0, 0)
         sums = runs.new_zeros(2, _threads(runs, weight), weight.numel()).numpy()
-        arguments = _arguments(runs, weight, delay, ctx.before, by_source)
+        by_target = grad_y.permute(1, 2, 0).contiguous().numpy()
         with kernels.lock:
-            compiled_delays.pull(*arguments, grad_y.permute(1, 2, 0).contiguous().numpy(), grad_x.numpy(), *sums)
-        by_weight, by_delay = (by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
+            compiled_delays.pull(*ctx.arguments, by_target, grad_x.numpy(), *sums)
+        by_weight, by_delay = (ctx.by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
         return grad_x.permute(2, 0, 1) if ctx.needs_input_grad[0] else None, by_weight, by_delay, None, None
 
 

@@ -165,8 +165,9 @@ class SpatialSNN(SpikingNetwork):
         reach = len(past) if torch.compiler.is_compiling() else line_length(delay)
         return current if bias is None else current + bias, past[max(0, len(past) - reach) :]
 
-    def _bias(self, number: int) -> Tensor:
-        return self.graph.bias[self.graph.projections[number].target_index]
+    def _biases(self) -> list[Tensor]:
+        bias = self.graph.bias
+        return [bias[projection.target_index] for projection in self.graph.projections]
 
     def _check_line(self, delay: Tensor) -> None:
         if torch.compiler.is_compiling():
@@ -228,8 +229,8 @@ class DenseSNN(SpikingNetwork):
     def _sender(self) -> Sender:
         return lambda number, signal, line, bias: (F.linear(signal, self._layer(number).weight, bias), None)
 
-    def _bias(self, number: int) -> Tensor:
-        return self._layer(number).bias
+    def _biases(self) -> list[Tensor]:
+        return [self._layer(number).bias for number in range(len(self.layers))]
 
     def _layer(self, number: int) -> nn.Linear:
         return cast(nn.Linear, self.layers[number])

@@ -138,8 +138,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         """Return what carries signals into the stages in one pass."""
 
     @abc.abstractmethod
-    def _bias(self, number: int) -> Tensor:
-        """Return the bias of a stage's targets."""
+    def _biases(self) -> list[Tensor]:
+        """Return the biases of each stage's targets."""
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Compute the logits from a run of all time steps that starts at rest.
@@ -158,13 +158,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
                 longer than the line.
         """
         blocks, read = [self._encode(x, generator)], []
-        send = self._sender()
+        send, biases = self._sender(), self._biases()
         for number, stage in enumerate(self.stages):
             if self._is_averaged(number):
                 current, _ = send(number, blocks[-1][None], None, None)
-                read.append(current[0] + self._bias(number) * self._shares(current).sum())
+                read.append(current[0] + biases[number] * self._shares(current).sum())
                 continue
-            inner, outer, _ = self._currents(send, number, blocks, None)
+            inner, outer, _ = self._currents(send, number, blocks, None, biases[number])
             blocks.append(self._heard_later(number, inner))
             if stage.hidden < stage.targets:
                 read.append(self._read(number, outer))
@@ -185,13 +185,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
             TypeError: if ``x`` is not a tensor of the parameters' dtype.
             ValueError: as in :meth:`forward`.
         """
-        signal, send = self._encode(x, generator), self._sender()
+        signal, send, biases = self._encode(x, generator), self._sender(), self._biases()
         blocks, states, lines = [signal], [], []
         spikes: list[Tensor] = []
         potentials: list[Tensor] = []
         for number in range(len(self.stages)):
             line, before = (None, (None, None)) if state is None else (state.lines[number], state.neurons[number])
-            inner, outer, line = self._currents(send, number, blocks, line)
+            inner, outer, line = self._currents(send, number, blocks, line, biases[number])
             hidden = self._hidden(number).run(inner, self.steps, before[0]) if inner.shape[-1] else None
             output = self._output(number).run(outer, self.steps, before[1]) if outer.shape[-1] else None
             present = [part[:2] for part in (hidden, output) if part is not None]
@@ -209,10 +209,10 @@ class SpikingNetwork(nn.Module, abc.ABC):
         return encode(x, self.coding, self.steps, generator)
 
     def _currents(
-        self, send: Sender, number: int, blocks: list[Tensor], line: Tensor | None
+        self, send: Sender, number: int, blocks: list[Tensor], line: Tensor | None, bias: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the currents of a stage's hidden neurons and outputs, and the line for the next call."""
-        stage, bias = self.stages[number], self._bias(number)
+        stage = self.stages[number]
         heard = _side_by_side([blocks[block] for block in stage.blocks], self.steps)
         normalized = self.normalize and stage.hidden > 0
         total, line = send(number, heard, line, None if normalized else bias)

@@ -56,7 +56,7 @@ class FreeSynapses(nn.Module):
         if self.weight_kind != "law":
             self.weight = _written(self.weight, self._first_weights(edge_index, lengths, generator))
         if self.delay_kind == "free":
-            self.delay = _written(self.delay, self._first_delays(lengths))
+            self.delay = _written(self.delay, self.delays_of(lengths, None))
 
     @property
     def is_any(self) -> bool:
@@ -109,9 +109,6 @@ class FreeSynapses(nn.Module):
         fan_in = torch.bincount(edge_index[1])[edge_index[1]].to(like)
         drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype).to(like.device)
         return (2 * drawn - 1) / fan_in.sqrt()
-
-    def _first_delays(self, lengths: Tensor) -> Tensor:
-        return self.delays_of(lengths, None)
 
     def _load_from_state_dict(
         self,
