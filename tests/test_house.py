@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "checks": "",
     "positions": "checks",
     "synapses": "projections checks",
+    "threshold": "checks",
     "networkx_reader": "",
     "neighbors": "",
     "edges": "neighbors",
