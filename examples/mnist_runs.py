@@ -29,13 +29,23 @@ WIRINGS: dict[str, Callable[..., sg.wiring.Wiring]] = {
 }
 
 
+Figures = dict[str, list[dict[str, Any]]]
+"""Further figures of each model, a dictionary for each seed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A model to train: its name, how to build it, and the paper's figure."""
+    """A model to train: its name, how to build it, the paper's figure, and what is done with it once it is trained.
+
+    ``finish`` changes the trained model; ``examine`` returns further figures of it from the images and labels it is
+    judged by, and draws into its folder.
+    """
 
     name: str
     build: Callable[[], nn.Module]
-    paper: str
+    paper: str = ""
+    finish: Callable[[], None] = lambda: None
+    examine: Callable[[nn.Module, training.Images, Path], dict[str, Any]] = lambda model, judged, folder: {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +53,8 @@ class Experiment:
     """An example: its name, presets and recipes, how to build its models, and what else belongs to it.
 
     ``add_options`` adds options to the command line; those named in ``settings`` decide how a training comes out.
-    ``examine`` returns further figures of a trained model, and draws into its folder; ``columns`` names those of them
-    that make a second table, and its headings.
+    ``columns`` names those of the models' further figures that make a second table, and its headings. ``report`` draws
+    and prints what follows from all models and seeds, and returns what of it belongs into the results.
     """
 
     name: str
@@ -54,8 +64,8 @@ class Experiment:
     candidates: Callable[[argparse.Namespace, int], list[Candidate]]
     settings: tuple[str, ...] = ()
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
-    examine: Callable[[nn.Module, torch.Tensor, Path], dict[str, Any]] = lambda model, images, folder: {}
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
+    report: Callable[[list[training.Result], Figures, Path], dict[str, Any]] = lambda results, figures, folder: {}
 
 
 def parse(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -111,7 +121,8 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     recipe = recipe_of(experiment, args)
     folder = folder_of(experiment, args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
-    results, figures = [], {}
+    results: list[training.Result] = []
+    figures: Figures = {}
     for candidate in experiment.candidates(args, data.train_images.shape[1]):
         name = candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-")
         runs = []
@@ -127,6 +138,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     about = {"command": command, "data": data.source, "recipe": dataclasses.asdict(recipe)}
     if any(any(rows) for rows in figures.values()):
         about["figures"] = figures
+    about |= experiment.report(results, figures, folder)
     training.write_results(folder, results, about | {"environment": training.environment()})
     print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n")
     if experiment.columns:
@@ -135,7 +147,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     return results
 
 
-def means_table(columns: dict[str, str], figures: dict[str, list[dict[str, Any]]]) -> str:
+def means_table(columns: dict[str, str], figures: Figures) -> str:
     """Return the means over the seeds of further figures as a Markdown table."""
     rows = [
         [model, *(f"{statistics.fmean(run[name] for run in runs):,.0f}" for name in columns)]
@@ -203,6 +215,7 @@ def train_seed(
     if not training.is_main_process():
         return {}
     judged = held_out if held_out is not None else (data.test_images, data.test_labels)
+    candidate.finish()
     torch.manual_seed(seed)  # a model may draw: a run that was interrupted after its last epoch draws the same
     figures: dict[str, Any] = {
         "seed": seed,
@@ -210,7 +223,7 @@ def train_seed(
         "parameters": sum(p.numel() for p in model.parameters()),
         "synapses": synapses(model),
         "seconds": rows[-1]["seconds"],
-        "examined": experiment.examine(model, judged[0], to),
+        "examined": candidate.examine(model, judged, to),
     }
     if isinstance(graph := getattr(model, "graph", None), sg.SpatialGraph):
         figures["gaps"] = graph.positions.gaps.tolist()
@@ -252,10 +265,10 @@ def is_papers(args: argparse.Namespace) -> bool:
 
 
 def synapses(model: nn.Module) -> int:
-    """Return the number of synapses."""
+    """Return the number of synapses; those that a dense network was pruned of are zeros."""
     if isinstance(graph := getattr(model, "graph", None), sg.SpatialGraph):
         return graph.synapses
-    return sum(layer.weight.numel() for layer in model.modules() if isinstance(layer, nn.Linear))
+    return sum(int(layer.weight.count_nonzero()) for layer in model.modules() if isinstance(layer, nn.Linear))
 
 
 def settings_of(

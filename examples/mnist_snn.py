@@ -66,18 +66,19 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
 
     comparable = all(getattr(args, name) == value for name, value in COMPARABLE.items())
     paper = PAPER_SPATIAL.get(args.spacing, "") if comparable and mnist_runs.is_papers(args) else ""
-    models = [Candidate(f"spiking {mnist_runs.spatial_name(args, sizes)}", spatial, paper)]
+    models = [Candidate(f"spiking {mnist_runs.spatial_name(args, sizes)}", spatial, paper, examine=examine)]
     for width in args.baseline:
         dense = functools.partial(sg.DenseSNN, [features, width, CLASSES], **spiking)
         paper = PAPER_DENSE.get(width, "") if comparable else ""
-        models.append(Candidate(f"spiking dense {features}-{width}-{CLASSES}", dense, paper))
+        models.append(Candidate(f"spiking dense {features}-{width}-{CLASSES}", dense, paper, examine=examine))
     return models
 
 
-def examine(model: nn.Module, images: torch.Tensor, folder: Path) -> dict[str, Any]:
+def examine(model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
     """Count spikes and operations of up to 1,000 images, and draw the spikes of the first."""
     if not isinstance(model, SpikingNetwork):
         raise TypeError(f"model must be a spiking network, got {type(model).__name__}")
+    images = judged[0]
     parts = [dataclasses.asdict(sg.spike_cost(model, part)) for part in images[:1000].split(100)]
     cost = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
     draw_raster(model, images[:1], folder / "raster.png")
@@ -115,7 +116,6 @@ EXPERIMENT = Experiment(
     candidates=candidates,
     settings=(*SPIKING, "drive"),
     add_options=add_options,
-    examine=examine,
     columns={
         "spikes": "spikes of one image",
         "synaptic_operations": "synaptic operations",

@@ -7,6 +7,7 @@ from spatialgraph.graph import SpatialGraph
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.pruning import isolated, prune, prune_
+from spatialgraph.pruning_while_training import PruneWhileTraining
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
 
@@ -15,6 +16,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DenseMLP",
     "DenseSNN",
+    "PruneWhileTraining",
     "SpatialConv",
     "SpatialGraph",
     "SpatialLinear",

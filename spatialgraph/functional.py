@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from spatialgraph import kernels, sparse_kernels
 from spatialgraph.laws import Law, softened_square
 from spatialgraph.projections import CompressedEdges
+from spatialgraph.threshold import without_smallest
 
 __all__ = ["all_to_all", "edge_weight", "pairwise_weight", "sparse"]
 
@@ -89,6 +90,7 @@ def all_to_all(
     law: Law,
     bias: Tensor | None = None,
     mask: Tensor | None = None,
+    silent: int = 0,
 ) -> Tensor:
     r"""Send activations from every source to every target.
 
@@ -105,6 +107,8 @@ def all_to_all(
         law: the law from length to weight.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
         mask: marks the pairs that have an edge, shape ``(m, n)``, bool; None for all.
+        silent: how many edges, those of the smallest absolute weights, are left out of this pass; no gradient reaches
+            them.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
@@ -117,7 +121,7 @@ def all_to_all(
     """
     x = x.to(_product_dtype(x))
     flat = x.reshape(-1, x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, silent, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -131,11 +135,18 @@ class _AllToAll(torch.autograd.Function):
         scale: Tensor,
         bias: Tensor | None,
         mask: Tensor | None,
+        silent: int,
         law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
         weight = _build_weight(source_pos, target_pos, scale, law)
-        weight = (weight if mask is None else weight.mul_(mask)).to(x.dtype)
+        if mask is not None:
+            weight.mul_(mask)
+        if silent:  # pairs without an edge are the smallest of all
+            absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
+            mask = without_smallest(weight, absent + silent)
+            weight.mul_(mask)
+        weight = weight.to(x.dtype)
         kept = weight if ctx.needs_input_grad[0] else None
         # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
         ctx.save_for_backward(x, source_pos, target_pos, scale, kept, *law_parameters)
@@ -148,13 +159,13 @@ class _AllToAll(torch.autograd.Function):
         x, source_pos, target_pos, scale, weight, *_ = ctx.saved_tensors
         grad_x = grad_y @ weight if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(source_pos.dtype) if ctx.needs_input_grad[4] else None
-        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[7:]):
+        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
         if ctx.mask is not None:
             grad_weight.mul_(ctx.mask)
         grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
-        return (grad_x, *grads, grad_bias, None, None, *grad_law)
+        return (grad_x, *grads, grad_bias, None, None, None, *grad_law)
 
 
 Gradients = tuple[Tensor, Tensor, Tensor]

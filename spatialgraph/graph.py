@@ -96,6 +96,7 @@ class SpatialGraph(Structure):
         self.positions = Positions(pos.detach(), layer, spacing, anchor_mask(anchored, layer))
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
         self._init: Init = pos.detach().clone()
+        self._silent_share = 0.0
         self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
         self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
         self._reset_other_parameters(generator)
@@ -253,6 +254,24 @@ class SpatialGraph(Structure):
             tensor([2.5000])
         """
         return self.free_synapses.delays_of(self.lengths(), self.free_synapses.delay)
+
+    @property
+    def silent_share(self) -> float:
+        """Share of each projection's synapses, those of the smallest weights in a pass, that models leave out of it.
+
+        ``weights()`` and ``synapses`` count them, for they may be heard again in the next pass; see
+        :class:`~spatialgraph.PruneWhileTraining`.
+        """
+        return self._silent_share
+
+    @silent_share.setter
+    def silent_share(self, share: float) -> None:
+        self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
+
+    @property
+    def version(self) -> tuple[object, ...]:
+        """What, besides parameters and buffers, decides what a pass computes; compared by identity."""
+        return self.projections, self._silent_share
 
     @property
     def velocity(self) -> float | None:

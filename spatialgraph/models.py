@@ -115,7 +115,7 @@ class SpatialMLP(nn.Module):
 
     def _transmission(self) -> Transmission | Materialised:
         if Cached.usable(self):
-            return self._materialised.get(self, lambda: Materialised(self.graph), self.graph.projections)
+            return self._materialised.get(self, lambda: Materialised(self.graph), *self.graph.version)
         return Transmission(self.graph)
 
     def _stage(

@@ -9,6 +9,7 @@ from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sp
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.projections import Projection
 from spatialgraph.synapses import projection_lengths
+from spatialgraph.threshold import without_smallest
 
 __all__ = ["Materialised", "Transmission"]
 
@@ -48,7 +49,8 @@ class Transmission:
         projection = self.projections[number]
         is_dense = projection.edges is None or projection.mask is not None
         if is_dense and self._free_weights[number] is None:
-            return all_to_all(x, *self._geometry(projection), self.graph.law, bias, projection.mask)
+            silent = self._silent(projection)
+            return all_to_all(x, *self._geometry(projection), self.graph.law, bias, projection.mask, silent)
         weight = self.weight(number)
         if projection.edges is None:
             return F.linear(x, weight, bias)
@@ -60,7 +62,19 @@ class Transmission:
         return delayed(x, self.weight(number), delay, self.projections[number].edges, line)
 
     def weight(self, number: int) -> Tensor:
-        """Return the signed weights of a projection, ``(m, n)`` where all-to-all, else ``(E,)``."""
+        """Return the signed weights of a projection, ``(m, n)`` where all-to-all, else ``(E,)``; 0 for silent ones."""
+        weight = self._weight(number)
+        silent = self._silent(self.projections[number])
+        return weight * without_smallest(weight.detach(), silent) if silent else weight
+
+    def heard(self, number: int) -> Tensor:
+        """Return which synapses of a projection are not silent, in the order of its edges, shape ``(E,)``, bool."""
+        return without_smallest(self._weight(number).detach().flatten(), self._silent(self.projections[number]))
+
+    def _silent(self, projection: Projection) -> int:
+        return round(self.graph.silent_share * projection.synapses)
+
+    def _weight(self, number: int) -> Tensor:
         projection, free = self.projections[number], self._free_weights[number]
         if free is not None and self.graph.free_synapses.weight_kind == "free":
             return self.graph.gain * free
