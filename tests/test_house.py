@@ -17,7 +17,6 @@ MAY_IMPORT = {
     "projections": "",
     "polarity": "",
     "checks": "",
-    "threshold": "checks",
     "positions": "checks",
     "synapses": "projections checks",
     "threshold": "checks",
