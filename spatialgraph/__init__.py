@@ -4,6 +4,7 @@ from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome import from_networkx, to_networkx
 from spatialgraph.conv import SpatialConv, SpatialLinear
 from spatialgraph.graph import SpatialGraph
+from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.pruning import isolated, prune, prune_
@@ -17,6 +18,7 @@ __all__ = [
     "DenseMLP",
     "DenseSNN",
     "PruneWhileTraining",
+    "PruneLinearWhileTraining",
     "SpatialConv",
     "SpatialGraph",
     "SpatialLinear",
@@ -30,6 +32,7 @@ __all__ = [
     "neurons",
     "prune",
     "prune_",
+    "prune_linear_",
     "spike_cost",
     "to_networkx",
     "to_nir",

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "positions": "checks",
     "synapses": "projections checks",
     "threshold": "checks",
+    "linear_pruning": "threshold checks",
     "networkx_reader": "",
     "neighbors": "",
     "edges": "neighbors",
