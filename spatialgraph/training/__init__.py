@@ -5,6 +5,7 @@ try:
 except ImportError as error:
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 
+from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
 from spatialgraph.training.fit import Images, accuracy, fit, is_main_process
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
@@ -13,8 +14,11 @@ from spatialgraph.training.yin_yang import yin_yang
 
 __all__ = [
     "RECIPES",
+    "EverySteps",
+    "GradualPruning",
     "Images",
     "Mnist",
+    "Pruner",
     "Recipe",
     "Result",
     "accuracy",

@@ -8,7 +8,7 @@ import pickle
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -61,6 +61,7 @@ def fit(
     validation: Images | None = None,
     patience: int | None = None,
     penalty: Callable[[], Tensor] | None = None,
+    callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     resume: bool = False,
     progress: bool = True,
@@ -80,6 +81,7 @@ def fit(
         validation: held-out images and labels; None trains without.
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss, a function without arguments.
+        callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
         device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         resume: continue from the checkpoint in ``folder`` where there is one.
         progress: whether to show a progress bar.
@@ -106,12 +108,12 @@ def fit(
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)
     history = History(folder)
-    callbacks: list[Callback] = [EpochSeed(seed, processes.rank), history, _checkpoint(folder)]
+    own: list[Callback] = [EpochSeed(seed, processes.rank), history, _checkpoint(folder)]
     if patience is not None:
-        callbacks.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
+        own.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     checkpoint = _checkpoint_to_resume(folder) if resume else None
     with _quiet():
-        trainer = _trainer(recipe, callbacks, processes, device, progress)
+        trainer = _trainer(recipe, [*own, *callbacks], processes, device, progress)
     with _quiet(), _interruptible(trainer):
         trainer.fit(
             task,
