@@ -37,13 +37,15 @@ Figures = dict[str, list[dict[str, Any]]]
 class Candidate:
     """A model to train: its name, how to build it, the paper's figure, and what is done with it once it is trained.
 
-    ``finish`` changes the trained model; ``examine`` returns further figures of it from the images and labels it is
-    judged by, and draws into its folder.
+    ``learning_rate`` takes the place of the protocol's, where the command line gives none; ``finish`` is called when the
+    model is trained; ``examine`` returns further figures of it from the images and labels it is judged by, and draws
+    into its folder.
     """
 
     name: str
     build: Callable[[], nn.Module]
     paper: str = ""
+    learning_rate: float | None = None
     finish: Callable[[], None] = lambda: None
     examine: Callable[[nn.Module, training.Images, Path], dict[str, Any]] = lambda model, judged, folder: {}
 
@@ -118,16 +120,18 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
         data = training.load_mnist(args.data_dir)
     for note in notes:
         print(f"Note: {note.message}", flush=True)
-    recipe = recipe_of(experiment, args)
     folder = folder_of(experiment, args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     results: list[training.Result] = []
     figures: Figures = {}
-    for candidate in experiment.candidates(args, data.train_images.shape[1]):
+    listed = experiment.candidates(args, data.train_images.shape[1])
+    recipes = {candidate.name: recipe_of(experiment, args, candidate) for candidate in listed}
+    for candidate in listed:
         name = candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-")
         runs = []
         for seed in seeds:
-            runs.append(train_seed(experiment, candidate, seed, data, recipe, args, folder / name / f"seed-{seed}"))
+            to = folder / name / f"seed-{seed}"
+            runs.append(train_seed(experiment, candidate, seed, data, recipes[candidate.name], args, to))
         if not training.is_main_process():
             continue
         results.append(result_of(candidate, runs, data))
@@ -135,7 +139,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     if not training.is_main_process():
         return results
     command = shlex.join(["python", f"examples/{experiment.name}.py", *(sys.argv[1:] if argv is None else argv)])
-    about = {"command": command, "data": data.source, "recipe": dataclasses.asdict(recipe)}
+    about = {"command": command, "data": data.source} | recipes_of_record(recipes)
     if any(any(rows) for rows in figures.values()):
         about["figures"] = figures
     about |= experiment.report(results, figures, folder)
@@ -156,9 +160,18 @@ def means_table(columns: dict[str, str], figures: Figures) -> str:
     return training.markdown(["model", *columns.values()], rows)
 
 
-def recipe_of(experiment: Experiment, args: argparse.Namespace) -> training.Recipe:
-    """Return the protocol's recipe, with what the command line changes of it."""
-    given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": args.learning_rate}
+def recipes_of_record(recipes: dict[str, training.Recipe]) -> dict[str, Any]:
+    """Return the recipe for the record, or that of each model where they differ."""
+    first, *others = (dataclasses.asdict(recipe) for recipe in recipes.values())
+    if all(other == first for other in others):
+        return {"recipe": first}
+    return {"recipes": {name: dataclasses.asdict(recipe) for name, recipe in recipes.items()}}
+
+
+def recipe_of(experiment: Experiment, args: argparse.Namespace, candidate: Candidate) -> training.Recipe:
+    """Return the protocol's recipe, with what the command line, or else the model, changes of it."""
+    rate = candidate.learning_rate if args.learning_rate is None else args.learning_rate
+    given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": rate}
     given = {name: value for name, value in given.items() if value is not None}
     return dataclasses.replace(experiment.recipes[args.protocol], **given)
 

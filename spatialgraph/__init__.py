@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 __all__ = [
     "DenseMLP",
     "DenseSNN",
-    "PruneWhileTraining",
     "PruneLinearWhileTraining",
+    "PruneWhileTraining",
     "SpatialConv",
     "SpatialGraph",
     "SpatialLinear",
