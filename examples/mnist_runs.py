@@ -37,9 +37,9 @@ Figures = dict[str, list[dict[str, Any]]]
 class Candidate:
     """A model to train: its name, how to build it, the paper's figure, and what is done with it once it is trained.
 
-    ``learning_rate`` takes the place of the protocol's, where the command line gives none; ``finish`` is called when the
-    model is trained; ``examine`` returns further figures of it from the images and labels it is judged by, and draws
-    into its folder.
+    ``learning_rate`` takes the place of the protocol's, where the command line gives none; ``finish`` is called when
+    the model is trained; ``examine`` returns further figures of it from the images and labels it is judged by, and
+    draws into its folder.
     """
 
     name: str

@@ -1,12 +1,14 @@
 """The loops that Numba compiles for sparse projections, on plain arrays; imported where they are first called.
 
 Edges are in compressed rows: those of row ``j`` are ``pointer[j]`` to ``pointer[j + 1]``, each with its ``column``.
-Activations have the batch as their last axis. The batch is worked on in pieces, so that a piece of all columns stays in
-the cache, and edges four at a time, so that sums are loaded and stored once for four.
+Activations have the batch as their last axis and are worked on in strips of it. Where a strip is read often, it is
+packed first: copied to where it is dense and aligned, and has its full width also at the end of the batch.
 """
 
 import numpy as np
 from numba import njit, prange
+
+from spatialgraph.compiled_vectors import combine, compare, strip
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
 _options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
@@ -27,100 +29,129 @@ def share(pointer, part, parts):
     return first, behind
 
 
-@_compile_parallel
-def product(pointer, column, weight, x, y, piece, parts):
-    """Write the product of the matrix in compressed rows with ``x`` of shape ``(columns, batch)``."""
-    batch = x.shape[1]
-    for part in prange(parts):
-        first, behind = share(pointer, part, parts)
-        for start in range(0, batch, piece):
-            stop = min(start + piece, batch)
-            for j in range(first, behind):
-                total = y[j, start:stop]
-                for b in range(total.size):
-                    total[b] = 0
-                e, end = pointer[j], pointer[j + 1]
-                while e + 3 < end:
-                    w0, w1, w2, w3 = weight[e], weight[e + 1], weight[e + 2], weight[e + 3]
-                    x0, x1 = x[column[e], start:stop], x[column[e + 1], start:stop]
-                    x2, x3 = x[column[e + 2], start:stop], x[column[e + 3], start:stop]
-                    for b in range(total.size):
-                        total[b] += w0 * x0[b] + w1 * x1[b] + w2 * x2[b] + w3 * x3[b]
-                    e += 4
-                while e < end:
-                    w0, x0 = weight[e], x[column[e], start:stop]
-                    for b in range(total.size):
-                        total[b] += w0 * x0[b]
-                    e += 1
+@_compile
+def aligned(size, like):
+    """Return zeros that begin at a multiple of 64 bytes."""
+    values = np.zeros(size + 64 // like.itemsize, like.dtype)
+    skip = (-values.ctypes.data % 64) // like.itemsize
+    return values[skip : skip + size]
+
+
+@_compile
+def pack(x, start, size, width, packed):
+    """Copy a strip of each column, one after the other."""
+    for i in range(x.shape[0]):
+        for b in range(size):
+            packed[i * width + b] = x[i, start + b]
 
 
 @_compile_parallel
-def sampled(pointer, column, rows, x, out, piece, parts):
-    """Add, for each edge, the scalar product of its row of ``rows`` and its column's row of ``x`` to ``out``."""
-    batch = x.shape[1]
+def product(pointer, column, weight, x, is_packed, bias, floor, y, parts):
+    """Write ``max(floor, matrix @ x + bias)`` to ``y``, for ``x`` of shape ``(columns, batch)``."""
+    width, batch = strip(x.itemsize), x.shape[1]
+    plain, flat = x.reshape(-1), y.reshape(-1)
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        for start in range(0, batch, piece):
-            stop = min(start + piece, batch)
+        packed, row = aligned(x.shape[0] * width if is_packed else 0, x), aligned(width, x)
+        for begin in range(0, batch, width):
+            # Unless packed, the last strip reaches back over the one before: it must not leave its columns.
+            start = begin if is_packed else min(begin, batch - width)
+            size = min(width, batch - start)
+            if is_packed:
+                pack(x, start, size, width, packed)
             for j in range(first, behind):
-                row = rows[j, start:stop]
+                e, end, at = pointer[j], pointer[j + 1], j * batch + start
+                if not is_packed:
+                    combine(plain, batch, start, column, weight, e, end, bias[j], floor, flat, at)
+                elif size == width:
+                    combine(packed, width, 0, column, weight, e, end, bias[j], floor, flat, at)
+                else:
+                    combine(packed, width, 0, column, weight, e, end, bias[j], floor, row, 0)
+                    flat[at : at + size] = row[:size]
+
+
+@_compile_parallel
+def sampled(pointer, column, rows, active, is_masked, x, is_packed, out, sums, parts):
+    """Add, for each edge, the scalar product of its row of ``rows`` and its column of ``x`` to ``out``.
+
+    The sums of the rows are added to ``sums``. Where ``is_masked``, numbers of ``rows`` whose counterpart in ``active``
+    is not positive count as 0.
+    """
+    width, batch = strip(x.itemsize), x.shape[1]
+    plain, flat, flat_active = x.reshape(-1), rows.reshape(-1), active.reshape(-1)
+    for part in prange(parts):
+        first, behind = share(pointer, part, parts)
+        packed = aligned(x.shape[0] * width if is_packed else 0, x)
+        row, row_active = aligned(width, x), aligned(width, x)
+        for begin in range(0, batch, width):
+            start = begin if is_packed else min(begin, batch - width)
+            size = min(width, batch - start)
+            seen = begin - start  # numbers that the strip before has counted; here they stay 0
+            if is_packed:
+                pack(x, start, size, width, packed)
+            for j in range(first, behind):
+                values, active_values, at = flat, flat_active, j * batch + start
+                if seen > 0 or size < width:
+                    row[seen:size], row_active[seen:size] = (
+                        flat[at + seen : at + size],
+                        flat_active[at + seen : at + size],
+                    )
+                    values, active_values, at = row, row_active, 0
                 e, end = pointer[j], pointer[j + 1]
-                while e + 3 < end:
-                    x0, x1 = x[column[e], start:stop], x[column[e + 1], start:stop]
-                    x2, x3 = x[column[e + 2], start:stop], x[column[e + 3], start:stop]
-                    t0 = t1 = t2 = t3 = x.dtype.type(0)
-                    for b in range(row.size):
-                        t0 += row[b] * x0[b]
-                        t1 += row[b] * x1[b]
-                        t2 += row[b] * x2[b]
-                        t3 += row[b] * x3[b]
-                    out[e] += t0
-                    out[e + 1] += t1
-                    out[e + 2] += t2
-                    out[e + 3] += t3
-                    e += 4
-                while e < end:
-                    x0, t0 = x[column[e], start:stop], x.dtype.type(0)
-                    for b in range(row.size):
-                        t0 += row[b] * x0[b]
-                    out[e] += t0
-                    e += 1
+                if is_packed:
+                    sums[j] += compare(packed, width, 0, column, values, at, active_values, is_masked, e, end, out)
+                else:
+                    sums[j] += compare(plain, batch, start, column, values, at, active_values, is_masked, e, end, out)
 
 
 @_compile_parallel
 def weigh(pointer, column, sources, targets, scale, constant, out, parts):
-    """Write the scaled inverse distance of each edge; positions have shape ``(neurons, d)``."""
+    """Write the scaled inverse distance of each edge; positions have shape ``(d, neurons)``."""
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
         for j in range(first, behind):
-            for e in range(pointer[j], pointer[j + 1]):
-                i = column[e]
-                square = constant
-                for axis in range(sources.shape[1]):
-                    difference = targets[j, axis] - sources[i, axis]
-                    square += difference * difference
-                out[e] = scale[i] / np.sqrt(square)
+            columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
+            squares(columns, sources, targets, j, constant, row)
+            for k in range(row.size):
+                row[k] = scale[columns[k]] / np.sqrt(row[k])
+
+
+@_compile
+def squares(columns, sources, targets, j, constant, row):
+    """Write the softened squared length of each edge of a row."""
+    for k in range(row.size):
+        row[k] = constant
+    for axis in range(sources.shape[0]):
+        source, here = sources[axis], targets[axis, j]
+        for k in range(row.size):
+            difference = here - source[columns[k]]
+            row[k] += difference * difference
 
 
 @_compile_parallel
 def pull(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale):
-    """Add up the gradients by positions and scales; those of sources in a row for each thread."""
+    """Add up the gradients by positions and scales; those of sources once for each thread."""
     one = sources.dtype.type(1)
-    parts = grad_scale.shape[0]
+    parts, longest = grad_scale.shape[0], np.max(np.diff(pointer))
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
+        force, component = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
         for j in range(first, behind):
-            for e in range(pointer[j], pointer[j + 1]):
-                i = column[e]
-                square = constant
-                for axis in range(sources.shape[1]):
-                    difference = targets[j, axis] - sources[i, axis]
-                    square += difference * difference
-                w = one / np.sqrt(square)
-                product = grad[e] * w
-                grad_scale[part, i] += product
-                force = product * w * w * scale[i]  # d w / d q_j = -w^3 (q_j - p_i)
-                for axis in range(sources.shape[1]):
-                    component = force * (targets[j, axis] - sources[i, axis])
-                    grad_targets[j, axis] -= component
-                    grad_sources[part, i, axis] += component
+            start, count = pointer[j], pointer[j + 1] - pointer[j]
+            columns, g, pulls = column[start : start + count], grad[start : start + count], force[:count]
+            squares(columns, sources, targets, j, constant, pulls)
+            for k in range(count):
+                w = one / np.sqrt(pulls[k])
+                component[k] = g[k] * w
+                pulls[k] = component[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
+            for k in range(count):
+                grad_scale[part, columns[k]] += component[k]
+            for axis in range(sources.shape[0]):
+                source, here, total = sources[axis], targets[axis, j], sources.dtype.type(0)
+                for k in range(count):
+                    component[k] = pulls[k] * (here - source[columns[k]])
+                    total += component[k]
+                grad_targets[axis, j] = -total
+                sums = grad_sources[part, axis]
+                for k in range(count):
+                    sums[columns[k]] += component[k]

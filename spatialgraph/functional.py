@@ -268,8 +268,10 @@ class _EdgeWeight(torch.autograd.Function):
         return (*grads, None, None)
 
 
-def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:
-    r"""Send activations along existing edges only, :math:`y_{bj} = \sum_{e = (i, j)} x_{bi}\, w_e`.
+def sparse(
+    x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    r"""Send activations along existing edges only, :math:`y_{bj} = \sum_{e = (i, j)} x_{bi}\, w_e + b_j`.
 
     The product is that of a matrix in compressed rows and a dense one; the gradient of the weights is a dense-dense
     product sampled at the edges.
@@ -278,6 +280,8 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:
         x: activations of the sources, shape ``(..., n)``.
         weight: signed weight of each edge, shape ``(E,)``, in the order of ``edges``.
         edges: the compressed edges.
+        bias: added to each target's input, shape ``(m,)``; None for nothing.
+        rectify: whether negative inputs become 0, as by ``relu``.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
@@ -288,51 +292,60 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:
         tensor([[-1.]])
     """
     flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
-    y: Tensor = _SparseProduct.apply(flat.t(), weight, edges)
+    y: Tensor = _SparseProduct.apply(flat.t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0])
 
 
 class _SparseProduct(torch.autograd.Function):
-    """Matrix in compressed rows times a dense ``(n, batch)`` matrix."""
+    """Matrix in compressed rows times a dense ``(n, batch)`` matrix, plus a bias, rectified where asked for."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        edges: CompressedEdges,
+        rectify: bool,
+    ) -> Tensor:
         x = x.contiguous()
-        ctx.save_for_backward(x, weight)
-        ctx.edges = edges
         if kernels.available(x):
-            return sparse_kernels.product(edges.target_pointer, edges.sources, weight, x)
-        with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
-            return edges.matrix(weight) @ x
+            y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
+        else:
+            with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+                y = edges.matrix(weight) @ x
+            if bias is not None:
+                y += bias[:, None]
+            if rectify:
+                y.relu_()
+        ctx.save_for_backward(x, weight, y if rectify else None)
+        ctx.edges = edges
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, weight = ctx.saved_tensors
+        x, weight, active = ctx.saved_tensors
         edges: CompressedEdges = ctx.edges
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         grad_y = grad_y.contiguous()
+        if active is not None and (needs_x or not kernels.available(x)):
+            grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
+        grad_x = grad_weight = grad_bias = None
         if kernels.available(x):
-            return *_fused_sparse_gradients(x, weight, edges, grad_y, ctx.needs_input_grad), None
-        grad_x = grad_weight = None
+            if needs_weight or needs_bias:
+                grad_weight, grad_bias = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
+            if needs_x:
+                order = edges.by_source
+                grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
+            return grad_x, grad_weight, grad_bias if needs_bias else None, None, None
         with torch.autocast(x.device.type, enabled=False):
-            if ctx.needs_input_grad[0]:
+            if needs_x:
                 grad_x = edges.transposed_matrix(weight) @ grad_y
-            if ctx.needs_input_grad[1]:
+            if needs_weight:
                 pattern = edges.matrix(torch.zeros_like(weight))
                 grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
-        return grad_x, grad_weight, None
-
-
-def _fused_sparse_gradients(
-    x: Tensor, weight: Tensor, edges: CompressedEdges, grad_y: Tensor, needed: tuple[bool, ...]
-) -> tuple[Tensor | None, Tensor | None]:
-    grad_x = grad_weight = None
-    if needed[0]:
-        order = edges.by_source
-        grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
-    if needed[1]:
-        grad_weight = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x)
-    return grad_x, grad_weight
+        return grad_x, grad_weight, grad_y.sum(1) if needs_bias else None, None, None
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

@@ -118,13 +118,13 @@ class SpatialMLP(nn.Module):
             return self._materialised.get(self, lambda: Materialised(self.graph), *self.graph.version)
         return Transmission(self.graph)
 
-    def _stage(
-        self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[[Tensor, Tensor | None], Tensor]
-    ) -> Tensor:
+    def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
         hidden, targets = projection.hidden, projection.targets.numel()
         if hidden == 0:
             return send(x, bias)
+        if hidden == targets and not self.normalize and self.activation is F.relu:
+            return send(x, bias, True)
         total = send(x, None if self.normalize else bias)
         if hidden == targets:  # a slice of everything would cost its backward pass a copy
             return self._respond(total, bias)

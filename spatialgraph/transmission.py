@@ -35,13 +35,14 @@ class Transmission:
         self._free_weights = free.split(free.weight, self.projections)
         self._free_delays = free.split(free.delay, self.projections)
 
-    def send(self, number: int, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through a projection with the engine that fits it.
 
         Args:
             number: the projection's number.
             x: activations of its sources, shape ``(..., n)``.
             bias: added to the inputs of its targets, shape ``(m,)``; None for nothing.
+            rectify: whether negative inputs become 0, as by ``relu``.
 
         Returns:
             Inputs of its targets, shape ``(..., m)``.
@@ -49,13 +50,13 @@ class Transmission:
         projection = self.projections[number]
         is_dense = projection.edges is None or projection.mask is not None
         if is_dense and self._free_weights[number] is None:
-            silent = self._silent(projection)
-            return all_to_all(x, *self._geometry(projection), self.graph.law, bias, projection.mask, silent)
-        weight = self.weight(number)
-        if projection.edges is None:
-            return F.linear(x, weight, bias)
-        y = sparse(x, weight, projection.edges)
-        return y if bias is None else y + bias
+            geometry, silent = self._geometry(projection), self._silent(projection)
+            y = all_to_all(x, *geometry, self.graph.law, bias, projection.mask, silent)
+        elif projection.edges is None:
+            y = F.linear(x, self.weight(number), bias)
+        else:
+            return sparse(x, self.weight(number), projection.edges, bias, rectify)
+        return F.relu(y) if rectify else y
 
     def send_delayed(self, number: int, x: Tensor, line: Tensor | None, delay: Tensor) -> Tensor:
         """Send a time series ``(T, ..., n)`` through a projection with delays, as in :mod:`spatialgraph.delays`."""
@@ -116,9 +117,12 @@ class Materialised:
                 weight = projection.edges.matrix(weight)
             self.matrices.append(weight if projection.mask is None else weight.to_dense())
 
-    def send(self, number: int, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""
-        matrix = self.matrices[number]
+        y = self._send(self.matrices[number], x, bias)
+        return F.relu(y) if rectify else y
+
+    def _send(self, matrix: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
         if matrix.layout == torch.strided:
             return F.linear(x, matrix, bias)
         flat = x.reshape(-1, x.shape[-1]).to(matrix.dtype)
