@@ -3,6 +3,7 @@
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome import from_networkx, to_networkx
 from spatialgraph.conv import SpatialConv, SpatialLinear
+from spatialgraph.files import load, save
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.models import DenseMLP, SpatialMLP
@@ -29,10 +30,12 @@ __all__ = [
     "functional",
     "isolated",
     "laws",
+    "load",
     "neurons",
     "prune",
     "prune_",
     "prune_linear_",
+    "save",
     "spike_cost",
     "to_networkx",
     "to_nir",

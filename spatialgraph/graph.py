@@ -97,6 +97,7 @@ class SpatialGraph(Structure):
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
         self._init: Init = pos.detach().clone()
         self._silent_share = 0.0
+        self.init: Init = pos.detach().clone()
         self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
         self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
         self._reset_other_parameters(generator)
@@ -144,7 +145,7 @@ class SpatialGraph(Structure):
         checks.shape("init", pos, (sum(sizes), dim))
         layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
         graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
-        graph._init = init
+        graph.init = init
         return graph
 
     @classmethod
@@ -385,7 +386,7 @@ class SpatialGraph(Structure):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
-        pos = initial_positions(sizes, self.dim, self.spacing, self._init, None).to(self.pos)
+        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.pos)
         with torch.no_grad():
             pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
             self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands

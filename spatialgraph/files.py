@@ -1,0 +1,301 @@
+"""Files: one network as one safetensors file, which is written whole or not at all and read without running code."""
+
+import hashlib
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.connectome import settings as settings_of
+from spatialgraph.graph import SpatialGraph
+from spatialgraph.laws import LAWS
+from spatialgraph.networkx_reader import make_fields
+from spatialgraph.positions import INITS
+from spatialgraph.projections import generations
+from spatialgraph.wiring import AllToAll
+
+__all__ = ["load", "save"]
+
+FORMAT = "spatialgraph"
+VERSION = 1
+
+_WHOLE = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.int64)
+
+# What the parts of a network raise on values that they cannot hold.
+_FAULTS = (
+    safetensors.SafetensorError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
+    """Write a network to a file, from which :func:`load` builds it again to the bit.
+
+    The file is of the format `safetensors <https://huggingface.co/docs/safetensors>`_ and holds the tensors of the
+    graph's ``state_dict`` under their names, whole numbers in the smallest type that holds them. In place of
+    ``connectivity.listed_edges`` there are compressed rows: ``connectivity.in_degree``, the number of listed edges into
+    each neuron, and ``connectivity.sources``, where these come from, in the order of their targets. All-to-all
+    projections list no edges. The metadata's entry ``spatialgraph`` is a JSON object: the ``version`` of the format,
+    the ``settings`` of the network, and a checksum of all of it, ``sha256``.
+
+    The wiring that selected the edges is not kept, and of ``init`` only a name. A file that exists is replaced once the
+    new one is complete.
+
+    Args:
+        graph: the network; of a model, ``model.graph``.
+        path: the file.
+
+    Raises:
+        TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
+        ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "network.safetensors"
+        >>> save(SpatialGraph.layered([3, 2]), path)
+        >>> load(path)
+        SpatialGraph(neurons=5, synapses=6, dim=3, spacing='learned')
+    """
+    if not isinstance(graph, SpatialGraph):
+        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")
+    if type(graph.law) not in LAWS.values():
+        raise TypeError(
+            f"law must be one of {', '.join(map(repr, LAWS))} to be saved, got {type(graph.law).__name__}: a file "
+            "holds no code; save the state_dict instead"
+        )
+    tensors, settings = _pack(graph), _settings(graph)
+    header = {"version": VERSION, "sha256": _checksum(settings, tensors), "settings": settings}
+    data = safetensors.torch.save(tensors, {FORMAT: json.dumps(header)})
+    _build(*_parse(data))  # what could not be read again is not written
+    _replace(_as_path(path), data)
+
+
+def load(path: str | os.PathLike[str]) -> SpatialGraph:
+    """Build the network that :func:`save` wrote to a file; nothing in the file is run.
+
+    Models of the network compute the same to the bit. Its edges are listed, so that :meth:`rewire
+    <spatialgraph.SpatialGraph.rewire>` needs a wiring, unless all of it is all-to-all. Where ``init`` was no name,
+    ``reset_parameters`` puts the neurons back to where they were saved.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The network, on the CPU.
+
+    Raises:
+        TypeError: if ``path`` is neither a string nor a path.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, of another program or of a newer version, or holds no network.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "network.safetensors"
+        >>> save(SpatialGraph.layered([3, 2], gain=0.1), path)
+        >>> load(path).gain
+        0.1
+    """
+    data = _as_path(path).read_bytes()
+    try:
+        return _build(*_parse(data))
+    except _FAULTS as error:
+        raise ValueError(f"{os.fspath(path)} must be a network that spatialgraph.save wrote: {error}") from error
+
+
+def _as_path(path: Any) -> Path:  # noqa: ANN401 - any value is checked
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
+    return Path(path)
+
+
+# Writing ----
+
+
+def _settings(graph: SpatialGraph) -> dict[str, Any]:
+    """Return what the tensors do not say, as numbers and names."""
+    in_tensors = {f"law_{name}" for name in graph.law.state_dict()}
+    own = {
+        name: value
+        for name, value in settings_of(graph).items()
+        if name not in in_tensors and not name.startswith("gap")
+    }
+    init = graph.init if isinstance(graph.init, str) else None
+    return {"velocity": None} | own | {"init": init, "dense_from": graph.connectivity.dense_from}
+
+
+def _pack(graph: SpatialGraph) -> dict[str, Tensor]:
+    tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
+    sources, targets = tensors.pop("connectivity.listed_edges")
+    tensors["connectivity.in_degree"] = torch.bincount(targets, minlength=graph.neurons)
+    tensors["connectivity.sources"] = sources[torch.argsort(targets * graph.neurons + sources)]
+    return {name: _smallest(values).contiguous() for name, values in tensors.items()}
+
+
+def _smallest(values: Tensor) -> Tensor:
+    """Return whole numbers in the smallest type that holds them; other tensors as they are."""
+    if values.dtype != torch.int64:
+        return values
+    low, high = (int(end) for end in values.aminmax()) if values.numel() else (0, 0)
+    return values.to(next(t for t in _WHOLE if torch.iinfo(t).min <= low and high <= torch.iinfo(t).max))
+
+
+def _checksum(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+# Reading ----
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Take a file apart into settings and tensors, and check that they are those that were written."""
+    tensors = safetensors.torch.load(data)
+    length = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    if FORMAT not in metadata:
+        raise ValueError(f"got a file of another program, without {FORMAT!r} in its metadata")
+    header = json.loads(metadata[FORMAT])
+    if header.get("version") != VERSION:
+        raise ValueError(f"version must be {VERSION}, got {header.get('version')}; a newer release may read it")
+    settings = header.get("settings", {})
+    if header.get("sha256") != _checksum(settings, tensors):
+        raise ValueError("got a damaged file, whose checksum is not that of its content")
+    return settings, tensors
+
+
+def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
+    state = {name: values.long() if values.dtype in _WHOLE else values for name, values in tensors.items()}
+    state["connectivity.listed_edges"] = _list_edges(state)
+    graph = _without_edges(settings, state)
+    for name, own in graph.state_dict().items():
+        if name in state and state[name].dtype != own.dtype:
+            raise ValueError(f"{name} must be {own.dtype}, got {state[name].dtype}")
+    _check_connectivity(graph, state)
+    graph.connectivity.dense_from = settings.get("dense_from")
+    graph.load_state_dict(state)
+    for name, values in graph.free_synapses.named_parameters():
+        checks.shape(f"free_synapses.{name}", values, (graph.synapses,))
+    graph.connectivity.wiring = _wiring_of(graph)
+    init = settings.get("init")
+    graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
+    if _settings(graph) != settings:
+        raise ValueError(f"settings must be like {_settings(graph)}, got {settings}")
+    return graph
+
+
+def _list_edges(state: dict[str, Tensor]) -> Tensor:
+    """Take the compressed rows out of a state and return their edges, shape ``(2, E)``."""
+    neurons = _take(state, "positions.anchored", axes=1).numel()
+    sources, in_degree = _take(state, "connectivity.sources", axes=1), _take(state, "connectivity.in_degree", axes=1)
+    checks.shape("connectivity.in_degree", in_degree, (neurons,))
+    if not neurons or int(in_degree.min()) < 0 or int(in_degree.max()) > len(sources):
+        raise ValueError(f"connectivity.in_degree must lie between 0 and the number of edges ({len(sources)})")
+    if int(in_degree.sum()) != len(sources):
+        raise ValueError(f"connectivity.in_degree must add up to {len(sources)}, got {int(in_degree.sum())}")
+    del state["connectivity.sources"], state["connectivity.in_degree"]
+    return torch.stack([sources, torch.arange(neurons).repeat_interleave(in_degree)])
+
+
+def _take(state: dict[str, Tensor], name: str, axes: int) -> Tensor:
+    if name not in state:
+        raise ValueError(f"{name} must be among the tensors, got {sorted(state)}")
+    if state[name].dim() != axes:
+        raise ValueError(f"{name} must have {axes} axes, got shape {tuple(state[name].shape)}")
+    return state[name]
+
+
+def _without_edges(settings: dict[str, Any], state: dict[str, Tensor]) -> SpatialGraph:
+    """Build a network of the same neurons, whose edges and parameters are still to come."""
+    layer, anchored = (_take(state, name, axes=1) for name in ("connectivity.layer", "positions.anchored"))
+    coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
+    neurons, dim = anchored.numel(), anchor_pos.shape[1]
+    checks.shape("connectivity.layer", layer, (neurons,))
+    if int(layer.max()) >= neurons:
+        raise ValueError(f"connectivity.layer must be below the number of neurons ({neurons}), got {int(layer.max())}")
+    if len(coords) + len(anchor_pos) != neurons or coords.shape[1] not in (dim - 1, dim):
+        raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
+    is_layered = bool((layer >= 0).all())
+    pos = torch.zeros(neurons, dim, dtype=torch.float64)
+    if is_layered:
+        pos[:, -1] = layer
+    edges = torch.empty(2, 0, dtype=torch.int64) if is_layered else _edges_of_roles(state, neurons)
+    columns = {"layer": layer.numpy(), "anchored": anchored.numpy()}
+    with torch.random.fork_rng(devices=[]):  # first values are drawn, only to be replaced
+        return SpatialGraph.from_fields(make_fields(settings, pos.numpy(), edges, columns, {}))
+
+
+def _edges_of_roles(state: dict[str, Tensor], neurons: int) -> Tensor:
+    """List edges that give neurons their roles: from an input to all that hear, from all hidden ones to an output.
+
+    Roles are settled when a network without layers is built, and the edges that settled them may have been removed.
+    """
+    is_input, is_output = (
+        checks.mask(name, checks.shape(name, _take(state, name, axes=1), (neurons,)), neurons)
+        for name in ("connectivity.is_input", "connectivity.is_output")
+    )
+    if not is_input.any() or not is_output.any():
+        raise ValueError("connectivity must have inputs and outputs, got none")
+    hearing, hidden = torch.nonzero(~is_input)[:, 0], torch.nonzero(~is_input & ~is_output)[:, 0]
+    first_input, first_output = torch.nonzero(is_input)[0], torch.nonzero(is_output)[0]
+    return torch.cat(
+        [
+            torch.stack([first_input.expand_as(hearing), hearing]),
+            torch.stack([hidden, first_output.expand_as(hidden)]),
+        ],
+        dim=1,
+    )
+
+
+def _check_connectivity(graph: SpatialGraph, state: dict[str, Tensor]) -> None:
+    """Check roles and edges, which ``load_state_dict`` takes as they are."""
+    for name, own in (("is_input", graph.is_input), ("is_output", graph.is_output)):
+        if not torch.equal(_take(state, f"connectivity.{name}", axes=1), own):
+            raise ValueError(f"connectivity.{name} must mark neurons that can have this role, got others")
+    edges, all_to_all = state["connectivity.listed_edges"], _take(state, "connectivity.all_to_all", axes=1)
+    checks.edge_index(edges, graph.neurons)
+    if graph.is_input[edges[1]].any() or graph.is_output[edges[0]].any():
+        raise ValueError("connectivity.sources must not be outputs, nor lead to inputs")
+    if graph.is_layered:
+        checks.layer_order(edges, graph.layer)
+    generation = graph.layer if graph.is_layered else generations(edges, graph.is_input)
+    checks.shape("connectivity.all_to_all", all_to_all, (int(generation.max()),))
+    reachable = torch.arange(1, len(all_to_all) + 1) * int(graph.is_layered)
+    if (all_to_all < 0).any() or (all_to_all > reachable).any() or all_to_all[generation[edges[1]] - 1].any():
+        raise ValueError(f"connectivity.all_to_all must be that of the layers and edges, got {all_to_all.tolist()}")
+
+
+def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
+    """Return the wiring of a network that is all-to-all throughout, None for another."""
+    reach = graph.connectivity.all_to_all
+    if torch.equal(reach, torch.ones_like(reach)):
+        return AllToAll()
+    return AllToAll(reach="all") if torch.equal(reach, torch.arange(1, len(reach) + 1)) else None
