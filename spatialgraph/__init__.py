@@ -10,6 +10,7 @@ from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.pruning import isolated, prune, prune_
 from spatialgraph.pruning_while_training import PruneWhileTraining
+from spatialgraph.pruning import drop_isolated, isolated, prune, prune_
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
 
@@ -25,6 +26,7 @@ __all__ = [
     "SpatialLinear",
     "SpatialMLP",
     "SpatialSNN",
+    "drop_isolated",
     "from_networkx",
     "from_nir",
     "functional",

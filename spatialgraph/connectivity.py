@@ -99,6 +99,17 @@ class Connectivity(nn.Module):
         self._set_edges(*self._fold(edge_index))
         self.wiring = None
 
+    def keep_neurons(self, kept: Tensor) -> None:
+        """Keep some neurons, all that have edges among them, and number them anew in their order.
+
+        Args:
+            kept: marks those to keep, shape ``(N,)``, bool.
+        """
+        number = kept.cumsum(0) - 1
+        self.layer, self.is_input, self.is_output = self.layer[kept], self.is_input[kept], self.is_output[kept]
+        self._number_roles()
+        self._set_edges(number[self.listed_edges], self.all_to_all)
+
     def _set_roles(self, edge_index: Tensor | None) -> None:
         if self.is_layered:
             is_input, is_output = self.layer == 0, self.layer == self.layer.max()

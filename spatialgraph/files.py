@@ -200,7 +200,7 @@ def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph
         if name in state and state[name].dtype != own.dtype:
             raise ValueError(f"{name} must be {own.dtype}, got {state[name].dtype}")
     _check_connectivity(graph, state)
-    graph.connectivity.dense_from = settings.get("dense_from")
+    graph.connectivity.dense_from = checks.number("dense_from", settings.get("dense_from"))
     graph.load_state_dict(state)
     for name, values in graph.free_synapses.named_parameters():
         checks.shape(f"free_synapses.{name}", values, (graph.synapses,))

@@ -97,6 +97,17 @@ class Positions(nn.Module):
         self.coords.copy_(pos[free, : self.coords.shape[1]])
         self.anchor_pos.copy_(pos[self.anchored])
 
+    @torch.no_grad()
+    def keep_neurons(self, kept: Tensor) -> None:
+        """Keep some neurons, in their order; their coordinates become a new parameter.
+
+        Args:
+            kept: marks those to keep, at least one in each layer, shape ``(N,)``, bool.
+        """
+        self.coords = nn.Parameter(self.coords[kept[~self.anchored]], self.coords.requires_grad)
+        self.anchor_pos = self.anchor_pos[kept[self.anchored]]
+        self.anchored, self.layer = self.anchored[kept], self.layer[kept]
+
     def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
         """Find the height of each layer, and refuse heights that this spacing cannot express."""
         heights = self.heights()

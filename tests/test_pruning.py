@@ -3,8 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from references import random_dag
 
-from spatialgraph import SpatialGraph, SpatialMLP, SpatialSNN, isolated, prune, prune_
+from spatialgraph import SpatialGraph, SpatialMLP, SpatialSNN, drop_isolated, isolated, prune, prune_
+from spatialgraph.laws import InversePower
+from spatialgraph.wiring import Radius
 
 
 def network(sizes=(9, 12, 4), **options):
@@ -126,6 +129,157 @@ def test_a_pruned_network_has_no_wiring_to_select_by():
         graph.rewire()
 
 
+# Neurons without synapses ----
+
+
+def without_layers(**options):
+    torch.manual_seed(0)
+    graph = SpatialGraph(torch.randn(40, 3), random_dag(40, 0.15, 3), **options)
+    graph.raw_bias.data.normal_()
+    return graph
+
+
+def last_all_to_all(graph):
+    """Few edges into the hidden layers, and all into the outputs."""
+    return graph.keep((torch.rand(graph.synapses) < 0.05) | graph.is_output[graph.edge_index[1]])
+
+
+SPARSE = {
+    "graded": lambda: prune_(network(), 0.93),
+    "binary": lambda: prune_(network(polarity="binary", spacing="fixed"), 0.93),
+    "free spacing": lambda: prune_(network(spacing="free"), 0.93),
+    "free weights": lambda: prune_(network(weights="free"), 0.93),
+    "factors": lambda: prune_(network(weights="both", law=InversePower(1.3, learnable=True)), 0.93),
+    "anchored": lambda: prune_(network(anchored=torch.arange(25) % 2 == 0), 0.93),
+    "anchored inputs": lambda: prune_(network(anchored=[0]), 0.93),
+    "last all-to-all": lambda: last_all_to_all(network((9, 12, 7, 4))),
+    "three projections": lambda: prune_(network((9, 12, 7, 4), init="grid"), 0.9),
+    "without layers": lambda: prune_(without_layers(), 0.8),
+    "without layers, factors": lambda: prune_(without_layers(weights="both", anchored=torch.arange(40) % 3 == 0), 0.8),
+}
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+@pytest.mark.parametrize("make", SPARSE.values(), ids=SPARSE)
+def test_isolated_neurons_go_with_all_that_is_theirs(make, inputs):
+    graph = make()
+    state = {name: values.clone() for name, values in graph.state_dict().items()}
+    small = drop_isolated(graph, inputs=inputs)
+    ends = set(graph.edge_index.flatten().tolist()) | set(graph.outputs.tolist())
+    kept = sorted(ends if inputs else ends | set(graph.inputs.tolist()))
+    assert small.neurons == len(kept) < graph.neurons
+    assert pairs(small) == {(kept.index(i), kept.index(j)) for i, j in pairs(graph)}
+    for name in ("pos", "polarity", "bias", "layer", "is_input", "is_output"):
+        assert torch.equal(getattr(small, name), getattr(graph, name)[kept]), name
+    assert torch.equal(small.positions.anchored, graph.positions.anchored[kept])
+    for name in ("weights", "lengths"):  # the order of the edges is the same
+        assert torch.equal(getattr(small, name)(), getattr(graph, name)()), name
+    assert torch.equal(torch.tensor(kept)[small.edge_index], graph.edge_index)
+    assert [p.edges is None for p in small.projections] == [p.edges is None for p in graph.projections]
+    for mine, theirs in zip(small.parameters(), graph.parameters(), strict=True):
+        assert mine is not theirs and (not mine.numel() or mine.data_ptr() != theirs.data_ptr())
+    assert all(torch.equal(values, state[name]) for name, values in graph.state_dict().items())
+    assert set(isolated(small).tolist()) <= set(
+        small.outputs.tolist() if inputs else torch.cat([small.inputs, small.outputs]).tolist()
+    )
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+@pytest.mark.parametrize("make", SPARSE.values(), ids=SPARSE)
+def test_without_isolated_neurons_values_and_gradients_are_the_same(make, inputs):
+    graph = make().double()
+    small = drop_isolated(graph, inputs=inputs)
+    x = torch.randn(7, len(graph.inputs), dtype=torch.float64)
+    keep = ~torch.isin(graph.inputs, isolated(graph)) if inputs else slice(None)
+    y, expected = SpatialMLP(small, normalize=False)(x[:, keep]), SpatialMLP(graph, normalize=False)(x)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+    y.square().sum().backward()
+    expected.square().sum().backward()
+    kept = torch.ones(graph.neurons, dtype=torch.bool)
+    kept[isolated(graph)] = False
+    kept |= graph.is_output if inputs else graph.is_output | graph.is_input
+    rows = {
+        "raw_polarity": kept[~graph.is_output],
+        "raw_bias": kept[~graph.is_input],
+        "positions.coords": kept[~graph.positions.anchored],
+    }
+    parameters = dict(small.named_parameters())
+    for name, parameter in graph.named_parameters():
+        own, reference = parameters[name].grad, parameter.grad
+        if reference is None:
+            assert own is None, name
+            continue
+        if name in rows and reference.numel():
+            assert not reference[~rows[name]].any(), name
+            reference = reference[rows[name]]
+        torch.testing.assert_close(own, reference, rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_nothing_goes_where_nothing_is_isolated():
+    graph = network()
+    small = drop_isolated(graph, inputs=True)
+    assert small.wiring == graph.wiring and all(projection.edges is None for projection in small.projections)
+    assert all(torch.equal(values, graph.state_dict()[name]) for name, values in small.state_dict().items())
+
+
+def test_spikes_and_delays_are_those_of_before():
+    graph = prune_(network(velocity=0.5, delays="free", weights="both", gain=3.0), 0.93)
+    small = drop_isolated(graph, inputs=True)
+    assert small.neurons < graph.neurons and torch.equal(small.delays(), graph.delays())
+    keep = ~torch.isin(graph.inputs, isolated(graph))
+    spikes = (torch.rand(20, 5, 9) < 0.5).float()
+    before = SpatialSNN(graph, steps=20, coding=None, normalize=False)(spikes)
+    torch.testing.assert_close(SpatialSNN(small, steps=20, coding=None, normalize=False)(spikes[..., keep]), before)
+    assert before.any()
+
+
+@pytest.mark.parametrize("make", SPARSE.values(), ids=SPARSE)
+def test_a_smaller_network_is_a_network(make, tmp_path):
+    graph = make()
+    small = drop_isolated(graph, inputs=True)
+    again = drop_isolated(small, inputs=True)
+    assert again.neurons == small.neurons and pairs(again) == pairs(small)
+    model = SpatialMLP(small, normalize=False)
+    x = torch.randn(3, len(small.inputs))
+    before = model(x)
+    model.load_state_dict(model.state_dict())
+    assert torch.equal(model(x), before)
+    model.reset_parameters()
+    assert model(x).shape == before.shape and not torch.equal(model(x), before)
+    assert torch.equal(small.pos[small.positions.anchored], again.pos[again.positions.anchored])
+    if not isinstance(graph.init, str):  # listed positions: neurons go back to them
+        kept = torch.ones(graph.neurons, dtype=torch.bool)
+        kept[isolated(graph)] = False
+        torch.testing.assert_close(small.pos.detach(), graph.init[kept | graph.is_output])
+
+
+def test_frozen_parameters_stay_frozen():
+    graph = prune_(network(), 0.95)
+    graph.raw_polarity.requires_grad_(False)
+    graph.positions.coords.requires_grad_(False)
+    frozen = {name for name, parameter in drop_isolated(graph).named_parameters() if not parameter.requires_grad}
+    assert frozen == {"raw_polarity", "positions.coords"}
+
+
+def test_a_wiring_goes_on_with_the_neurons_that_stay():
+    graph = network(wiring=Radius(r=1.2), spacing="fixed")
+    small = drop_isolated(graph)
+    assert small.neurons < graph.neurons
+    before = pairs(small)
+    assert pairs(small.rewire()) == before
+
+
+def test_a_normalised_layer_changes():
+    graph = prune_(network(), 0.95)
+    x = torch.randn(5, 9)
+    assert len(isolated(graph)) and not torch.allclose(SpatialMLP(drop_isolated(graph))(x), SpatialMLP(graph)(x))
+
+
+def wholly_isolated(layer):
+    graph = network((4, 3, 3, 2))
+    return graph.keep((graph.layer[graph.edge_index] != layer).all(0))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -135,6 +289,12 @@ def test_a_pruned_network_has_no_wiring_to_select_by():
         (lambda: prune(network(), 0.5, scope="layer"), ValueError, "scope must be one of 'projection', 'global'"),
         (lambda: prune_(SpatialMLP([3, 2]), 0.5), TypeError, "graph must be a SpatialGraph .*got SpatialMLP"),
         (lambda: prune(None, 0.5), TypeError, "graph must be a SpatialGraph .*got NoneType"),
+        (lambda: drop_isolated(None), TypeError, "graph must be a SpatialGraph .*got NoneType"),
+        (lambda: drop_isolated(network(), inputs=1), TypeError, "inputs must be a bool, got int"),
+        (lambda: drop_isolated(wholly_isolated(1)), ValueError, "a neuron in each layer, got layer 1 wholly isolated"),
+        (lambda: drop_isolated(wholly_isolated(2)), ValueError, "a neuron in each layer, got layer 2 wholly isolated"),
+        (lambda: drop_isolated(wholly_isolated(0), inputs=True), ValueError, "inputs must be False .*, got True"),
+        (lambda: drop_isolated(prune_(without_layers(), 1.0), inputs=True), ValueError, "inputs must be False"),
         (lambda: isolated(None), TypeError, "graph must be a SpatialGraph .*got NoneType"),
         (lambda: network().keep(torch.ones(3)), TypeError, "synapses must be a boolean mask, got torch.float32"),
         (lambda: network().keep(torch.ones(3, dtype=torch.bool)), ValueError, r"synapses must have shape \(156,\)"),
