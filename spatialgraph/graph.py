@@ -95,7 +95,6 @@ class SpatialGraph(Structure):
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
         self.positions = Positions(pos.detach(), layer, spacing, anchor_mask(anchored, layer))
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
-        self._init: Init = pos.detach().clone()
         self._silent_share = 0.0
         self.init: Init = pos.detach().clone()
         self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
