@@ -1,17 +1,18 @@
 """Transmission: how the neurons of a graph hear each other in one forward pass of a model."""
 
-import torch
+import dataclasses
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph.delays import delayed
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.graph import SpatialGraph
-from spatialgraph.projections import Projection
+from spatialgraph.projections import CompressedEdges, Projection
 from spatialgraph.synapses import projection_lengths
 from spatialgraph.threshold import without_smallest
 
-__all__ = ["Materialised", "Transmission"]
+__all__ = ["Materialised", "Matrix", "Transmission", "materialise"]
 
 
 class Transmission:
@@ -98,35 +99,50 @@ class Transmission:
 
 
 class Materialised:
-    """The projections of a graph as matrices, dense or in compressed rows, for many passes without gradients.
+    """The projections of a graph with their weights computed once, for many passes without gradients.
 
     Args:
         graph: the network.
 
     Example:
-        >>> Materialised(SpatialGraph.layered([3, 2])).matrices[0].shape
+        >>> Materialised(SpatialGraph.layered([3, 2])).matrices[0].weight.shape
         torch.Size([2, 3])
     """
 
     def __init__(self, graph: SpatialGraph) -> None:
         transmission = Transmission(graph)
-        self.matrices = []
-        for number, projection in enumerate(graph.projections):
-            weight = transmission.weight(number).detach()
-            if projection.edges is not None:
-                weight = projection.edges.matrix(weight)
-            self.matrices.append(weight if projection.mask is None else weight.to_dense())
+        self.matrices = [materialise(transmission, number) for number in range(len(graph.projections))]
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""
-        y = self._send(self.matrices[number], x, bias)
+        return self.matrices[number].send(x, bias, rectify)
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """The weights of a projection.
+
+    Args:
+        weight: shape ``(m, n)``, or of each edge, shape ``(E,)``.
+        edges: the edges that these are the weights of; None for the matrix.
+    """
+
+    weight: Tensor
+    edges: CompressedEdges | None = None
+
+    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations of shape ``(..., n)`` on as ``(..., m)``."""
+        if self.edges is not None:
+            return sparse(x, self.weight, self.edges, bias, rectify)
+        y = F.linear(x, self.weight, bias)
         return F.relu(y) if rectify else y
 
-    def _send(self, matrix: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-        if matrix.layout == torch.strided:
-            return F.linear(x, matrix, bias)
-        flat = x.reshape(-1, x.shape[-1]).to(matrix.dtype)
-        with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
-            product = matrix @ flat.t().contiguous()
-        y = product.t().reshape(*x.shape[:-1], matrix.shape[0])
-        return y if bias is None else y + bias
+
+def materialise(transmission: Transmission, number: int) -> Matrix:
+    """Return the weights of a projection, without gradients, for the engine that fits it."""
+    projection, weight = transmission.projections[number], transmission.weight(number).detach()
+    if projection.edges is None:
+        return Matrix(weight)
+    if projection.mask is not None:
+        return Matrix(projection.edges.matrix(weight).to_dense())
+    return Matrix(weight, projection.edges)
