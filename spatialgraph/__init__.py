@@ -13,6 +13,7 @@ from spatialgraph.pruning_while_training import PruneWhileTraining
 from spatialgraph.pruning import drop_isolated, isolated, prune, prune_
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
+from spatialgraph.summary import summary
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "prune_linear_",
     "save",
     "spike_cost",
+    "summary",
     "to_networkx",
     "to_nir",
     "wiring",

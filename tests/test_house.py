@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "pruning_while_training": "graph transmission checks",
     "connectome": "graph networkx_reader",
     "files": "connectome graph laws networkx_reader positions projections wiring checks",
+    "summary": "files graph projections transmission checks",
     "neuromorphic_neurons": "leaky neurons",
     "neuromorphic": "connectome graph networkx_reader neuromorphic_neurons spiking transmission",
     "plotting": "graph connectome polarity checks",
