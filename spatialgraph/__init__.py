@@ -8,9 +8,8 @@ from spatialgraph.graph import SpatialGraph
 from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
-from spatialgraph.pruning import isolated, prune, prune_
-from spatialgraph.pruning_while_training import PruneWhileTraining
 from spatialgraph.pruning import drop_isolated, isolated, prune, prune_
+from spatialgraph.pruning_while_training import PruneWhileTraining
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
 from spatialgraph.summary import summary
