@@ -7,7 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.projections import DENSE_FROM, Projection, fold_complete, generations, make_projections
+from spatialgraph.projections import (
+    DENSE_FROM,
+    Projection,
+    fold_complete,
+    generations,
+    make_projections,
+    without_dead_ends,
+)
 from spatialgraph.wiring import AllToAll, Wiring
 
 __all__ = ["Connectivity"]
@@ -46,6 +53,7 @@ class Connectivity(nn.Module):
         super().__init__()
         self.register_buffer("layer", layer)
         self._projections: tuple[Projection, ...] | None = None
+        self._live_projections: tuple[Projection, ...] | None = None
         self._dense_from = DENSE_FROM
         if isinstance(edges, Wiring):
             self.wiring: Wiring | None = edges
@@ -71,6 +79,13 @@ class Connectivity(nn.Module):
                 generation, self.is_output, self.listed_edges, self.all_to_all, self._dense_from
             )
         return self._projections
+
+    @property
+    def live_projections(self) -> tuple[Projection, ...]:
+        """The stages without hidden neurons that no path leads from to an output."""
+        if self._live_projections is None:
+            self._live_projections = without_dead_ends(self.projections)
+        return self._live_projections
 
     @property
     def dense_from(self) -> float:
@@ -186,6 +201,6 @@ class Connectivity(nn.Module):
 
     def _cut(self) -> None:
         # At once, not on the first forward pass: a compiler cannot trace what follows from the edges' values.
-        self._projections = None
+        self._projections = self._live_projections = None
         if not self.listed_edges.is_meta:
-            self._projections = self.projections
+            self._live_projections = self.live_projections

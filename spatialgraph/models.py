@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.conv import Cached
 from spatialgraph.graph import SpatialGraph
+from spatialgraph.normalisation import normalised
 from spatialgraph.projections import Projection
 from spatialgraph.transmission import Materialised, Transmission
 
@@ -102,21 +103,29 @@ class SpatialMLP(nn.Module):
         """
         graph = self.graph
         checks.features("x", x, int(graph.projections[0].sources.numel()), graph.raw_bias)
-        transmission = self._transmission()
+        projections = self._projections()
+        transmission = self._transmission(projections)
         bias = graph.bias
         blocks = [x]
-        for number, projection in enumerate(graph.projections):
+        for number, projection in enumerate(projections):
             heard = [blocks[block] for block in projection.blocks]
             heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
             blocks.append(
                 self._stage(projection, heard_by_all, bias[projection.target_index], partial(transmission.send, number))
             )
-        return self._read_out(blocks)
+        return _read_out(blocks, projections)
 
-    def _transmission(self) -> Transmission | Materialised:
+    def _projections(self) -> tuple[Projection, ...]:
+        """Return the stages to compute; dead ends matter where neurons share a mean, or synapses are counted."""
+        graph = self.graph
+        if self.normalize or graph.silent_share or graph.free_synapses.weight is not None:
+            return graph.projections
+        return graph.connectivity.live_projections
+
+    def _transmission(self, projections: tuple[Projection, ...]) -> Transmission | Materialised:
         if Cached.usable(self):
-            return self._materialised.get(self, lambda: Materialised(self.graph), *self.graph.version)
-        return Transmission(self.graph)
+            return self._materialised.get(self, lambda: Materialised(self.graph, projections), *self.graph.version)
+        return Transmission(self.graph, projections)
 
     def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
@@ -133,23 +142,23 @@ class SpatialMLP(nn.Module):
 
     def _respond(self, total: Tensor, bias: Tensor) -> Tensor:
         """Turn the inputs of hidden neurons into activations; a normalised one has its bias still to come."""
-        if self.normalize:
-            total = F.layer_norm(total, total.shape[-1:]) + bias
-        return self.activation(total)
-
-    def _read_out(self, blocks: list[Tensor]) -> Tensor:
-        projections = self.graph.projections
-        last: Projection = projections[-1]
-        if last.hidden == 0 and all(p.hidden == p.targets.numel() for p in projections[:-1]):
-            return blocks[-1]
-        outputs = torch.cat([block[..., p.hidden :] for block, p in zip(blocks[1:], projections, strict=True)], -1)
-        numbers = torch.cat([p.targets[p.hidden :] for p in projections])
-        return outputs[..., torch.argsort(numbers)]
+        if self.normalize and self.activation is F.relu:
+            return normalised(total, bias, rectify=True)
+        return self.activation(normalised(total, bias) if self.normalize else total)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
         name = getattr(self.activation, "__name__", type(self.activation).__name__)
         return f"activation={name}, normalize={self.normalize}"
+
+
+def _read_out(blocks: list[Tensor], projections: tuple[Projection, ...]) -> Tensor:
+    """Return the outputs in their order, wherever they were computed."""
+    if projections[-1].hidden == 0 and all(p.hidden == p.targets.numel() for p in projections[:-1]):
+        return blocks[-1]
+    outputs = torch.cat([block[..., p.hidden :] for block, p in zip(blocks[1:], projections, strict=True)], -1)
+    numbers = torch.cat([p.targets[p.hidden :] for p in projections])
+    return outputs[..., torch.argsort(numbers)]
 
 
 def make_graph(

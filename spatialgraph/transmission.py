@@ -20,6 +20,7 @@ class Transmission:
 
     Args:
         graph: the network.
+        projections: the stages to compute, where they are not all of the network's.
 
     Example:
         >>> transmission = Transmission(SpatialGraph.layered([3, 2]))
@@ -27,9 +28,9 @@ class Transmission:
         torch.Size([5, 2])
     """
 
-    def __init__(self, graph: SpatialGraph) -> None:
+    def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
         self.graph = graph
-        self.projections = graph.projections
+        self.projections = graph.projections if projections is None else projections
         self.pos = graph.pos
         self.scale = graph.gain * graph.polarity
         free = graph.free_synapses
@@ -103,15 +104,16 @@ class Materialised:
 
     Args:
         graph: the network.
+        projections: the stages to compute, where they are not all of the network's.
 
     Example:
         >>> Materialised(SpatialGraph.layered([3, 2])).matrices[0].weight.shape
         torch.Size([2, 3])
     """
 
-    def __init__(self, graph: SpatialGraph) -> None:
-        transmission = Transmission(graph)
-        self.matrices = [materialise(transmission, number) for number in range(len(graph.projections))]
+    def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
+        transmission = Transmission(graph, projections)
+        self.matrices = [materialise(transmission, number) for number in range(len(transmission.projections))]
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""

@@ -1,0 +1,54 @@
+"""Normalised inputs: the fused kernels against PyTorch's layer normalisation."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from spatialgraph.normalisation import normalised
+
+
+def reference(total, bias, rectify):
+    y = F.layer_norm(total.double(), total.shape[-1:]) + bias.double()
+    return y.relu() if rectify else y
+
+
+def by_neuron(batch, neurons, dtype):
+    """Inputs as sparse projections leave them: those of one neuron side by side."""
+    return (3.0 * torch.randn(neurons, batch, dtype=dtype) + 5.0).t()
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+@pytest.mark.parametrize(("batch", "neurons"), [(2, 3), (127, 40), (300, 257), (600, 2048)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_values_and_gradients(rectify, batch, neurons, dtype, tolerance):
+    torch.manual_seed(0)
+    total, bias = by_neuron(batch, neurons, dtype).requires_grad_(), torch.randn(neurons, dtype=dtype).requires_grad_()
+    assert not total.is_contiguous()
+    y, expected = normalised(total, bias, rectify), reference(total, bias, rectify)
+    torch.testing.assert_close(y, expected.to(dtype), rtol=tolerance, atol=10 * tolerance)
+    pull = torch.randn_like(y)
+    grads = torch.autograd.grad((y * pull).sum(), [total, bias])
+    references = torch.autograd.grad((expected * pull).sum(), [total, bias])
+    for grad, right in zip(grads, references, strict=True):
+        torch.testing.assert_close(grad, right, rtol=10 * tolerance, atol=100 * tolerance)
+
+
+def test_gradcheck():
+    torch.manual_seed(0)
+    total, bias = by_neuron(5, 7, torch.float64).requires_grad_(), torch.randn(7, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(normalised, (total, bias))
+    assert torch.autograd.gradcheck(lambda t, b: normalised(t, b, rectify=True), (total, bias))
+
+
+def test_nan_stays_in_its_sample():
+    total = by_neuron(4, 6, torch.float32)
+    total[1, 2] = float("nan")
+    y = normalised(total, torch.zeros(6), rectify=True)
+    assert y[1].isnan().all()
+    assert y[[0, 2, 3]].isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(6,), (4, 6), (2, 3, 6), (0, 6)])
+def test_other_layouts(shape):
+    total, bias = torch.randn(shape), torch.randn(6)
+    torch.testing.assert_close(normalised(total, bias, rectify=True), reference(total, bias, True).float())
