@@ -2,7 +2,8 @@
 
 Edges are in compressed rows: those of row ``j`` are ``pointer[j]`` to ``pointer[j + 1]``, each with its ``column``.
 Activations have the batch as their last axis and are worked on in strips of it. Where a strip is read often, it is
-packed first: copied to where it is dense and aligned, and has its full width also at the end of the batch.
+packed first: copied to where it is dense and aligned, and has its full width also at the end of the batch. ``x`` has
+shape ``(columns, batch)``, or where ``is_turned`` ``(batch, columns)``, and is then always packed.
 """
 
 import numpy as np
@@ -38,27 +39,39 @@ def aligned(size, like):
 
 
 @_compile
-def pack(x, start, size, width, packed):
+def pack(x, is_turned, start, size, width, packed):
     """Copy a strip of each column, one after the other."""
-    for i in range(x.shape[0]):
-        for b in range(size):
-            packed[i * width + b] = x[i, start + b]
+    if not is_turned:
+        for i in range(x.shape[0]):
+            for b in range(size):
+                packed[i * width + b] = x[i, start + b]
+        return
+    for b in range(0, size - 7, 8):  # eight lines side by side: nearly four times as fast as one by one
+        x0, x1, x2, x3 = x[start + b], x[start + b + 1], x[start + b + 2], x[start + b + 3]
+        x4, x5, x6, x7 = x[start + b + 4], x[start + b + 5], x[start + b + 6], x[start + b + 7]
+        for i in range(x.shape[1]):
+            to = packed[i * width + b : i * width + b + 8]
+            to[0], to[1], to[2], to[3] = x0[i], x1[i], x2[i], x3[i]
+            to[4], to[5], to[6], to[7] = x4[i], x5[i], x6[i], x7[i]
+    for b in range(size // 8 * 8, size):
+        for i in range(x.shape[1]):
+            packed[i * width + b] = x[start + b, i]
 
 
 @_compile_parallel
-def product(pointer, column, weight, x, is_packed, bias, floor, y, parts):
-    """Write ``max(floor, matrix @ x + bias)`` to ``y``, for ``x`` of shape ``(columns, batch)``."""
-    width, batch = strip(x.itemsize), x.shape[1]
+def product(pointer, column, weight, x, is_turned, is_packed, bias, floor, y, parts):
+    """Write ``max(floor, matrix @ x + bias)`` to ``y`` of shape ``(rows, batch)``."""
+    width, batch = strip(x.itemsize), y.shape[1]
     plain, flat = x.reshape(-1), y.reshape(-1)
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        packed, row = aligned(x.shape[0] * width if is_packed else 0, x), aligned(width, x)
+        packed, row = aligned(x.size // batch * width if is_packed else 0, x), aligned(width, x)
         for begin in range(0, batch, width):
             # Unless packed, the last strip reaches back over the one before: it must not leave its columns.
             start = begin if is_packed else min(begin, batch - width)
             size = min(width, batch - start)
             if is_packed:
-                pack(x, start, size, width, packed)
+                pack(x, is_turned, start, size, width, packed)
             for j in range(first, behind):
                 e, end, at = pointer[j], pointer[j + 1], j * batch + start
                 if not is_packed:
@@ -71,24 +84,24 @@ def product(pointer, column, weight, x, is_packed, bias, floor, y, parts):
 
 
 @_compile_parallel
-def sampled(pointer, column, rows, active, is_masked, x, is_packed, out, sums, parts):
+def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, out, sums, parts):
     """Add, for each edge, the scalar product of its row of ``rows`` and its column of ``x`` to ``out``.
 
     The sums of the rows are added to ``sums``. Where ``is_masked``, numbers of ``rows`` whose counterpart in ``active``
     is not positive count as 0.
     """
-    width, batch = strip(x.itemsize), x.shape[1]
+    width, batch = strip(x.itemsize), rows.shape[1]
     plain, flat, flat_active = x.reshape(-1), rows.reshape(-1), active.reshape(-1)
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        packed = aligned(x.shape[0] * width if is_packed else 0, x)
+        packed = aligned(x.size // batch * width if is_packed else 0, x)
         row, row_active = aligned(width, x), aligned(width, x)
         for begin in range(0, batch, width):
             start = begin if is_packed else min(begin, batch - width)
             size = min(width, batch - start)
             seen = begin - start  # numbers that the strip before has counted; here they stay 0
             if is_packed:
-                pack(x, start, size, width, packed)
+                pack(x, is_turned, start, size, width, packed)
             for j in range(first, behind):
                 values, active_values, at = flat, flat_active, j * batch + start
                 if seen > 0 or size < width:
@@ -111,47 +124,48 @@ def weigh(pointer, column, sources, targets, scale, constant, out, parts):
         first, behind = share(pointer, part, parts)
         for j in range(first, behind):
             columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
-            squares(columns, sources, targets, j, constant, row)
+            for k in range(row.size):
+                row[k] = constant
+            for axis in range(sources.shape[0]):
+                source, here = sources[axis], targets[axis, j]
+                for k in range(row.size):
+                    difference = here - source[columns[k]]
+                    row[k] += difference * difference
             for k in range(row.size):
                 row[k] = scale[columns[k]] / np.sqrt(row[k])
-
-
-@_compile
-def squares(columns, sources, targets, j, constant, row):
-    """Write the softened squared length of each edge of a row."""
-    for k in range(row.size):
-        row[k] = constant
-    for axis in range(sources.shape[0]):
-        source, here = sources[axis], targets[axis, j]
-        for k in range(row.size):
-            difference = here - source[columns[k]]
-            row[k] += difference * difference
 
 
 @_compile_parallel
 def pull(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale):
     """Add up the gradients by positions and scales; those of sources once for each thread."""
-    one = sources.dtype.type(1)
-    parts, longest = grad_scale.shape[0], np.max(np.diff(pointer))
+    one, zero = sources.dtype.type(1), sources.dtype.type(0)
+    axes, parts, longest = sources.shape[0], grad_scale.shape[0], np.max(np.diff(pointer))
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        force, component = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
+        differences = np.empty((axes, longest), sources.dtype)
+        force, product = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
+        columns = np.empty(longest, np.uint32)  # half as wide as the list's: twice as many in a vector
         for j in range(first, behind):
             start, count = pointer[j], pointer[j + 1] - pointer[j]
-            columns, g, pulls = column[start : start + count], grad[start : start + count], force[:count]
-            squares(columns, sources, targets, j, constant, pulls)
             for k in range(count):
-                w = one / np.sqrt(pulls[k])
-                component[k] = g[k] * w
-                pulls[k] = component[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
-            for k in range(count):
-                grad_scale[part, columns[k]] += component[k]
-            for axis in range(sources.shape[0]):
-                source, here, total = sources[axis], targets[axis, j], sources.dtype.type(0)
+                columns[k] = column[start + k]
+                force[k] = constant
+            for axis in range(axes):
+                source, here, difference = sources[axis], targets[axis, j], differences[axis]
                 for k in range(count):
-                    component[k] = pulls[k] * (here - source[columns[k]])
-                    total += component[k]
+                    difference[k] = here - source[columns[k]]
+                    force[k] += difference[k] * difference[k]
+            for k in range(count):
+                w = one / np.sqrt(force[k])
+                product[k] = grad[start + k] * w
+                force[k] = product[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
+            for k in range(count):
+                grad_scale[part, columns[k]] += product[k]
+            for axis in range(axes):
+                difference, sums, total = differences[axis], grad_sources[part, axis], zero
+                for k in range(count):
+                    difference[k] *= force[k]
+                    total += difference[k]
                 grad_targets[axis, j] = -total
-                sums = grad_sources[part, axis]
                 for k in range(count):
-                    sums[columns[k]] += component[k]
+                    sums[columns[k]] += difference[k]

@@ -308,12 +308,11 @@ class _SparseProduct(torch.autograd.Function):
         edges: CompressedEdges,
         rectify: bool,
     ) -> Tensor:
-        x = x.contiguous()
         if kernels.available(x):
             y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
             with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
-                y = edges.matrix(weight) @ x
+                y = edges.matrix(weight) @ x.contiguous()
             if bias is not None:
                 y += bias[:, None]
             if rectify:

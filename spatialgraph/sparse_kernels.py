@@ -39,10 +39,10 @@ def product(
     rows = len(pointer) - 1
     y = x.new_empty(rows, x.shape[1])
     bias = x.new_zeros(rows) if bias is None else bias
-    arrays = [_array(values) for values in (pointer, column, weight, x)]
-    floor = arrays[3].dtype.type(0.0 if rectify else -math.inf)
+    arrays = [_array(values) for values in (pointer, column, weight)]
+    floor = arrays[2].dtype.type(0.0 if rectify else -math.inf)
     with kernels.lock:
-        compiled_sparse.product(*arrays, _is_packed(column, x), _array(bias), floor, y.numpy(), _parts(column, x))
+        compiled_sparse.product(*arrays, *_laid_out(x, column), _array(bias), floor, y.numpy(), _parts(column, x))
     return y
 
 
@@ -65,9 +65,9 @@ def sampled(
 
     out, sums = x.new_zeros(len(column)), x.new_zeros(len(rows))
     arrays = [_array(values) for values in (pointer, column, rows, rows if active is None else active)]
-    settings = active is not None, _array(x), _is_packed(column, x)
+    is_masked = active is not None
     with kernels.lock:
-        compiled_sparse.sampled(*arrays, *settings, out.numpy(), sums.numpy(), _parts(column, x))
+        compiled_sparse.sampled(*arrays, is_masked, *_laid_out(x, column), out.numpy(), sums.numpy(), _parts(column, x))
     return out, sums
 
 
@@ -113,10 +113,15 @@ def _array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kin
     return values.detach().contiguous().numpy()
 
 
-def _is_packed(column: Tensor, x: Tensor) -> bool:
-    """Tell whether a kernel shall copy the activations; it must where a strip is wider than the batch."""
+def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
+    """Return activations as they lie in memory, whether they are turned, and whether a kernel shall pack them.
+
+    It must where they are turned or a strip is wider than the batch.
+    """
+    is_turned = not x.is_contiguous() and x.t().is_contiguous()
     strip = 512 // x.element_size()
-    return x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
+    is_packed = is_turned or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
+    return _array(x.t() if is_turned else x), is_turned, is_packed
 
 
 def _parts(column: Tensor, x: Tensor) -> int:
