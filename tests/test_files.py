@@ -389,7 +389,7 @@ def test_metadata(path):
         "delays": "length",
         "velocity": 2.0,
         "init": "normal",
-        "dense_from": 0.2,
+        "dense_from": 0.25,
     }
 
 
