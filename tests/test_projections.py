@@ -194,3 +194,68 @@ def test_a_mask_in_evaluation():
 def test_the_share_must_be_a_number():
     with pytest.raises(TypeError, match="dense_from must be a number, got str"):
         holed(0.5).connectivity.dense_from = "auto"
+
+
+# Dead ends ----
+
+
+def some_layered_edges(sizes, share, seed):
+    """Random edges between layers that follow each other, and a few that skip one."""
+    rng = np.random.default_rng(seed)
+    layer = np.repeat(np.arange(len(sizes)), sizes)
+    pairs = [
+        (i, j)
+        for i, j in itertools.product(range(len(layer)), repeat=2)
+        if (layer[j] - layer[i] == 1 and rng.random() < share)
+        or (layer[j] - layer[i] == 2 and rng.random() < share / 4)
+    ]
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).t(), torch.from_numpy(layer)
+
+
+@given(share=st.sampled_from([0.0, 0.05, 0.15, 0.4, 1.0]), seed=st.integers(0, 1000))
+def test_what_is_left_without_dead_ends_leads_to_an_output(share, seed):
+    edges, layer = some_layered_edges([6, 8, 7, 3], share, seed)
+    connectivity = SpatialGraph(torch.randn(24, 2), edges, layer=layer).connectivity
+    network = network_of(edges, 24)
+    reaching = {neuron for output in range(21, 24) for neuron in nx.ancestors(network, output)}
+    live = connectivity.live_projections
+    for whole, projection in reversed(list(zip(connectivity.projections, live, strict=True))):
+        hidden = projection.targets[: projection.hidden].tolist()
+        expected = [neuron for neuron in whole.targets[: whole.hidden].tolist() if neuron in reaching]
+        if not expected and whole.hidden == whole.targets.numel():  # a block is never empty
+            expected = whole.targets[:1].tolist()
+            reaching |= nx.ancestors(network, expected[0])
+        assert hidden == expected
+        assert projection.targets[projection.hidden :].tolist() == whole.targets[whole.hidden :].tolist()
+        kept = {(i, j) for i, j in whole.edge_index().t().tolist() if j in projection.targets.tolist()}
+        assert set(map(tuple, projection.edge_index().t().tolist())) == kept
+    if live is not connectivity.projections:
+        assert sum(p.synapses for p in live) <= sum(p.synapses for p in connectivity.projections)
+
+
+@given(share=st.sampled_from([0.05, 0.15, 0.4]), seed=st.integers(0, 1000), dense_from=st.sampled_from([0.0, 2.0]))
+def test_dead_ends_change_nothing(share, seed, dense_from):
+    edges, layer = some_layered_edges([6, 8, 7, 3], share, seed)
+    torch.manual_seed(seed)
+    graph = SpatialGraph(torch.randn(24, 2), edges, layer=layer).double()
+    graph.connectivity.dense_from = dense_from
+    model, x = SpatialMLP(graph, normalize=False), torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    results = []
+    for projections in (graph.projections, graph.connectivity.live_projections):
+        model._projections = lambda projections=projections: projections
+        y = model(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, graph.positions.coords, graph.raw_bias])])
+    for whole, live in zip(*results, strict=True):
+        torch.testing.assert_close(live, whole, rtol=1e-12, atol=1e-12)
+
+
+def test_a_network_without_dead_ends_is_left_as_it_is():
+    connectivity = SpatialGraph.layered([4, 5, 2]).connectivity
+    assert connectivity.live_projections is connectivity.projections
+
+
+def test_normalised_networks_compute_dead_ends():
+    graph = SpatialGraph(torch.randn(4, 2), torch.tensor([[0, 0, 1], [1, 2, 3]]), layer=torch.tensor([0, 1, 1, 2]))
+    sums = graph.weights()[:2].detach()
+    expected = torch.nn.functional.layer_norm(sums[None], (2,)).relu()[0, 0] * graph.weights()[2]
+    torch.testing.assert_close(SpatialMLP(graph)(torch.ones(1, 1))[0, 0], expected)
