@@ -49,38 +49,29 @@ def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias):
     parts = grad_bias.shape[0]
     zero = total.dtype.type(0)
     for part in prange(parts):
-        first, second = np.empty(PIECE, total.dtype), np.empty(PIECE, total.dtype)
+        both = np.empty((2, PIECE), total.dtype)
         for start in range(PIECE * part, batch, PIECE * parts):
             stop = min(start + PIECE, batch)
-            means, scales, sums, products = (
-                mean[start:stop],
-                scale[start:stop],
-                first[: stop - start],
-                second[: stop - start],
-            )
+            means, scales = mean[start:stop], scale[start:stop]
+            sums, products = both[0, : stop - start], both[1, : stop - start]
             sums[:] = 0
             products[:] = 0
             for j in range(count):
-                row, pull, kept, shift, whole = (
-                    total[j, start:stop],
-                    grad[j, start:stop],
-                    grad_total[j, start:stop],
-                    bias[j],
-                    zero,
-                )
+                row, pull, kept = total[j, start:stop], grad[j, start:stop], grad_total[j, start:stop]
+                shift, whole = bias[j], zero
+                # Three short loops: LLVM gives up on one that writes to as many arrays.
                 for b in range(row.size):
-                    value = (row[b] - means[b]) * scales[b]
-                    g = zero if value + shift < floor else pull[b]
-                    kept[b] = g
-                    sums[b] += g
-                    products[b] += g * value
-                    whole += g
+                    kept[b] = zero if (row[b] - means[b]) * scales[b] + shift < floor else pull[b]
+                for b in range(row.size):
+                    sums[b] += kept[b]
+                    whole += kept[b]
+                for b in range(row.size):
+                    products[b] += kept[b] * (row[b] - means[b])
                 grad_bias[part, j] += whole
             for b in range(sums.size):
                 sums[b] /= count
-                products[b] /= count
+                products[b] *= scales[b] * scales[b] / count
             for j in range(count):
                 row, kept = total[j, start:stop], grad_total[j, start:stop]
                 for b in range(row.size):
-                    value = (row[b] - means[b]) * scales[b]
-                    kept[b] = scales[b] * (kept[b] - sums[b] - value * products[b])
+                    kept[b] = scales[b] * (kept[b] - sums[b] - (row[b] - means[b]) * products[b])
