@@ -10,6 +10,7 @@ from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir
 from spatialgraph.pruning import drop_isolated, isolated, prune, prune_
 from spatialgraph.pruning_while_training import PruneWhileTraining
+from spatialgraph.regrowth import regrow_
 from spatialgraph.spiking import DenseSNN, SpatialSNN
 from spatialgraph.spiking_cost import spike_cost
 from spatialgraph.summary import summary
@@ -38,6 +39,7 @@ __all__ = [
     "prune_",
     "prune_linear_",
     "save",
+    "regrow_",
     "spike_cost",
     "summary",
     "to_networkx",

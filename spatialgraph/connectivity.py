@@ -109,8 +109,16 @@ class Connectivity(nn.Module):
         self._set_edges(*self._select(pos, wiring, generator))
         self.wiring = wiring
 
-    def keep(self, edge_index: Tensor) -> None:
-        """Keep these edges only, some of the present ones; they are no longer those of a wiring."""
+    def set(self, edges: Tensor) -> None:
+        """Set which edges exist; they are no longer those of a wiring."""
+        edge_index = checks.edge_index(edges, self.layer.numel()).to(self.layer.device)
+        for wrong, way in (
+            (self.is_input[edge_index[1]], "into an input"),
+            (self.is_output[edge_index[0]], "out of an output"),
+        ):
+            if wrong.any():
+                source, target = edge_index[:, wrong][:, 0].tolist()
+                raise ValueError(f"edge_index must not lead {way}, got ({source}, {target})")
         self._set_edges(*self._fold(edge_index))
         self.wiring = None
 

@@ -377,9 +377,31 @@ class SpatialGraph(Structure):
             3
         """
         before = self.edge_index
-        kept = before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])]
-        self.connectivity.keep(kept)
-        self.free_synapses.follow(before, self.edge_index, self.lengths(), None)
+        return self.connect(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
+
+    @torch.no_grad()
+    def connect(self, edges: Tensor, generator: torch.Generator | None = None) -> "SpatialGraph":
+        """Set which synapses exist; all else stays as in :meth:`rewire`.
+
+        Args:
+            edges: an ``edge_index`` of shape ``(2, E)`` as in :class:`SpatialGraph`, none into inputs or from outputs.
+            generator: source of random numbers for the free weights of new synapses.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``edges`` is not an int64 tensor.
+            ValueError: if the edges repeat, form a cycle, do not lead to later layers, or lead into an input or out of
+                an output.
+
+        Example:
+            >>> SpatialGraph.layered([3, 2]).connect(torch.tensor([[0, 1], [3, 4]])).synapses
+            2
+        """
+        before = self.edge_index
+        self.connectivity.set(edges)
+        self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
         return self
 
     def reset_parameters(self) -> None:

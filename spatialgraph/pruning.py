@@ -50,7 +50,7 @@ def prune_(
         >>> prune_(SpatialGraph.layered([784, 2048, 10]), 0.95)
         SpatialGraph(neurons=2842, synapses=81306, dim=3, spacing='learned')
     """
-    _check_graph(graph)
+    check_graph(graph)
     checks.between("amount", amount, 0.0, 1.0)
     checks.choice("by", by, SCORES)
     checks.choice("scope", scope, SCOPES)
@@ -74,7 +74,7 @@ def prune(
         >>> prune(graph, 0.5).synapses, graph.synapses
         (16, 32)
     """
-    _check_graph(graph)
+    check_graph(graph)
     return prune_(copy.deepcopy(graph), amount, by=by, scope=scope, generator=generator)
 
 
@@ -85,7 +85,7 @@ def isolated(graph: SpatialGraph) -> Tensor:
         >>> isolated(prune(SpatialGraph.layered([2, 2]), 1.0))
         tensor([0, 1, 2, 3])
     """
-    _check_graph(graph)
+    check_graph(graph)
     degree = torch.bincount(graph.edge_index.flatten(), minlength=graph.neurons)
     return torch.nonzero(degree == 0)[:, 0]
 
@@ -165,3 +165,9 @@ def _largest(scores: Tensor, amount: float) -> Tensor:
     kept = torch.ones_like(scores, dtype=torch.bool)
     kept[torch.argsort(scores, stable=True)[: round(amount * len(scores))]] = False
     return kept
+
+
+def check_graph(graph: object) -> None:
+    """Raise unless it is a network."""
+    if not isinstance(graph, SpatialGraph):
+        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")

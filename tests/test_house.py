@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "spiking": "graph conv transmission delays leaky models spiking_network checks",
     "spiking_cost": "spiking_network",
     "pruning": "graph checks",
+    "regrowth": "pruning graph neighbors edges checks",
     "pruning_while_training": "graph transmission checks",
     "connectome": "graph networkx_reader",
     "files": "connectome graph laws networkx_reader positions projections wiring checks",

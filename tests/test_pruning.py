@@ -280,6 +280,19 @@ def wholly_isolated(layer):
     return graph.keep((graph.layer[graph.edge_index] != layer).all(0))
 
 
+def chain():
+    return SpatialGraph(torch.randn(3, 2), torch.tensor([[0, 1], [1, 2]]))
+
+
+def test_edges_may_be_listed_anew():
+    graph = network(weights="free")
+    before = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
+    graph.connect(torch.tensor([[9, 0, 0], [21, 24, 9]]))
+    assert pairs(graph) == {(0, 9), (9, 21), (0, 24)}
+    after = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
+    assert [after[pair] == before[pair] for pair in ((0, 9), (9, 21))] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -296,6 +309,11 @@ def wholly_isolated(layer):
         (lambda: drop_isolated(wholly_isolated(0), inputs=True), ValueError, "inputs must be False .*, got True"),
         (lambda: drop_isolated(prune_(without_layers(), 1.0), inputs=True), ValueError, "inputs must be False"),
         (lambda: isolated(None), TypeError, "graph must be a SpatialGraph .*got NoneType"),
+        (lambda: network().connect(torch.ones(2, 3)), TypeError, "edge_index must be int64"),
+        (lambda: network().connect(torch.tensor([[9], [0]])), ValueError, r"must not lead into an input, got \(9, 0\)"),
+        (lambda: network().connect(torch.tensor([[10], [9]])), ValueError, "edge_index must lead to later layers"),
+        (lambda: chain().connect(torch.tensor([[2], [1]])), ValueError, r"lead out of an output, got \(2, 1\)"),
+        (lambda: chain().connect(torch.tensor([[0, 1, 2], [1, 2, 0]])), ValueError, r"an input, got \(2, 0\)"),
         (lambda: network().keep(torch.ones(3)), TypeError, "synapses must be a boolean mask, got torch.float32"),
         (lambda: network().keep(torch.ones(3, dtype=torch.bool)), ValueError, r"synapses must have shape \(156,\)"),
     ],
