@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import Callback
 from torch import nn
 
 import spatialgraph as sg
@@ -37,15 +38,16 @@ Figures = dict[str, list[dict[str, Any]]]
 class Candidate:
     """A model to train: its name, how to build it, the paper's figure, and what is done with it once it is trained.
 
-    ``learning_rate`` takes the place of the protocol's, where the command line gives none; ``finish`` is called when
-    the model is trained; ``examine`` returns further figures of it from the images and labels it is judged by, and
-    draws into its folder.
+    ``learning_rate`` takes the place of the protocol's, where the command line gives none; ``callbacks`` returns those
+    of the training of a model; ``finish`` is called when the model is trained; ``examine`` returns further figures of
+    it from the images and labels it is judged by, and draws into its folder.
     """
 
     name: str
     build: Callable[[], nn.Module]
     paper: str = ""
     learning_rate: float | None = None
+    callbacks: Callable[[nn.Module], Sequence[Callback]] = lambda model: ()
     finish: Callable[[], None] = lambda: None
     examine: Callable[[nn.Module, training.Images, Path], dict[str, Any]] = lambda model, judged, folder: {}
 
@@ -221,6 +223,7 @@ def train_seed(
         validation=held_out,
         patience=args.patience,
         penalty=penalty_of(model, args.penalty),
+        callbacks=candidate.callbacks(model),
         device=args.device,
         resume=args.resume,
         progress=sys.stderr.isatty(),

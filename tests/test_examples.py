@@ -199,3 +199,48 @@ def test_spike_times_of_yin_yang_are_whole_steps(load):
     points = torch.tensor([[1.0, 0.0, 0.0, 1.0], [0.5, 0.26, 0.5, 0.74]])
     spikes = latency(example.spike_values(points), example.STEPS)
     assert spikes.argmax(0).tolist() == [[0, 40, 40, 0], [20, 30, 20, 10]]
+
+
+# Regrowth ----
+
+SPARSE = ["--epochs", "2", "--hidden", "100", "--dim", "2", "--every", "1", "--share", "0.3"]
+
+
+def test_regrowth_keeps_its_budget(load, capsys):
+    example = load("regrowth")
+    whole, regrown, static = example.main([*SPARSE, "--out", "here"])
+    assert "points behind all-to-all" in capsys.readouterr().out
+    assert (whole.synapses, regrown.synapses, static.synapses) == (79400, 7940, 7940)
+    folders = sorted(Path("here").rglob("seed-0"), key=lambda path: path.parent.name.rpartition("_")[2])
+    states = [torch.load(path / "model.pt", weights_only=True) for path in folders]
+    edges = [state["spatial_graph.connectivity.listed_edges"] for state in states]
+    assert [len(part.t()) for part in edges] == [0, 6940, 6940]  # the others are those to the outputs
+    assert not torch.equal(edges[1], edges[2])
+    written = json.loads(Path("here/metrics.json").read_text())
+    name = "spatial 784-100-10, d=2, learned, graded, 10%, regrowth"
+    assert written["figures"][name][0]["first_projection"] == 6940
+    points = written["points_behind_all_to_all"][name]
+    assert points == pytest.approx(100 * (whole.mean - regrown.mean), abs=1e-3)
+    assert example.main([*SPARSE, "--out", "here", "--resume"]) == [whole, regrown, static]
+    with pytest.raises(SystemExit, match=r"--resume needs the settings.*share was 0.3, got 0.1"):
+        example.main([*SPARSE, "--out", "here", "--resume", "--share", "0.1"])
+
+
+def test_sparse_networks_start_alike(load):
+    example = load("regrowth")
+    for start in ("random", "nearest"):
+        args = example.mnist_runs.parse(example.EXPERIMENT, [*SPARSE, "--start", start])
+        graphs = []
+        for candidate in example.candidates(args, 784)[1:]:
+            torch.manual_seed(0)
+            graphs.append(candidate.build().graph)
+        assert torch.equal(graphs[0].edge_index, graphs[1].edge_index)
+        lengths = graphs[0].lengths()[:6940].detach()
+        every = torch.cdist(graphs[0].pos[784:884], graphs[0].pos[:784]).detach().flatten().sort().values
+        assert (lengths.max() <= every[6940]) == (start == "nearest")
+
+
+@pytest.mark.parametrize("density", ["0.01", "1.5"])
+def test_densities_that_make_no_sense(load, density):
+    with pytest.raises(SystemExit, match="--density must be above 0.0126"):
+        load("regrowth").main([*SPARSE, "--density", density])
