@@ -76,7 +76,7 @@ def regrow_(
     stages = _stages(graph)
     before = [_numbers(projection.edge_index().cpu(), graph.neurons) for projection in graph.projections]
     if scope == "global":
-        before = [torch.cat(before)]
+        before = [torch.cat(before).sort().values]
         after = [_regrown(pos, stages, before[0], share)]
     else:
         after = [
@@ -117,7 +117,7 @@ def _regrown(pos: Tensor, stages: list[_Stage], numbers: Tensor, share: float) -
     Args:
         pos: positions of all neurons, shape ``(N, d)``, float64.
         stages: the pairs that may have a synapse.
-        numbers: those that have one, ``target * N + source``.
+        numbers: those that have one, ``target * N + source``, ascending.
         share: share of the synapses to drop.
 
     Returns:
@@ -126,16 +126,16 @@ def _regrown(pos: Tensor, stages: list[_Stage], numbers: Tensor, share: float) -
     wanted = round(share * len(numbers))
     if wanted == 0:
         return numbers
-    squared, ascending = _ascending(_squared_lengths(pos, numbers), numbers)
-    kept, dropped = ascending[:-wanted], ascending[-wanted:]
-    reach, pairs = _reach(pos, stages, squared.sqrt(), wanted)
-    nearest = _Nearest(pos, kept.sort().values, wanted)
+    squared = _squared_lengths(pos, numbers)
+    stays = _smallest(squared, len(numbers) - wanted)
+    reach, pairs = _reach(pos, stages, squared[stays].sqrt(), squared[~stays].sqrt())
+    nearest = _Nearest(pos, numbers[stays], wanted)
     for stage in stages:
         for sources, targets in _within(stage.clouds(pos), reach, is_crowded=pairs > _limit(len(numbers))):
             nearest.add(stage.targets[targets] * len(pos) + stage.sources[sources])
-    if torch.equal(nearest.numbers.sort().values, dropped.sort().values):
+    if torch.equal(nearest.numbers, numbers[~stays]):
         return numbers
-    return torch.cat([kept, nearest.numbers])
+    return torch.cat([nearest.kept, nearest.numbers])
 
 
 def _limit(synapses: int) -> int:
@@ -156,20 +156,31 @@ class _Nearest:
             numbers = numbers[self.kept[place] != numbers]
         numbers = torch.cat([self.numbers, numbers])
         squared = _squared_lengths(self.pos, numbers)
-        if len(numbers) > self.wanted:  # finding the border takes less time than sorting all
+        if len(numbers) > self.wanted:
             near = squared <= squared.kthvalue(self.wanted).values
             squared, numbers = squared[near], numbers[near]
-        self.numbers = _ascending(squared, numbers)[1][: self.wanted]
+        numbers, order = numbers.sort()
+        self.numbers = numbers[_smallest(squared[order], min(self.wanted, len(numbers)))]
 
 
-def _reach(pos: Tensor, stages: list[_Stage], lengths: Tensor, wanted: int) -> tuple[float, int]:
+def _smallest(values: Tensor, k: int) -> Tensor:
+    """Mark the k smallest values, of equal ones the first."""
+    if k == 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    border = values.kthvalue(k).values
+    below, tied = values < border, values == border
+    return below | (tied & (tied.cumsum(0) <= k - below.sum()))
+
+
+def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> tuple[float, int]:
     """Find a radius that holds enough pairs without a synapse, and not many more pairs than needed.
 
     Args:
         pos: positions of all neurons, shape ``(N, d)``.
         stages: the pairs that may have a synapse.
-        lengths: lengths of the synapses, ascending.
-        wanted: how many are dropped, so that a radius of the longest one holds enough.
+        kept: lengths of the synapses that stay.
+        dropped: lengths of the others; so many pairs without a synapse are needed, and a radius of the longest of these
+            holds enough.
 
     Returns:
         The radius, and how many pairs it holds.
@@ -177,7 +188,7 @@ def _reach(pos: Tensor, stages: list[_Stage], lengths: Tensor, wanted: int) -> t
     clouds = [stage.clouds(pos) for stage in stages]
     trees = [(cKDTree(cloud.source.numpy()), cKDTree(cloud.target.numpy())) for cloud in clouds]
     shortest = min(float(source.query(target.data)[0].min()) for source, target in trees)
-    kept, longest = lengths[:-wanted], float(lengths[-1])
+    synapses, longest = len(kept) + len(dropped), float(dropped.max())
 
     def radius(spread: float) -> float:
         return _widened(math.hypot(shortest, spread))
@@ -186,17 +197,17 @@ def _reach(pos: Tensor, stages: list[_Stage], lengths: Tensor, wanted: int) -> t
         return sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees)
 
     def is_enough(spread: float, pairs: int) -> bool:
-        return pairs - int(torch.searchsorted(kept, _widened(radius(spread)), right=True)) >= wanted
+        return pairs - int((kept <= _widened(radius(spread))).sum()) >= len(dropped)
 
     # From below, because it takes time to count many pairs; and in squares above the shortest length, because between
     # two layers no pair is shorter than the gap.
     most = math.sqrt(max(longest**2 - shortest**2, 0.0))
     possible = sum(len(stage.sources) * len(stage.targets) for stage in stages)
-    low, high = 0.0, most * (len(lengths) / possible) ** (1 / pos.shape[1]) / 2
+    low, high = 0.0, most * (synapses / possible) ** (1 / pos.shape[1]) / 2
     while not is_enough(high, pairs := count(high)) and high < most:
         low, high = high, 2 * high
     for _ in range(_HALVINGS):
-        if pairs <= _limit(len(lengths)):
+        if pairs <= _limit(synapses):
             break
         middle = (low + high) / 2
         fewer = count(middle)
@@ -222,7 +233,8 @@ def _within(clouds: Clouds, reach: float, is_crowded: bool) -> Iterator[tuple[Te
 
 
 def _numbers(edge_index: Tensor, neurons: int) -> Tensor:
-    return edge_index[1] * neurons + edge_index[0]
+    """Number pairs so that they ascend by target, then source."""
+    return (edge_index[1] * neurons + edge_index[0]).sort().values
 
 
 def _pairs(numbers: Tensor, neurons: int) -> Tensor:
@@ -232,10 +244,3 @@ def _pairs(numbers: Tensor, neurons: int) -> Tensor:
 def _squared_lengths(pos: Tensor, numbers: Tensor) -> Tensor:
     sources, targets = _pairs(numbers, len(pos))
     return Clouds(pos, pos).squared_lengths(sources, targets)
-
-
-def _ascending(squared: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Sort pairs by length, then target, then source."""
-    numbers, order = numbers.sort()
-    squared, by_length = squared[order].sort(stable=True)
-    return squared, numbers[by_length]
