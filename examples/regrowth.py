@@ -111,9 +111,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--density", type=float, default=0.1, metavar="X", help="share of all pairs that have a synapse")
     add("--start", choices=["random", "nearest"], default="random", help="which synapses into hidden neurons exist")
-    add("--share", type=float, default=0.02, metavar="X", help="share of the synapses that move at a time")
+    add("--share", type=float, default=0.1, metavar="X", help="share of the synapses that move at a time")
     add("--every", type=int, default=100, metavar="N", help="steps from one regrowth to the next")
-    add("--until", type=float, default=0.75, metavar="X", help="share of the training after which synapses stay")
+    add("--until", type=float, default=0.25, metavar="X", help="share of the training after which synapses stay")
 
 
 EXPERIMENT = Experiment(
