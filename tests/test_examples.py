@@ -203,7 +203,7 @@ def test_spike_times_of_yin_yang_are_whole_steps(load):
 
 # Regrowth ----
 
-SPARSE = ["--epochs", "2", "--hidden", "100", "--dim", "2", "--every", "1", "--share", "0.3"]
+SPARSE = ["--epochs", "2", "--hidden", "100", "--dim", "2", "--every", "1", "--share", "0.3", "--until", "1"]
 
 
 def test_regrowth_keeps_its_budget(load, capsys):
