@@ -95,7 +95,6 @@ class SpatialGraph(Structure):
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
         self.positions = Positions(pos.detach(), layer, spacing, anchor_mask(anchored, layer))
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
-        self._silent_share = 0.0
         self.init: Init = pos.detach().clone()
         self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
         self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
@@ -254,24 +253,6 @@ class SpatialGraph(Structure):
             tensor([2.5000])
         """
         return self.free_synapses.delays_of(self.lengths(), self.free_synapses.delay)
-
-    @property
-    def silent_share(self) -> float:
-        """Share of each projection's synapses, those of the smallest weights in a pass, that models leave out of it.
-
-        ``weights()`` and ``synapses`` count them, for they may be heard again in the next pass; see
-        :class:`~spatialgraph.PruneWhileTraining`.
-        """
-        return self._silent_share
-
-    @silent_share.setter
-    def silent_share(self, share: float) -> None:
-        self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
-
-    @property
-    def version(self) -> tuple[object, ...]:
-        """What, besides parameters and buffers, decides what a pass computes; compared by identity."""
-        return self.projections, self._silent_share
 
     @property
     def velocity(self) -> float | None:
@@ -435,14 +416,6 @@ class SpatialGraph(Structure):
                 bias=self.bias,
                 **({} if self.velocity is None else {"edge_delay": self.delays()}),
             )
-
-    def extra_repr(self) -> str:
-        """Return what ``repr`` shows between the brackets."""
-        return f"neurons={self.neurons}, synapses={self.synapses}, dim={self.dim}, spacing={self.spacing!r}"
-
-    def __repr__(self) -> str:
-        """Return a one-line description."""
-        return f"{type(self).__name__}({self.extra_repr()})"
 
     def _spread(self, values: Tensor, members: Tensor) -> Tensor:
         """Lay the members' values out over all neurons, with 0 for the others."""

@@ -1,7 +1,7 @@
 """Models: for each projection, convolve, normalise, add the bias, activate."""
 
+import functools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -111,7 +111,12 @@ class SpatialMLP(nn.Module):
             heard = [blocks[block] for block in projection.blocks]
             heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
             blocks.append(
-                self._stage(projection, heard_by_all, bias[projection.target_index], partial(transmission.send, number))
+                self._stage(
+                    projection,
+                    heard_by_all,
+                    bias[projection.target_index],
+                    functools.partial(transmission.send, number),
+                )
             )
         return _read_out(blocks, projections)
 
@@ -124,7 +129,8 @@ class SpatialMLP(nn.Module):
 
     def _transmission(self, projections: tuple[Projection, ...]) -> Transmission | Materialised:
         if Cached.usable(self):
-            return self._materialised.get(self, lambda: Materialised(self.graph, projections), *self.graph.version)
+            build = functools.partial(Materialised, self.graph, projections)
+            return self._materialised.get(self, build, projections, self.graph.silent_share)
         return Transmission(self.graph, projections)
 
     def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:

@@ -18,6 +18,8 @@ class PruneWhileTraining:
     <https://arxiv.org/abs/2506.13410>`_, section 3.2. The threshold is exact: ``round(amount * synapses)`` weights of
     each projection are left out, fewer only where several equal the smallest one that stays.
 
+    Files, exports and ``weights()`` know nothing of it: call :meth:`remove` first.
+
     Args:
         amount: share of the synapses, from 0 to 1; may be set at any time.
 

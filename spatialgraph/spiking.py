@@ -149,7 +149,10 @@ class SpatialSNN(SpikingNetwork):
             return functools.partial(self._send_delayed, Transmission(self.graph))
         transmission: Transmission | Materialised
         if Cached.usable(self):
-            transmission = self._materialised.get(self, lambda: Materialised(self.graph), *self.graph.version)
+            graph = self.graph
+            transmission = self._materialised.get(
+                self, functools.partial(Materialised, graph), graph.projections, graph.silent_share
+            )
         else:
             transmission = Transmission(self.graph)
         return lambda number, signal, line, bias: (transmission.send(number, signal, bias), None)

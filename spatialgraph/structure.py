@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from spatialgraph import checks
 from spatialgraph.connectivity import Connectivity
 from spatialgraph.positions import Positions
 from spatialgraph.projections import Projection
@@ -19,6 +20,7 @@ class Structure(nn.Module):
 
     positions: Positions
     connectivity: Connectivity
+    _silent_share = 0.0
 
     @property
     def dim(self) -> int:
@@ -84,3 +86,24 @@ class Structure(nn.Module):
     def edge_index(self) -> Tensor:
         """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
         return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
+
+    @property
+    def silent_share(self) -> float:
+        """Share of each projection's synapses, those of the smallest weights in a pass, that models leave out of it.
+
+        ``weights()`` and ``synapses`` count them, for they may be heard again in the next pass; see
+        :class:`~spatialgraph.PruneWhileTraining`.
+        """
+        return self._silent_share
+
+    @silent_share.setter
+    def silent_share(self, share: float) -> None:
+        self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` shows between the brackets."""
+        return f"neurons={self.neurons}, synapses={self.synapses}, dim={self.dim}, spacing={self.spacing!r}"
+
+    def __repr__(self) -> str:
+        """Return a one-line description."""
+        return f"{type(self).__name__}({self.extra_repr()})"

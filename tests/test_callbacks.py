@@ -242,3 +242,15 @@ def test_a_training_without_end_has_no_shares():
     )
     with pytest.raises(ValueError, match="the training must have a known number of steps; give the trainer max_steps"):
         GradualPruning(Recorder(0.5)).on_train_batch_start(trainer, None, None, 0)
+
+
+def test_a_spatial_network_is_pruned_gradually(tmp_path):
+    torch.manual_seed(0)
+    model = sg.SpatialMLP([6, 12, 3])
+    pruner = sg.PruneWhileTraining(0.8).attach(model.graph)
+    shares = []
+    watch = EverySteps(1, lambda: shares.append(model.graph.silent_share))
+    fit(model, images(), RECIPE, tmp_path, callbacks=[GradualPruning(pruner), watch], progress=False)
+    assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == pytest.approx(0.8)
+    assert [projection.synapses for projection in model.graph.projections] == [72 - 58, 36 - 29]
+    assert model.graph.silent_share == 0.0

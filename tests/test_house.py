@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "functional": "laws projections kernels sparse_kernels threshold",
     "delays": "functional projections kernels compiled_delays",
     "connectivity": "wiring projections checks",
-    "structure": "wiring projections positions connectivity",
+    "structure": "wiring projections positions connectivity checks",
     "graph": "laws wiring structure positions polarity synapses checks networkx_reader connectivity",
     "conv": "functional laws polarity projections checks",
     "transmission": "functional delays graph projections synapses threshold",

@@ -259,3 +259,14 @@ def test_normalised_networks_compute_dead_ends():
     sums = graph.weights()[:2].detach()
     expected = torch.nn.functional.layer_norm(sums[None], (2,)).relu()[0, 0] * graph.weights()[2]
     torch.testing.assert_close(SpatialMLP(graph)(torch.ones(1, 1))[0, 0], expected)
+
+
+def test_a_setting_that_changes_what_is_computed_is_noticed():
+    edges, layer = some_layered_edges([6, 8, 7, 3], 0.2, 1)
+    model = SpatialMLP(SpatialGraph(torch.randn(24, 2), edges, layer=layer)).eval()
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        model(x)
+        model.normalize = False
+        y = model(x)
+    torch.testing.assert_close(y, model(x).detach())
