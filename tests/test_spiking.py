@@ -258,7 +258,7 @@ def test_whole_networks_of_snntorch_to_the_bit(kind, normalize, read_out):
             for layer, matrix, stage in zip(
                 layers, Materialised(model.graph).matrices, model.graph.projections, strict=True
             ):
-                layer.weight.copy_(matrix)
+                layer.weight.copy_(matrix.weight)
                 layer.bias.copy_(model.graph.bias[stage.targets])
     else:
         model = DenseSNN(sizes, **options)
