@@ -293,7 +293,7 @@ def test_other_neurons_of_snntorch(kind, read_out):
     randomise(model.graph)
     x = features(model, 3, dtype=torch.float32)
     simulation = model.simulate(x)
-    signal = F.linear(x[None], Materialised(model.graph).matrices[0])
+    signal = F.linear(x[None], Materialised(model.graph).matrices[0].weight)
     signal = model.drive * F.layer_norm(signal, signal.shape[-1:]) + model.graph.bias[6:11]
     first = model.hidden_neurons[0]
     assert isinstance(first, SnnTorchNeuron)
