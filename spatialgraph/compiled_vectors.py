@@ -2,7 +2,10 @@
 
 Numba's own loops would load and store the sums for every edge, and check anew for every row whether arrays overlap. So
 these two are written in LLVM's language, which Numba compiles and inlines like its own code. A strip of the batch of
-``strip(dtype)`` numbers is worked on at a time. Arrays are contiguous.
+``strip(itemsize)`` numbers is worked on at a time. Arrays are contiguous.
+
+Numba keeps what it compiled beside :mod:`spatialgraph.compiled_sparse` and looks only at that file's age: touch it when
+you change this one.
 """
 
 from llvmlite import ir
