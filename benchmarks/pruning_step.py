@@ -2,7 +2,8 @@
 
     python benchmarks/pruning_step.py
 
-Each row runs two candidates in turns, in one process with two threads, and compares medians. Memory is the most that
+Each row runs two candidates in turns of five steps, as a training runs them, in one process with two threads, and
+compares medians. Memory is the most that
 PyTorch's allocator held in one step beyond what it held before.
 """
 
@@ -18,6 +19,7 @@ import spatialgraph as sg
 from spatialgraph.training import environment
 
 AMOUNTS = (0.8, 0.95)
+IN_A_ROW = 5
 
 
 def pruned(amount: float, normalize: bool) -> sg.SpatialMLP:
@@ -45,7 +47,7 @@ def peak_bytes(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tenso
 def main() -> None:
     """Measure, print a table, and write it as JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     args = parser.parse_args()
@@ -61,12 +63,12 @@ def main() -> None:
         for amount in AMOUNTS:
             ours = pruned(amount, normalize)
             name = f"{amount:.0%} removed, {words}"
-            rows[f"{name}, against nn.Linear"] = compare(training_step(ours, images, labels), linear, args.rounds)
+            rows[f"{name}, against nn.Linear"] = compare(training_step(ours, images, labels), linear, args.rounds, IN_A_ROW)
             memory[name] = peak_bytes(ours, images, labels)
         silent = sg.SpatialMLP(SIZES, normalize=normalize)
         sg.PruneWhileTraining(0.8).attach(silent.graph)
         steps = training_step(silent, images, labels), training_step(spatial, images, labels)
-        rows[f"80% left out in training, {words}, against all-to-all"] = compare(*steps, args.rounds)
+        rows[f"80% left out in training, {words}, against all-to-all"] = compare(*steps, args.rounds, IN_A_ROW)
     print(f"{'-'.join(map(str, SIZES))}, batch {BATCH}, {args.threads} threads, medians of alternating runs")
     for name, row in rows.items():
         print(f"{name:<62} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")

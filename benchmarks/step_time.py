@@ -28,15 +28,16 @@ BATCH = 600
 Step = Callable[[], object]
 
 
-def compare(ours: Step, theirs: Step, rounds: int) -> dict[str, float]:
-    """Return the median milliseconds of both, run in turns, and the ratio of the medians."""
+def compare(ours: Step, theirs: Step, rounds: int, in_a_row: int = 1) -> dict[str, float]:
+    """Return the median milliseconds of both, run in turns of some steps in a row, and the ratio of the medians."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 3):
         for step, record in zip((ours, theirs), seconds, strict=True):
-            began = time.perf_counter()
-            step()
-            if number >= 3:  # the first rounds warm up
-                record.append(time.perf_counter() - began)
+            for _ in range(in_a_row):
+                began = time.perf_counter()
+                step()
+                if number >= 3:  # the first rounds warm up
+                    record.append(time.perf_counter() - began)
     mine, other = (1e3 * statistics.median(record) for record in seconds)
     return {"ours_ms": mine, "theirs_ms": other, "ours_over_theirs": mine / other}
 
