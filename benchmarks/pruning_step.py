@@ -63,7 +63,9 @@ def main() -> None:
         for amount in AMOUNTS:
             ours = pruned(amount, normalize)
             name = f"{amount:.0%} removed, {words}"
-            rows[f"{name}, against nn.Linear"] = compare(training_step(ours, images, labels), linear, args.rounds, IN_A_ROW)
+            rows[f"{name}, against nn.Linear"] = compare(
+                training_step(ours, images, labels), linear, args.rounds, IN_A_ROW
+            )
             memory[name] = peak_bytes(ours, images, labels)
         silent = sg.SpatialMLP(SIZES, normalize=normalize)
         sg.PruneWhileTraining(0.8).attach(silent.graph)

@@ -166,8 +166,9 @@ class _Fused(torch.autograd.Function):
         ctx.by_source, ctx.arguments = by_source, arguments
         targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
         y = x.new_zeros(x.shape[1], targets, x.shape[0] - before)
-        with kernels.lock:
-            compiled_delays.send(*arguments, y.numpy(), _threads(runs, weight))
+        parts = _threads(runs, weight)
+        with kernels.threads(parts):
+            compiled_delays.send(*arguments, y.numpy(), parts)
         return y.permute(2, 0, 1).contiguous()
 
     @staticmethod
@@ -177,9 +178,10 @@ class _Fused(torch.autograd.Function):
 
         runs, weight, _ = ctx.saved_tensors
         grad_x = torch.zeros_like(runs) if ctx.needs_input_grad[0] else runs.new_empty(0, 0, 0)
-        sums = runs.new_zeros(2, _threads(runs, weight), weight.numel()).numpy()
+        parts = _threads(runs, weight)
+        sums = runs.new_zeros(2, parts, weight.numel()).numpy()
         by_target = grad_y.permute(1, 2, 0).contiguous().numpy()
-        with kernels.lock:
+        with kernels.threads(parts):
             compiled_delays.pull(*ctx.arguments, by_target, grad_x.numpy(), *sums)
         by_weight, by_delay = (ctx.by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
         return grad_x.permute(2, 0, 1) if ctx.needs_input_grad[0] else None, by_weight, by_delay, None, None

@@ -5,9 +5,11 @@ a dozen. Each thread takes a run of rows and adds up sums of its own, so that th
 alone.
 """
 
+import contextlib
 import functools
 import importlib.util
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,32 @@ from torch import Tensor
 
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["available", "geometry_gradients", "lock", "serves", "weight"]
+__all__ = ["available", "geometry_gradients", "serves", "threads", "weight"]
 
 # Below this number of weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**16
 
 # One of Numba's threading layers must not be entered by two threads at once.
-lock = threading.Lock()
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def threads(parts: int) -> Iterator[None]:
+    """Run a compiled kernel on so many threads at most: one that waits for Numba's others waits for busy cores too.
+
+    Example:
+        >>> with threads(1):
+        ...     pass
+    """
+    import numba
+
+    with _lock:
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))
+        try:
+            yield
+        finally:
+            numba.set_num_threads(before)
 
 
 def available(values: Tensor) -> bool:
@@ -56,8 +77,9 @@ def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: flo
 
     columns, rows, factors = _by_axis(source_pos), _array(target_pos), _array(scale)
     result = source_pos.new_empty(len(rows), len(factors))
-    with lock:
-        compiled.fill(columns, rows, factors, rows.dtype.type(softening**2), result.numpy(), _parts(result))
+    parts = _parts(result)
+    with threads(parts):
+        compiled.fill(columns, rows, factors, rows.dtype.type(softening**2), result.numpy(), parts)
     return result
 
 
@@ -73,7 +95,7 @@ def geometry_gradients(
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
     constant = rows.dtype.type(softening**2)
-    with lock:
+    with threads(parts):
         compiled.pull(columns, rows, factors, constant, _array(grad_weight), grad_columns, grad_rows, grad_scale)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))

@@ -217,7 +217,8 @@ class _Run(torch.autograd.Function):
         traced = current.new_empty(settings.steps if settings.potentials else 0, *potential.shape)
         summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
         last = potential.detach().clone(memory_format=torch.contiguous_format)
-        with kernels.lock:
+        parts = _parts(last, settings.steps)
+        with kernels.threads(parts):
             compiled_leaky.run(
                 _rows(current),
                 _flat(last),
@@ -228,7 +229,7 @@ class _Run(torch.autograd.Function):
                 _rows(traced),
                 _shares(current, settings),
                 _flat(summed),
-                _parts(last, settings.steps),
+                parts,
             )
         return fired, traced, summed, last
 
@@ -244,7 +245,8 @@ class _Run(torch.autograd.Function):
         carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
         carried = carried.contiguous()
         grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
-        with kernels.lock:
+        parts = _parts(carried, settings.steps)
+        with kernels.threads(parts):
             compiled_leaky.pull(
                 _rows(current),
                 _flat(potential),
@@ -258,7 +260,7 @@ class _Run(torch.autograd.Function):
                 _flat(nothing if by_sum is None else by_sum),
                 _flat(carried),
                 _rows(grad_current),
-                _parts(carried, settings.steps),
+                parts,
             )
         return grad_current, carried, None
 

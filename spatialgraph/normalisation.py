@@ -54,8 +54,9 @@ class _Normalised(torch.autograd.Function):
         y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
         arrays = total.detach().numpy(), bias.detach().contiguous().numpy()
         ctx.floor = arrays[0].dtype.type(0.0 if rectify else -math.inf)
-        with kernels.lock:
-            compiled_normalisation.forward(*arrays, ctx.floor, y.numpy(), mean.numpy(), scale.numpy(), _parts(total))
+        parts = _parts(total)
+        with kernels.threads(parts):
+            compiled_normalisation.forward(*arrays, ctx.floor, y.numpy(), mean.numpy(), scale.numpy(), parts)
         ctx.save_for_backward(total, bias, mean, scale)
         return y
 
@@ -65,9 +66,10 @@ class _Normalised(torch.autograd.Function):
         from spatialgraph import compiled_normalisation
 
         total, bias, mean, scale = ctx.saved_tensors
-        grad_total, grad_bias = torch.empty_like(total), total.new_zeros(_parts(total), len(total))
+        parts = _parts(total)
+        grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
         arrays = [values.detach().contiguous().numpy() for values in (mean, scale, grad)]
-        with kernels.lock:
+        with kernels.threads(parts):
             compiled_normalisation.backward(
                 total.numpy(), bias.contiguous().numpy(), ctx.floor, *arrays, grad_total.numpy(), grad_bias.numpy()
             )

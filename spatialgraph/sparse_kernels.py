@@ -41,8 +41,9 @@ def product(
     bias = x.new_zeros(rows) if bias is None else bias
     arrays = [_array(values) for values in (pointer, column, weight)]
     floor = arrays[2].dtype.type(0.0 if rectify else -math.inf)
-    with kernels.lock:
-        compiled_sparse.product(*arrays, *_laid_out(x, column), _array(bias), floor, y.numpy(), _parts(column, x))
+    parts = _parts(column, x)
+    with kernels.threads(parts):
+        compiled_sparse.product(*arrays, *_laid_out(x, column), _array(bias), floor, y.numpy(), parts)
     return y
 
 
@@ -65,9 +66,9 @@ def sampled(
 
     out, sums = x.new_zeros(len(column)), x.new_zeros(len(rows))
     arrays = [_array(values) for values in (pointer, column, rows, rows if active is None else active)]
-    is_masked = active is not None
-    with kernels.lock:
-        compiled_sparse.sampled(*arrays, is_masked, *_laid_out(x, column), out.numpy(), sums.numpy(), _parts(column, x))
+    is_masked, parts = active is not None, _parts(column, x)
+    with kernels.threads(parts):
+        compiled_sparse.sampled(*arrays, is_masked, *_laid_out(x, column), out.numpy(), sums.numpy(), parts)
     return out, sums
 
 
@@ -80,8 +81,9 @@ def weights(
     out = source_pos.new_empty(len(column))
     arrays = [_array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
     constant = arrays[2].dtype.type(softening**2)
-    with kernels.lock:
-        compiled_sparse.weigh(*arrays, constant, out.numpy(), _threads(16 * len(column)))
+    parts = _threads(16 * len(column))
+    with kernels.threads(parts):
+        compiled_sparse.weigh(*arrays, constant, out.numpy(), parts)
     return out
 
 
@@ -104,7 +106,7 @@ def gradients(
     arrays = [_array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
     constant = arrays[2].dtype.type(softening**2)
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    with kernels.lock:
+    with kernels.threads(parts):
         compiled_sparse.pull(*arrays, constant, _array(grad), *sums)
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
 
