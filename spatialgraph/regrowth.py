@@ -151,16 +151,11 @@ class _Nearest:
 
     def add(self, numbers: Tensor) -> None:
         """Take the nearest of these and those before."""
+        numbers = torch.cat([self.numbers, numbers]).sort().values  # sorted ones are looked up several times faster
         if len(self.kept):
             place = torch.searchsorted(self.kept, numbers).clamp(max=len(self.kept) - 1)
             numbers = numbers[self.kept[place] != numbers]
-        numbers = torch.cat([self.numbers, numbers])
-        squared = _squared_lengths(self.pos, numbers)
-        if len(numbers) > self.wanted:
-            near = squared <= squared.kthvalue(self.wanted).values
-            squared, numbers = squared[near], numbers[near]
-        numbers, order = numbers.sort()
-        self.numbers = numbers[_smallest(squared[order], min(self.wanted, len(numbers)))]
+        self.numbers = numbers[_smallest(_squared_lengths(self.pos, numbers), min(self.wanted, len(numbers)))]
 
 
 def _smallest(values: Tensor, k: int) -> Tensor:
