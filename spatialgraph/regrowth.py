@@ -16,11 +16,11 @@ from spatialgraph.pruning import SCOPES, check_graph
 
 __all__ = ["regrow_"]
 
-# A search radius may hold this many pairs beside twice the synapses it is to find.
+# A search radius may hold this many pairs without a synapse beside twice those it is to find.
 _SPARE_PAIRS = 4096
 
-# Halvings of the radius after which the pairs that are too many must be tied.
-_HALVINGS = 60
+# Halvings of the radius after which the pairs that are too many are as good as tied.
+_HALVINGS = 30
 
 # The trees' distances and the canonical ones differ by a few units in the 16th digit, and squares may underflow.
 _ROUNDING = 1e-9
@@ -128,18 +128,14 @@ def _regrown(pos: Tensor, stages: list[_Stage], numbers: Tensor, share: float) -
         return numbers
     squared = _squared_lengths(pos, numbers)
     stays = _smallest(squared, len(numbers) - wanted)
-    reach, pairs = _reach(pos, stages, squared[stays].sqrt(), squared[~stays].sqrt())
+    reach, is_crowded = _reach(pos, stages, squared[stays].sqrt(), squared[~stays].sqrt())
     nearest = _Nearest(pos, numbers[stays], wanted)
     for stage in stages:
-        for sources, targets in _within(stage.clouds(pos), reach, is_crowded=pairs > _limit(len(numbers))):
+        for sources, targets in _within(stage.clouds(pos), reach, is_crowded):
             nearest.add(stage.targets[targets] * len(pos) + stage.sources[sources])
     if torch.equal(nearest.numbers, numbers[~stays]):
         return numbers
     return torch.cat([nearest.kept, nearest.numbers])
-
-
-def _limit(synapses: int) -> int:
-    return 2 * synapses + _SPARE_PAIRS
 
 
 class _Nearest:
@@ -167,7 +163,7 @@ def _smallest(values: Tensor, k: int) -> Tensor:
     return below | (tied & (tied.cumsum(0) <= k - below.sum()))
 
 
-def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> tuple[float, int]:
+def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> tuple[float, bool]:
     """Find a radius that holds enough pairs without a synapse, and not many more pairs than needed.
 
     Args:
@@ -178,39 +174,38 @@ def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> 
             holds enough.
 
     Returns:
-        The radius, and how many pairs it holds.
+        The radius, and whether ties at its border make the pairs within many more than the synapses.
     """
     clouds = [stage.clouds(pos) for stage in stages]
     trees = [(cKDTree(cloud.source.numpy()), cKDTree(cloud.target.numpy())) for cloud in clouds]
     shortest = min(float(source.query(target.data)[0].min()) for source, target in trees)
-    synapses, longest = len(kept) + len(dropped), float(dropped.max())
+    wanted, longest = len(dropped), float(dropped.max())
 
     def radius(spread: float) -> float:
         return _widened(math.hypot(shortest, spread))
 
-    def count(spread: float) -> int:
-        return sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees)
-
-    def is_enough(spread: float, pairs: int) -> bool:
-        return pairs - int((kept <= _widened(radius(spread))).sum()) >= len(dropped)
+    def absent(spread: float) -> int:
+        """How many pairs without a synapse the radius holds at least."""
+        pairs = sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees)
+        return pairs - int((kept <= _widened(radius(spread))).sum())
 
     # From below, because it takes time to count many pairs; and in squares above the shortest length, because between
     # two layers no pair is shorter than the gap.
     most = math.sqrt(max(longest**2 - shortest**2, 0.0))
     possible = sum(len(stage.sources) * len(stage.targets) for stage in stages)
-    low, high = 0.0, most * (synapses / possible) ** (1 / pos.shape[1]) / 2
-    while not is_enough(high, pairs := count(high)) and high < most:
+    low, high = 0.0, most * (wanted / possible) ** (1 / pos.shape[1]) / 2
+    while (found := absent(high)) < wanted and high < most:
         low, high = high, 2 * high
     for _ in range(_HALVINGS):
-        if pairs <= _limit(synapses):
+        if found <= 2 * wanted + _SPARE_PAIRS:
             break
         middle = (low + high) / 2
-        fewer = count(middle)
-        if is_enough(middle, fewer):
-            high, pairs = middle, fewer
-        else:
+        fewer = absent(middle)
+        if fewer < wanted:
             low = middle
-    return _widened(radius(high)), pairs
+        else:
+            high, found = middle, fewer
+    return _widened(radius(high)), found > 2 * (len(kept) + wanted) + _SPARE_PAIRS
 
 
 def _widened(length: float) -> float:
