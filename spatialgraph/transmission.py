@@ -23,6 +23,7 @@ class Transmission:
         projections: the stages to compute, where they are not all of the network's.
 
     Example:
+        >>> import torch
         >>> transmission = Transmission(SpatialGraph.layered([3, 2]))
         >>> transmission.send(0, torch.ones(5, 3)).shape
         torch.Size([5, 2])
