@@ -11,7 +11,6 @@ and figures to ``runs/``. The test images are read once a training is over; ``--
 
 import argparse
 import dataclasses
-import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,15 +94,12 @@ def examine(model: nn.Module, judged: training.Images, folder: Path) -> dict[str
 
 
 def report(results: list[training.Result], figures: Figures, folder: Path) -> dict[str, Any]:
-    """Print how far the sparse networks stay behind the all-to-all one."""
-    whole, *sparse = ([100 * accuracy for accuracy in result.accuracies] for result in results)
-    behind = {
-        result.model: statistics.fmean(whole) - statistics.fmean(accuracies)
-        for result, accuracies in zip(results[1:], sparse, strict=True)
-    }
-    for name, points in behind.items():
-        print(f"{name}: {points:.2f} points behind all-to-all")
-    return {"points_behind_all_to_all": {name: round(points, 3) for name, points in behind.items()}}
+    """Print how far the sparse networks are from the all-to-all one."""
+    whole, *sparse = results
+    points = {result.model: round(100 * (result.mean - whole.mean), 3) for result in sparse}
+    for name, difference in points.items():
+        print(f"{name}: {difference:+.2f} points against all-to-all")
+    return {"points_against_all_to_all": points}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -209,7 +209,7 @@ SPARSE = ["--epochs", "2", "--hidden", "100", "--dim", "2", "--every", "1", "--s
 def test_regrowth_keeps_its_budget(load, capsys):
     example = load("regrowth")
     whole, regrown, static = example.main([*SPARSE, "--out", "here"])
-    assert "points behind all-to-all" in capsys.readouterr().out
+    assert "points against all-to-all" in capsys.readouterr().out
     assert (whole.synapses, regrown.synapses, static.synapses) == (79400, 7940, 7940)
     folders = sorted(Path("here").rglob("seed-0"), key=lambda path: path.parent.name.rpartition("_")[2])
     states = [torch.load(path / "model.pt", weights_only=True) for path in folders]
@@ -219,8 +219,8 @@ def test_regrowth_keeps_its_budget(load, capsys):
     written = json.loads(Path("here/metrics.json").read_text())
     name = "spatial 784-100-10, d=2, learned, graded, 10%, regrowth"
     assert written["figures"][name][0]["first_projection"] == 6940
-    points = written["points_behind_all_to_all"][name]
-    assert points == pytest.approx(100 * (whole.mean - regrown.mean), abs=1e-3)
+    points = written["points_against_all_to_all"][name]
+    assert points == pytest.approx(100 * (regrown.mean - whole.mean), abs=1e-3)
     assert example.main([*SPARSE, "--out", "here", "--resume"]) == [whole, regrown, static]
     with pytest.raises(SystemExit, match=r"--resume needs the settings.*share was 0.3, got 0.1"):
         example.main([*SPARSE, "--out", "here", "--resume", "--share", "0.1"])
