@@ -244,3 +244,40 @@ def test_sparse_networks_start_alike(load):
 def test_densities_that_make_no_sense(load, density):
     with pytest.raises(SystemExit, match="--density must be above 0.0126"):
         load("regrowth").main([*SPARSE, "--density", density])
+
+
+def test_pruning_after_and_in_training(load, monkeypatch, capsys):
+    example = load("pruning")
+    monkeypatch.setattr(example, "AMOUNTS", (90,))
+    results = example.main([*SHORT, "--baseline", "14", "--seeds", "2"])
+    spatial, dense = 784 * 12 + 12 * 10, 784 * 14 + 14 * 10
+    left = [784 * 12 - round(0.9 * 784 * 12) + 12, 784 * 14 - round(0.9 * 784 * 14) + 14]
+    assert [result.synapses for result in results] == [spatial, left[0], dense, left[1]]
+    printed = capsys.readouterr().out
+    assert "| removed | spatial 784-12-10, d=2, learned, graded | dense 784-14-10 |" in printed
+    assert "What the paper states" not in printed  # its baselines are 14 and 2,048
+    (folder,) = Path("runs").iterdir()
+    assert (folder / "pruning.png").exists()
+    written = json.loads((folder / "metrics.json").read_text())
+    assert [set(run["after_training"]) for run in written["figures"]["dense 784-14-10"]] == [{"90"}, {"90"}]
+    state = torch.load(folder / "dense_784-14-10_90_%_in_training" / "seed-1" / "model.pt", weights_only=True)
+    assert sum(int(values.count_nonzero()) for name, values in state.items() if "weight" in name) == left[1]
+    assert example.main([*SHORT, "--baseline", "14", "--seeds", "2", "--resume"]) == results
+
+
+def test_statements_on_pruning(load):
+    example = load("pruning")
+    names = ["spatial 784-2048-10, d=3", "dense 784-14-10", "dense 784-2048-10"]
+
+    def curves(*values):
+        return {
+            name: dict.fromkeys((0, 20, 40, 60, 80, 90, 95, 98), [value - 0.01, value + 0.01])
+            for name, value in zip(names, values, strict=True)
+        }
+
+    after, during = curves(0.8, 0.7, 0.9), curves(0.9, 0.95, 0.98)
+    during["dense 784-14-10"][98] = [0.2, 0.3]
+    rows = example.statements(after, during)
+    assert [row[1] for row in rows] == ["at 98 % only", "yes", "no", "yes"]
+    assert "98 %: 90.00 against 25.00" in rows[0][2]
+    assert example.statements({names[0]: after[names[0]]}, {names[0]: during[names[0]]}) == []
