@@ -38,8 +38,11 @@ def threads(parts: int) -> Iterator[None]:
     import numba
 
     with _lock:
-        before = numba.get_num_threads()
-        numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))
+        before, wanted = numba.get_num_threads(), min(parts, numba.config.NUMBA_NUM_THREADS)
+        if wanted == before:  # the common case: setting takes longer than many a kernel
+            yield
+            return
+        numba.set_num_threads(wanted)
         try:
             yield
         finally:
