@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["available", "geometry_gradients", "serves", "threads", "weight"]
+__all__ = ["available", "geometry_gradients", "is_observed", "serves", "threads", "weight"]
 
 # Below this number of weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**16
@@ -49,29 +50,52 @@ def threads(parts: int) -> Iterator[None]:
             numba.set_num_threads(before)
 
 
-def available(values: Tensor) -> bool:
-    """Tell whether compiled kernels serve this kind of tensor: Numba is there, and no compiler is tracing.
+def is_observed(*values: Tensor) -> bool:
+    """Tell whether something besides plain autograd follows what is done with tensors.
+
+    A compiler, exporter or tracer, a transform of ``torch.func``, forward-mode differentiation or a subclass of tensors
+    does: it must be given tensor operations, for it sees nothing of what a compiled kernel does.
+
+    Example:
+        >>> is_observed(torch.zeros(1))
+        False
+        >>> torch.func.vmap(lambda x: x + is_observed(x))(torch.zeros(1))
+        tensor([1.])
+    """
+    return (
+        torch.compiler.is_compiling()  # first: a compiler is not to trace the other questions
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or forward_ad._current_level >= 0
+        or any(type(value) not in (Tensor, nn.Parameter) for value in values)
+    )
+
+
+def available(*values: Tensor) -> bool:
+    """Tell whether compiled kernels serve these tensors: Numba is there, and nobody observes them.
 
     Example:
         >>> available(torch.zeros(1, dtype=torch.float16))
         False
     """
+    first = values[0]
     return (
-        values.device.type == "cpu"
-        and values.dtype in (torch.float32, torch.float64)
-        and not torch.compiler.is_compiling()
+        first.device.type == "cpu"
+        and first.dtype in (torch.float32, torch.float64)
+        and not is_observed(*values)
         and _has_numba()
     )
 
 
-def serves(law: Law, pos: Tensor) -> bool:
-    """Tell whether the kernels serve this law and this kind of tensor.
+def serves(law: Law, *values: Tensor) -> bool:
+    """Tell whether the kernels serve this law and these tensors.
 
     Example:
         >>> serves(InverseDistance(), torch.zeros(1, 1, dtype=torch.float16))
         False
     """
-    return type(law) is InverseDistance and available(pos)
+    return type(law) is InverseDistance and available(*values)
 
 
 def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float) -> Tensor:

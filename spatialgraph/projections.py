@@ -63,6 +63,32 @@ class CompressedEdges:
             by_source=torch.argsort(sources, stable=True),
         )
 
+    @classmethod
+    def from_mask(cls, mask: Tensor) -> "CompressedEdges":
+        """Compress the pairs that a mask of shape ``(m, n)`` marks, targets by rows.
+
+        Example:
+            >>> CompressedEdges.from_mask(torch.tensor([[True, False], [True, True]])).sources
+            tensor([0, 0, 1])
+        """
+        targets, sources = torch.nonzero(mask, as_tuple=True)
+        return cls.from_edges(torch.stack([sources, targets]), mask.shape[1], mask.shape[0])
+
+    def turned(self) -> "CompressedEdges":
+        """Return the edges the other way round; edge ``e`` of the result is edge ``by_source[e]`` of these.
+
+        Example:
+            >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
+            tensor([1, 0])
+        """
+        return CompressedEdges(
+            target_pointer=self.source_pointer,
+            sources=self.targets[self.by_source],
+            targets=self.sources[self.by_source],
+            source_pointer=self.target_pointer,
+            by_source=torch.argsort(self.by_source),
+        )
+
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
         shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
@@ -73,14 +99,6 @@ class CompressedEdges:
         shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
         return torch.zeros(shape, dtype=torch.bool, device=self.sources.device).index_put(
             (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
-        )
-
-    def transposed_matrix(self, weight: Tensor) -> Tensor:
-        """Return the ``(n, m)`` transpose of :meth:`matrix`, in compressed rows too."""
-        shape = (self.source_pointer.numel() - 1, self.target_pointer.numel() - 1)
-        columns = self.targets[self.by_source]
-        return torch.sparse_csr_tensor(
-            self.source_pointer, columns, weight[self.by_source], shape, check_invariants=False
         )
 
 

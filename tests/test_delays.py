@@ -24,7 +24,7 @@ both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all
 
 def choose(patch, way):
     if way == "taps":
-        patch.setattr(kernels, "available", lambda values: False)
+        patch.setattr(kernels, "available", lambda *values: False)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "laws": "",
     "projections": "",
+    "precision": "",
     "polarity": "",
     "checks": "",
     "positions": "checks",
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "leaky": "kernels compiled_leaky",
     "normalisation": "kernels compiled_normalisation",
     "sparse_kernels": "kernels compiled_sparse",
-    "functional": "laws projections kernels sparse_kernels threshold",
+    "composed": "laws projections",
+    "functional": "laws projections kernels sparse_kernels threshold composed precision",
     "delays": "functional projections kernels compiled_delays",
     "connectivity": "wiring projections checks",
     "structure": "wiring projections positions connectivity checks",
