@@ -13,19 +13,15 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels
+from spatialgraph import delay_kernels, kernels
 from spatialgraph.functional import sparse
 from spatialgraph.projections import CompressedEdges
 
 __all__ = ["delayed", "line_length"]
-
-# Below this product of inputs and weights a hand-over to another thread costs more than it saves.
-_WORTH_A_THREAD = 2**20
 
 
 def delayed(
@@ -118,19 +114,18 @@ class _DelayedAllToAll(torch.autograd.Function):
 
 @dataclasses.dataclass(frozen=True)
 class _BySource:
-    """The edges of a projection sorted by source, as arrays for the compiled loops."""
+    """The edges of a projection sorted by source, as the fused kernels take them."""
 
-    pointer: Any
-    target: Any
+    pointer: Tensor
+    target: Tensor
     order: Tensor | None
 
     @classmethod
     def of(cls, weight: Tensor, edges: CompressedEdges | None) -> "_BySource":
         if edges is not None:
-            target = edges.targets[edges.by_source].numpy()
-            return cls(edges.source_pointer.numpy(), target, edges.by_source)
+            return cls(edges.source_pointer, edges.targets[edges.by_source], edges.by_source)
         targets, sources = weight.shape
-        return cls(np.arange(sources + 1) * targets, np.tile(np.arange(targets), sources), None)
+        return cls(torch.arange(sources + 1) * targets, torch.arange(targets).repeat(sources), None)
 
     def sort(self, values: Tensor) -> Tensor:
         """Bring values of edges into this order."""
@@ -156,54 +151,26 @@ class _Fused(torch.autograd.Function):
         edges: CompressedEdges | None,
         before: int,
     ) -> Tensor:
-        from spatialgraph import compiled_delays
-
         runs = x.permute(1, 2, 0).contiguous()
         by_source = _BySource.of(weight, edges)
-        arguments = _arguments(runs, weight, delay, before, by_source)
+        times = by_source.sort(delay)
+        whole = times.floor()
+        parts = whole.to(torch.int64), times - whole, by_source.sort(weight)
+        arguments = runs, by_source.pointer, by_source.target, *parts
         # Sorted once for both passes; the tensors are saved for autograd's check that nothing changed them.
         ctx.save_for_backward(runs, weight, delay)
-        ctx.by_source, ctx.arguments = by_source, arguments
+        ctx.by_source, ctx.arguments, ctx.before = by_source, arguments, before
         targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
-        y = x.new_zeros(x.shape[1], targets, x.shape[0] - before)
-        parts = _threads(runs, weight)
-        with kernels.threads(parts):
-            compiled_delays.send(*arguments, y.numpy(), parts)
-        return y.permute(2, 0, 1).contiguous()
+        return delay_kernels.send(*arguments, targets, before).permute(2, 0, 1).contiguous()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from spatialgraph import compiled_delays
-
-        runs, weight, _ = ctx.saved_tensors
-        grad_x = torch.zeros_like(runs) if ctx.needs_input_grad[0] else runs.new_empty(0, 0, 0)
-        parts = _threads(runs, weight)
-        sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-        by_target = grad_y.permute(1, 2, 0).contiguous().numpy()
-        with kernels.threads(parts):
-            compiled_delays.pull(*ctx.arguments, by_target, grad_x.numpy(), *sums)
-        by_weight, by_delay = (ctx.by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
-        return grad_x.permute(2, 0, 1) if ctx.needs_input_grad[0] else None, by_weight, by_delay, None, None
-
-
-def _arguments(runs: Tensor, weight: Tensor, delay: Tensor, before: int, by_source: _BySource) -> list[Any]:
-    """Return what both kernels are told of spikes and edges."""
-    times = by_source.sort(delay)
-    whole = times.floor()
-    return [
-        runs.numpy(),
-        before,
-        by_source.pointer,
-        by_source.target,
-        whole.to(torch.int64).numpy(),
-        (times - whole).numpy(),
-        by_source.sort(weight).contiguous().numpy(),
-    ]
-
-
-def _threads(runs: Tensor, weight: Tensor) -> int:
-    return 1 if runs.numel() * weight.numel() < _WORTH_A_THREAD else min(runs.shape[0], torch.get_num_threads())
+        _, weight, _ = ctx.saved_tensors
+        arguments = (*ctx.arguments, grad_y.permute(1, 2, 0), ctx.before, ctx.needs_input_grad[0])
+        by_runs, *by_edges = delay_kernels.gradients(*arguments)
+        by_weight, by_delay = (ctx.by_source.unsort(values, weight) for values in by_edges)
+        return None if by_runs is None else by_runs.permute(2, 0, 1), by_weight, by_delay, None, None
 
 
 def _share(distance: Tensor) -> Tensor:

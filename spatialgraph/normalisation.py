@@ -1,6 +1,5 @@
 """Layer normalisation of neurons' inputs with the bias after it, for the layout that sparse projections leave."""
 
-import math
 from typing import Any
 
 import torch
@@ -8,12 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels
+from spatialgraph import kernels, normalisation_kernels
 
 __all__ = ["normalised"]
-
-# Below this number of inputs a hand-over to another thread costs more than it saves.
-_WORTH_A_THREAD = 2**16
 
 
 def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
@@ -49,32 +45,13 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, bias: Tensor, rectify: bool) -> Tensor:  # noqa: ANN401
-        from spatialgraph import compiled_normalisation
-
-        y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
-        arrays = total.detach().numpy(), bias.detach().contiguous().numpy()
-        ctx.floor = arrays[0].dtype.type(0.0 if rectify else -math.inf)
-        parts = _parts(total)
-        with kernels.threads(parts):
-            compiled_normalisation.forward(*arrays, ctx.floor, y.numpy(), mean.numpy(), scale.numpy(), parts)
+        y, mean, scale = normalisation_kernels.normalise(total, bias, rectify)
         ctx.save_for_backward(total, bias, mean, scale)
+        ctx.rectify = rectify
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
-        from spatialgraph import compiled_normalisation
-
         total, bias, mean, scale = ctx.saved_tensors
-        parts = _parts(total)
-        grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
-        arrays = [values.detach().contiguous().numpy() for values in (mean, scale, grad)]
-        with kernels.threads(parts):
-            compiled_normalisation.backward(
-                total.numpy(), bias.contiguous().numpy(), ctx.floor, *arrays, grad_total.numpy(), grad_bias.numpy()
-            )
-        return grad_total, grad_bias.sum(0), None
-
-
-def _parts(total: Tensor) -> int:
-    return 1 if total.numel() < _WORTH_A_THREAD else torch.get_num_threads()
+        return (*normalisation_kernels.gradients(total, bias, mean, scale, grad, ctx.rectify), None)
