@@ -24,7 +24,7 @@ def gradients(
     compute: Callable[..., Tensor | tuple[Tensor, ...]],
     inputs: Sequence[Any],
     needed: Sequence[bool],
-    grad_outputs: Tensor | Sequence[Tensor | None],
+    grad_outputs: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
     """Return gradients that are differentiable functions of the inputs, for a backward pass that is differentiated.
 
@@ -39,7 +39,7 @@ def gradients(
 
     Example:
         >>> x = torch.tensor(2.0, requires_grad=True)
-        >>> (slope,) = gradients(lambda x: x**3, [x], [True], torch.tensor(1.0))
+        >>> (slope,) = gradients(lambda x: x**3, [x], [True], [torch.tensor(1.0)])
         >>> slope.backward()
         >>> slope.item(), x.grad.item()
         (12.0, 12.0)
@@ -48,9 +48,11 @@ def gradients(
         # Views: one input may have been computed from another, and that path is not part of this function.
         own = [value.view_as(value) if need else value for value, need in zip(inputs, needed, strict=True)]
         results = compute(*own)
-        pairs = [(results, grad_outputs)] if isinstance(results, Tensor) else zip(results, grad_outputs, strict=True)
-        outputs, grads = zip(*(pair for pair in pairs if pair[1] is not None and pair[0].requires_grad), strict=True)
+        results = (results,) if isinstance(results, Tensor) else results
+        pairs = zip(results, grad_outputs, strict=True)
+        given = [(result, grad) for result, grad in pairs if grad is not None and result.requires_grad]
         wanted = [value for value, need in zip(own, needed, strict=True) if need]
+        outputs, grads = [result for result, _ in given], [grad for _, grad in given]
         found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
     return tuple(next(found) if need else None for need in needed)
 

@@ -76,7 +76,7 @@ class _PairwiseWeight(torch.autograd.Function):
         source_pos, target_pos, scale, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (source_pos, target_pos, scale, ctx.law, *law_parameters)
-            return composed.gradients(composed.pairwise_weight, inputs, ctx.needs_input_grad, grad_weight)
+            return composed.gradients(composed.pairwise_weight, inputs, ctx.needs_input_grad, [grad_weight])
         grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
         return (*grads, None, *grad_law)
 
@@ -171,7 +171,7 @@ class _AllToAll(torch.autograd.Function):
         x, source_pos, target_pos, scale, bias, weight, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, source_pos, target_pos, scale, bias, ctx.mask, 0, ctx.law, *law_parameters)
-            return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, grad_y)
+            return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
         turned = None if ctx.mask is None else ctx.mask.t()
         grad_x = _product(grad_y, weight.t(), turned) if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[4] else None
@@ -292,7 +292,7 @@ class _EdgeWeight(torch.autograd.Function):
         source_pos, target_pos, scale = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (source_pos, target_pos, scale, ctx.law, edges)
-            return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, grad)
+            return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
         grads = sparse_kernels.gradients(
             edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.law.softening, grad
         )

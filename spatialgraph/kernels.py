@@ -1,4 +1,4 @@
-"""Fused CPU kernels for the inverse-distance law, compiled by Numba where it is installed.
+"""Fused CPU kernels for the inverse-distance law, compiled by Numba where it is installed, and what all kernels share.
 
 They compute what :mod:`spatialgraph.functional` computes by tensor operations, in one pass over the weights in place of
 a dozen. Each thread takes a run of rows and adds up sums of its own, so that the bits depend on the number of threads
@@ -19,7 +19,17 @@ from torch.autograd import forward_ad
 
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["available", "geometry_gradients", "is_observed", "serves", "threads", "weight"]
+__all__ = [
+    "array",
+    "available",
+    "constants",
+    "geometry_gradients",
+    "is_observed",
+    "part_count",
+    "serves",
+    "threads",
+    "weight",
+]
 
 # Below this number of weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**16
@@ -48,6 +58,39 @@ def threads(parts: int) -> Iterator[None]:
             yield
         finally:
             numba.set_num_threads(before)
+
+
+def part_count(work: int, worth: int, most: int | None = None) -> int:
+    """Return how many threads share some work: one where it is less than ``worth``, else at most ``most``.
+
+    Example:
+        >>> part_count(work=10, worth=1000)
+        1
+    """
+    if work < worth:
+        return 1
+    return torch.get_num_threads() if most is None else min(most, torch.get_num_threads())
+
+
+def array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kinds
+    """Return a tensor's numbers as a contiguous array, on the same memory where they lie so.
+
+    Example:
+        >>> array(torch.tensor([1.0, 2.0]))
+        array([1., 2.], dtype=float32)
+    """
+    return values.detach().contiguous().numpy()
+
+
+def constants(like: Tensor, *values: float) -> list[Any]:
+    """Return numbers in the precision of a tensor, so that no kernel computes in another.
+
+    Example:
+        >>> [value.dtype.name for value in constants(torch.zeros(1), 0.5, 2.0)]
+        ['float32', 'float32']
+    """
+    kind = np.float32 if like.dtype == torch.float32 else np.float64
+    return [kind(value) for value in values]
 
 
 def is_observed(*values: Tensor) -> bool:
@@ -102,11 +145,11 @@ def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: flo
     """Return the ``(m, n)`` matrix of scaled inverse distances; arguments as in ``functional.pairwise_weight``."""
     from spatialgraph import compiled
 
-    columns, rows, factors = _by_axis(source_pos), _array(target_pos), _array(scale)
+    columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
     result = source_pos.new_empty(len(rows), len(factors))
     parts = _parts(result)
     with threads(parts):
-        compiled.fill(columns, rows, factors, rows.dtype.type(softening**2), result.numpy(), parts)
+        compiled.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), parts)
     return result
 
 
@@ -116,20 +159,16 @@ def geometry_gradients(
     """Carry the gradient of the signed weight matrix on to source positions, target positions and scales."""
     from spatialgraph import compiled
 
-    columns, rows, factors = _by_axis(source_pos), _array(target_pos), _array(scale)
+    columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
     parts = _parts(grad_weight)
     grad_columns = np.zeros((parts, *columns.shape), columns.dtype)
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
-    constant = rows.dtype.type(softening**2)
+    (constant,) = constants(source_pos, softening**2)
     with threads(parts):
-        compiled.pull(columns, rows, factors, constant, _array(grad_weight), grad_columns, grad_rows, grad_scale)
+        compiled.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
-
-
-def _array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of either precision
-    return np.ascontiguousarray(values.detach().numpy())
 
 
 def _by_axis(pos: Tensor) -> Any:  # noqa: ANN401
@@ -137,8 +176,7 @@ def _by_axis(pos: Tensor) -> Any:  # noqa: ANN401
 
 
 def _parts(weight: Tensor) -> int:
-    """Return how many threads share the rows."""
-    return 1 if weight.numel() < _WORTH_A_THREAD else min(len(weight), torch.get_num_threads())
+    return part_count(weight.numel(), _WORTH_A_THREAD, most=len(weight))
 
 
 @functools.lru_cache(maxsize=1)
