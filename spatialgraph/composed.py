@@ -105,14 +105,15 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
     There is no product in compressed rows that exporters know: the matrix is laid out dense, or where edges are few, a
     message is sent along each.
     """
-    sources, targets = edges.source_pointer.numel() - 1, edges.target_pointer.numel() - 1
-    if sources * targets <= _BATCH * edges.sources.numel():
+    sources, targets = edges.n_sources, edges.n_targets
+    if sources * targets <= _BATCH * edges.count:
         places = edges.targets * sources + edges.sources
         matrix = weight.new_zeros(targets * sources).scatter(0, places, weight).view(targets, sources)
         y = F.linear(x, matrix)
     else:
         messages = x.index_select(-1, edges.sources) * weight
-        y = messages.new_zeros(*x.shape[:-1], targets).index_add(-1, edges.targets, messages)
+        places = edges.targets.expand_as(messages)
+        y = messages.new_zeros(*x.shape[:-1], targets).scatter_add(-1, places, messages)
     y = y if bias is None else y + bias
     return F.relu(y) if rectify else y
 
@@ -124,7 +125,8 @@ def _without_smallest(weight: Tensor, mask: Tensor | None, silent: int) -> Tenso
         magnitude = magnitude.masked_fill(~mask, torch.inf)  # not counted
     if silent >= weight.numel():
         return torch.zeros_like(weight, dtype=torch.bool)
-    kept = ~(magnitude < torch.kthvalue(magnitude.flatten(), silent + 1).values)
+    smallest = torch.topk(magnitude.flatten(), silent + 1, largest=False, sorted=False).values
+    kept = ~(magnitude < smallest.max())
     return kept if mask is None else kept & mask
 
 

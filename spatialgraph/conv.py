@@ -11,7 +11,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
 from torch_geometric.utils import to_edge_index
 
-from spatialgraph import checks
+from spatialgraph import checks, kernels
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.polarity import POLARITIES, polarity_of
@@ -212,7 +212,7 @@ class Cached(Generic[Value]):
     @staticmethod
     def usable(module: nn.Module) -> bool:
         """Tell whether a module is in ``eval()`` and no gradient could be asked of its parameters."""
-        if module.training or torch.compiler.is_compiling():
+        if module.training or kernels.is_observed():
             return False
         return not (torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters()))
 

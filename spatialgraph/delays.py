@@ -168,7 +168,7 @@ class _Fused(torch.autograd.Function):
         ctx.save_for_backward(x, weight, delay)
         # Sorted once for both passes.
         ctx.edges, ctx.by_source, ctx.sorted_edges, ctx.before = edges, by_source, sorted_edges, before
-        targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
+        targets = weight.shape[0] if edges is None else edges.n_targets
         runs = x.permute(1, 2, 0)
         return delay_kernels.send(runs, *sorted_edges, targets, before).permute(2, 0, 1).contiguous()
 
@@ -187,7 +187,7 @@ class _Fused(torch.autograd.Function):
 
 def _composed(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
     """One product of all synapses for each tap, differentiable throughout."""
-    targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
+    targets = weight.shape[0] if edges is None else edges.n_targets
     whole = delay.detach().floor()
     fraction = delay - whole
     y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)
@@ -205,7 +205,7 @@ def _share(distance: Tensor) -> Tensor:
 
 def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
     """One product in compressed rows for each tap, of those edges only whose spikes arrive there."""
-    sources, targets = edges.source_pointer.numel() - 1, edges.target_pointer.numel() - 1
+    sources, targets = edges.n_sources, edges.n_targets
     floor = delay.detach().floor()
     fraction = delay - floor
     y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)

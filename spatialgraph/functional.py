@@ -390,7 +390,7 @@ class _SampledProduct(torch.autograd.Function):
         if kernels.available(x):
             return sparse_kernels.sampled(edges.target_pointer, edges.sources, rows, x)[0]
         with torch.autocast(x.device.type, enabled=False):
-            pattern = edges.matrix(x.new_zeros(edges.sources.numel()))
+            pattern = edges.matrix(x.new_zeros(edges.count))
             products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)
         values: Tensor = products.values()
         return values

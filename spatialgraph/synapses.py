@@ -99,7 +99,7 @@ class FreeSynapses(nn.Module):
             return [None] * len(projections)
         parts = torch.split(values, [projection.synapses for projection in projections])
         return [
-            part if projection.edges is not None else part.view(projection.targets.numel(), projection.sources.numel())
+            part if projection.edges is not None else part.view(projection.n_targets, projection.n_sources)
             for part, projection in zip(parts, projections, strict=True)
         ]
 
