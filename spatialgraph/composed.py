@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spatialgraph.laws import Law, softened_square
 from spatialgraph.projections import CompressedEdges
 
-__all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_weight", "sparse"]
+__all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
 
 # The batch from which on a dense matrix takes less memory than a message for each edge and sample.
 _BATCH = 64
@@ -67,10 +67,14 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         law: the law from length to weight.
         *law_parameters: used in place of the law's own parameters, in their order; none to use its own.
     """
-    square = source_pos.new_full((target_pos.shape[0], source_pos.shape[0]), law.softening**2)
-    for axis in range(source_pos.shape[1]):
-        square = square + (target_pos[:, axis, None] - source_pos[:, axis]).square()
-    return _from_square(law, square, law_parameters) * scale
+    return _from_square(law, _square(source_pos, target_pos, law.softening**2), law_parameters) * scale
+
+
+def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    """Return the lengths of :func:`spatialgraph.functional.pairwise_length`; arguments as there."""
+    square = _square(source_pos, target_pos, 0.0)
+    is_apart = square > 0  # where neurons meet, the gradient of the root is infinite and that of the length taken as 0
+    return torch.where(is_apart, square, 1.0).sqrt() * is_apart
 
 
 def all_to_all(
@@ -116,6 +120,14 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
         y = messages.new_zeros(*x.shape[:-1], targets).scatter_add(-1, places, messages)
     y = y if bias is None else y + bias
     return F.relu(y) if rectify else y
+
+
+def _square(source_pos: Tensor, target_pos: Tensor, constant: float) -> Tensor:
+    """Return the squared lengths of all pairs plus a constant; from differences, as :mod:`spatialgraph.laws` asks."""
+    square = source_pos.new_full((target_pos.shape[0], source_pos.shape[0]), constant)
+    for axis in range(source_pos.shape[1]):
+        square = square + (target_pos[:, axis, None] - source_pos[:, axis]).square()
+    return square
 
 
 def _without_smallest(weight: Tensor, mask: Tensor | None, silent: int) -> Tensor:

@@ -23,12 +23,56 @@ from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.threshold import without_smallest
 
-__all__ = ["all_to_all", "edge_weight", "pairwise_weight", "sparse"]
+__all__ = ["all_to_all", "edge_weight", "pairwise_length", "pairwise_weight", "sparse"]
 
 # Elements of a weight matrix worked on at a time where there is no fused kernel: on the CPU the block and its
 # temporaries stay in the cache; an accelerator wants few, large kernels.
 _CPU_BLOCK = 2**18
 _ACCELERATOR_BLOCK = 2**25
+
+
+def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    r"""Return the length of every target-source pair, :math:`|p_i - q_j|`, differentiable.
+
+    Where two neurons meet, the gradient is 0.
+
+    Args:
+        source_pos: positions of the sources, shape ``(n, d)``, in length units.
+        target_pos: positions of the targets, shape ``(m, d)``, in length units.
+
+    Returns:
+        Tensor of shape ``(m, n)``, in length units.
+
+    Example:
+        >>> pairwise_length(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+        tensor([[5.]])
+    """
+    ends = in_single(source_pos), in_single(target_pos)
+    lengths: Tensor = composed.pairwise_length(*ends) if kernels.is_observed(*ends) else _PairwiseLength.apply(*ends)
+    return lengths.to(source_pos.dtype)
+
+
+class _PairwiseLength(torch.autograd.Function):
+    """PyTorch's distances, without a tensor for each coordinate; they have no second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, source_pos: Tensor, target_pos: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(source_pos, target_pos)
+        return _distances(source_pos, target_pos)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        ends = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return composed.gradients(composed.pairwise_length, ends, ctx.needs_input_grad, [grad])
+        with torch.enable_grad():
+            own = [values.detach().requires_grad_() for values in ends]
+            return torch.autograd.grad(_distances(*own), own, grad)
+
+
+def _distances(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    # From differences, not by the expansion that cancels.
+    return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "polarity": "",
     "checks": "",
     "positions": "checks",
-    "synapses": "projections checks",
+    "synapses": "functional precision projections checks",
     "threshold": "kernels checks",
     "linear_pruning": "threshold checks",
     "networkx_reader": "",
