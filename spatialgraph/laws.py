@@ -192,7 +192,8 @@ class InversePower(Law):
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        return (weight / square).mul_(-0.5 * self.exponent).mul_(square >= self._shortest(square))
+        shortest = self._shortest(square)
+        return (weight / square.clamp(min=shortest)).mul_(-0.5 * self.exponent).mul_(square >= shortest)
 
     def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by the exponent where it is learnable."""
