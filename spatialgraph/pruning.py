@@ -3,10 +3,11 @@
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph import SpatialGraph
+from spatialgraph.used import replace
 
 __all__ = ["drop_isolated", "isolated", "prune", "prune_"]
 
@@ -117,6 +118,7 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
         SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
     """
     _check_graph(graph)
+    graph.connectivity.verify()
     if not isinstance(inputs, bool):
         raise TypeError(f"inputs must be a bool, got {type(inputs).__name__}")
     kept = graph.is_output.clone() if inputs else graph.is_output | graph.is_input
@@ -124,8 +126,8 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
     _check_layers(graph, kept)
     result = copy.deepcopy(graph)
     if result.free_synapses.weight_kind != "free":
-        result.raw_polarity = _rows(graph.raw_polarity, kept[~graph.is_output])
-    result.raw_bias = _rows(graph.raw_bias, kept[~graph.is_input])
+        replace(result, "raw_polarity", graph.raw_polarity[kept[~graph.is_output]])
+    replace(result, "raw_bias", graph.raw_bias[kept[~graph.is_input]])
     if isinstance(graph.init, Tensor):
         result.init = graph.init[kept.to(graph.init.device)]
     result.positions.keep_neurons(kept)
@@ -145,10 +147,6 @@ def _check_layers(graph: SpatialGraph, kept: Tensor) -> None:
         left = torch.bincount(graph.layer[kept], minlength=int(graph.layer.max()) + 1)
         if not left.all():
             raise ValueError(f"graph must keep a neuron in each layer, got layer {int(left.argmin())} wholly isolated")
-
-
-def _rows(parameter: nn.Parameter, kept: Tensor) -> nn.Parameter:
-    return nn.Parameter(parameter[kept], parameter.requires_grad)
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:

@@ -145,6 +145,7 @@ class SpatialSNN(SpikingNetwork):
         checks.features("x", x, int(self.graph.projections[0].sources.numel()), self.graph.raw_bias)
 
     def _sender(self) -> Sender:
+        self.graph.connectivity.verify()
         if self.has_delays:
             return functools.partial(self._send_delayed, Transmission(self.graph))
         transmission: Transmission | Materialised
