@@ -16,6 +16,7 @@ def hold(module: nn.Module, name: str, values: Tensor, is_used: bool, requires_g
     parameter. The name in a ``state_dict`` is the same.
 
     Example:
+        >>> import torch
         >>> module = nn.Module()
         >>> hold(module, "weight", torch.zeros(3), is_used=True)
         >>> hold(module, "bias", torch.zeros(0), is_used=True)
