@@ -91,9 +91,9 @@ class Connectivity(nn.Module):
         super().__init__()
         self._dense_from = DENSE_FROM
         self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
-        layer = layer.cpu()
+        layer = layer.cpu().clone()
         nobody = torch.zeros_like(layer, dtype=torch.bool)
-        anchored = nobody if anchored is None else anchored.cpu()
+        anchored = nobody if anchored is None else anchored.cpu().clone()
         self.wiring: Wiring | None = None
         if isinstance(edges, Wiring):
             self.wiring = edges
