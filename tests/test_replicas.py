@@ -399,20 +399,21 @@ def test_a_change_in_inference_mode_can_be_trained_on():
 # Optimisers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [0.2, 0.99])
+@pytest.mark.parametrize("left", [1, 70])
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop"])
-def test_an_optimizer_does_not_go_on_with_what_does_not_fit(name, share):
+def test_an_optimizer_does_not_go_on_with_what_does_not_fit(name, left):
     model = sg.SpatialMLP(SIZES, weights="both")
     weight = model.graph.free_synapses.weight
     optimizer = getattr(torch.optim, name)(model.parameters())
     model(torch.randn(4, 6)).sum().backward()
     optimizer.step()
-    sg.prune_(model.graph, share)
-    assert model.graph.free_synapses.weight is weight and len(weight) == model.graph.synapses and weight.grad is None
+    sg.prune_(model.graph, 1 - left / model.graph.synapses, scope="global")
+    assert model.graph.free_synapses.weight is weight and len(weight) == model.graph.synapses == left
+    assert weight.grad is None
     model(torch.randn(4, 6)).sum().backward()
     with pytest.raises(RuntimeError, match="size|shape"):
         optimizer.step()
     del optimizer.state[weight]
     before = weight.detach().clone()
     optimizer.step()
-    assert (weight != before).any()
+    assert left == 1 or (weight != before).any()  # a single synapse may lead nowhere
