@@ -3,6 +3,7 @@
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome import from_networkx, to_networkx
 from spatialgraph.conv import SpatialConv, SpatialLinear
+from spatialgraph.distributed import synchronize_
 from spatialgraph.files import load, save
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
@@ -42,6 +43,7 @@ __all__ = [
     "regrow_",
     "spike_cost",
     "summary",
+    "synchronize_",
     "to_networkx",
     "to_nir",
     "wiring",

@@ -1,14 +1,11 @@
 """Files: one network as one safetensors file, which is written whole or not at all and read without running code."""
 
-import hashlib
-import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -18,7 +15,8 @@ from spatialgraph.graph import SpatialGraph
 from spatialgraph.laws import LAWS
 from spatialgraph.networkx_reader import make_fields
 from spatialgraph.positions import INITS
-from spatialgraph.projections import generations
+from spatialgraph.sealed import WHOLE, seal, unseal
+from spatialgraph.topology import Topology
 from spatialgraph.wiring import AllToAll
 
 __all__ = ["load", "save"]
@@ -26,7 +24,15 @@ __all__ = ["load", "save"]
 FORMAT = "spatialgraph"
 VERSION = 1
 
-_WHOLE = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32, torch.int64)
+_STATE = "connectivity._extra_state"
+
+_NEURONS = {
+    "connectivity.layer": "layer",
+    "connectivity.is_input": "is_input",
+    "connectivity.is_output": "is_output",
+    "positions.anchored": "anchored",
+}
+_STRUCTURE = (*_NEURONS, "connectivity.all_to_all")
 
 # What the parts of a network raise on values that they cannot hold.
 _FAULTS = (
@@ -44,11 +50,11 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     """Write a network to a file, from which :func:`load` builds it again to the bit.
 
     The file is of the format `safetensors <https://huggingface.co/docs/safetensors>`_ and holds the tensors of the
-    graph's ``state_dict`` under their names, whole numbers in the smallest type that holds them. In place of
-    ``connectivity.listed_edges`` there are compressed rows: ``connectivity.in_degree``, the number of listed edges into
-    each neuron, and ``connectivity.sources``, where these come from, in the order of their targets. All-to-all
-    projections list no edges. The metadata's entry ``spatialgraph`` is a JSON object: the ``version`` of the format,
-    the ``settings`` of the network, and a checksum of all of it, ``sha256``.
+    graph's ``state_dict`` under their names, and the layers, roles and anchors of its neurons, whole numbers in the
+    smallest type that holds them. The listed edges are compressed rows: ``connectivity.in_degree``, the number of
+    listed edges into each neuron, and ``connectivity.sources``, where these come from, in the order of their targets.
+    All-to-all projections list no edges. The metadata's entry ``spatialgraph`` is a JSON object: the ``version`` of the
+    format, the ``settings`` of the network, and a checksum of all of it, ``sha256``.
 
     The wiring that selected the edges is not kept, and of ``init`` only a name. A file that exists is replaced once the
     new one is complete.
@@ -75,10 +81,9 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
             f"law must be one of {', '.join(map(repr, LAWS))} to be saved, got {type(graph.law).__name__}: a file "
             "holds no code; save the state_dict instead"
         )
-    tensors, settings = _pack(graph), _settings(graph)
-    header = {"version": VERSION, "sha256": _checksum(settings, tensors), "settings": settings}
-    data = safetensors.torch.save(tensors, {FORMAT: json.dumps(header)})
-    _build(*_parse(data))  # what could not be read again is not written
+    graph.connectivity.verify()
+    data = seal(FORMAT, VERSION, _settings(graph), _pack(graph))
+    _build(*unseal(FORMAT, VERSION, data))  # what could not be read again is not written
     _replace(_as_path(path), data)
 
 
@@ -109,7 +114,7 @@ def load(path: str | os.PathLike[str]) -> SpatialGraph:
     """
     data = _as_path(path).read_bytes()
     try:
-        return _build(*_parse(data))
+        return _build(*unseal(FORMAT, VERSION, data))
     except _FAULTS as error:
         raise ValueError(f"{os.fspath(path)} must be a network that spatialgraph.save wrote: {error}") from error
 
@@ -137,26 +142,15 @@ def _settings(graph: SpatialGraph) -> dict[str, Any]:
 
 def _pack(graph: SpatialGraph) -> dict[str, Tensor]:
     tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
-    sources, targets = tensors.pop("connectivity.listed_edges")
-    tensors["connectivity.in_degree"] = torch.bincount(targets, minlength=graph.neurons)
-    tensors["connectivity.sources"] = sources[torch.argsort(targets * graph.neurons + sources)]
-    return {name: _smallest(values).contiguous() for name, values in tensors.items()}
-
-
-def _smallest(values: Tensor) -> Tensor:
-    """Return whole numbers in the smallest type that holds them; other tensors as they are."""
-    if values.dtype != torch.int64:
-        return values
-    low, high = (int(end) for end in values.aminmax()) if values.numel() else (0, 0)
-    return values.to(next(t for t in _WHOLE if torch.iinfo(t).min <= low and high <= torch.iinfo(t).max))
-
-
-def _checksum(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, values in sorted(tensors.items()):
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    del tensors[_STATE]
+    topology = graph.connectivity.topology
+    sources, targets = topology.listed_edges
+    return tensors | {
+        **{name: getattr(topology, field) for name, field in _NEURONS.items()},
+        "connectivity.all_to_all": topology.all_to_all,
+        "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
+        "connectivity.sources": sources[torch.argsort(targets * graph.neurons + sources)],
+    }
 
 
 def _replace(path: Path, data: bytes) -> None:
@@ -176,34 +170,19 @@ def _replace(path: Path, data: bytes) -> None:
 # Reading ----
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Take a file apart into settings and tensors, and check that they are those that were written."""
-    tensors = safetensors.torch.load(data)
-    length = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-    if FORMAT not in metadata:
-        raise ValueError(f"got a file of another program, without {FORMAT!r} in its metadata")
-    header = json.loads(metadata[FORMAT])
-    if header.get("version") != VERSION:
-        raise ValueError(f"version must be {VERSION}, got {header.get('version')}; a newer release may read it")
-    settings = header.get("settings", {})
-    if header.get("sha256") != _checksum(settings, tensors):
-        raise ValueError("got a damaged file, whose checksum is not that of its content")
-    return settings, tensors
-
-
 def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
-    state = {name: values.long() if values.dtype in _WHOLE else values for name, values in tensors.items()}
-    state["connectivity.listed_edges"] = _list_edges(state)
+    state = {name: values.long() if values.dtype in WHOLE else values for name, values in tensors.items()}
+    edges = _list_edges(state)
     graph = _without_edges(settings, state)
-    for name, own in graph.state_dict().items():
-        if name in state and state[name].dtype != own.dtype:
-            raise ValueError(f"{name} must be {own.dtype}, got {state[name].dtype}")
-    _check_connectivity(graph, state)
+    neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
+    topology = Topology(**neurons, all_to_all=_take(state, "connectivity.all_to_all", axes=1), listed_edges=edges)
+    topology.check()
+    state = {name: values for name, values in state.items() if name not in _STRUCTURE}
+    for name, values in graph.state_dict().items():
+        if name in state and state[name].dtype != values.dtype:
+            raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
     graph.connectivity.dense_from = checks.number("dense_from", settings.get("dense_from"))
-    graph.load_state_dict(state)
-    for name, values in graph.free_synapses.named_parameters():
-        checks.shape(f"free_synapses.{name}", values, (graph.synapses,))
+    graph.load_state_dict(state | {_STATE: topology.encode()})
     graph.connectivity.wiring = _wiring_of(graph)
     init = settings.get("init")
     graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
@@ -216,7 +195,8 @@ def _list_edges(state: dict[str, Tensor]) -> Tensor:
     """Take the compressed rows out of a state and return their edges, shape ``(2, E)``."""
     neurons = _take(state, "positions.anchored", axes=1).numel()
     sources, in_degree = _take(state, "connectivity.sources", axes=1), _take(state, "connectivity.in_degree", axes=1)
-    checks.shape("connectivity.in_degree", in_degree, (neurons,))
+    if checks.shape("connectivity.in_degree", in_degree, (neurons,)).dtype != torch.int64:
+        raise TypeError(f"connectivity.in_degree must hold whole numbers, got {in_degree.dtype}")
     if not neurons or int(in_degree.min()) < 0 or int(in_degree.max()) > len(sources):
         raise ValueError(f"connectivity.in_degree must lie between 0 and the number of edges ({len(sources)})")
     if int(in_degree.sum()) != len(sources):
@@ -275,27 +255,9 @@ def _edges_of_roles(state: dict[str, Tensor], neurons: int) -> Tensor:
     )
 
 
-def _check_connectivity(graph: SpatialGraph, state: dict[str, Tensor]) -> None:
-    """Check roles and edges, which ``load_state_dict`` takes as they are."""
-    for name, own in (("is_input", graph.is_input), ("is_output", graph.is_output)):
-        if not torch.equal(_take(state, f"connectivity.{name}", axes=1), own):
-            raise ValueError(f"connectivity.{name} must mark neurons that can have this role, got others")
-    edges, all_to_all = state["connectivity.listed_edges"], _take(state, "connectivity.all_to_all", axes=1)
-    checks.edge_index(edges, graph.neurons)
-    if graph.is_input[edges[1]].any() or graph.is_output[edges[0]].any():
-        raise ValueError("connectivity.sources must not be outputs, nor lead to inputs")
-    if graph.is_layered:
-        checks.layer_order(edges, graph.layer)
-    generation = graph.layer if graph.is_layered else generations(edges, graph.is_input)
-    checks.shape("connectivity.all_to_all", all_to_all, (int(generation.max()),))
-    reachable = torch.arange(1, len(all_to_all) + 1) * int(graph.is_layered)
-    if (all_to_all < 0).any() or (all_to_all > reachable).any() or all_to_all[generation[edges[1]] - 1].any():
-        raise ValueError(f"connectivity.all_to_all must be that of the layers and edges, got {all_to_all.tolist()}")
-
-
 def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
     """Return the wiring of a network that is all-to-all throughout, None for another."""
-    reach = graph.connectivity.all_to_all
+    reach = graph.connectivity.topology.all_to_all
     if torch.equal(reach, torch.ones_like(reach)):
         return AllToAll()
     return AllToAll(reach="all") if torch.equal(reach, torch.arange(1, len(reach) + 1)) else None

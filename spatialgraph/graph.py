@@ -1,10 +1,11 @@
 """SpatialGraph: neurons with learnable positions and the synapses between them."""
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_geometric.data import Data
 
 from spatialgraph import checks
@@ -15,6 +16,7 @@ from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
 from spatialgraph.structure import Structure
 from spatialgraph.synapses import FreeSynapses, projection_lengths
+from spatialgraph.used import freeze, hold
 from spatialgraph.wiring import AllToAll, Wiring
 
 if TYPE_CHECKING:
@@ -89,15 +91,16 @@ class SpatialGraph(Structure):
         checks.choice("polarity", polarity, POLARITIES)
         self.polarity_kind = polarity
         self.gain = checks.number("gain", gain)
-        self.law = make_law(law).to(pos)
+        self.law = (freeze(copy.deepcopy(make_law(law))) if weights == "free" else make_law(law)).to(pos)
         self.free_synapses = FreeSynapses(weights, velocity, delays)
         count = pos.shape[0]
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
-        self.positions = Positions(pos.detach(), layer, spacing, anchor_mask(anchored, layer))
-        self.connectivity = Connectivity(pos.detach(), edges, layer, generator)
+        self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchor_mask(anchored, layer))
+        self.positions = Positions(pos.detach(), self.connectivity, spacing, self.free_synapses.follow_positions)
         self.init: Init = pos.detach().clone()
-        self.raw_polarity = nn.Parameter(pos.new_empty(0 if weights == "free" else int((~self.is_output).sum())))
-        self.raw_bias = nn.Parameter(pos.new_empty(int((~self.is_input).sum())))
+        located = self.connectivity.located
+        hold(self, "raw_polarity", pos.new_empty(0 if weights == "free" else len(located.senders)), is_used=True)
+        hold(self, "raw_bias", pos.new_empty(len(located.receivers)), is_used=True)
         self._reset_other_parameters(generator)
 
     @classmethod
@@ -208,7 +211,7 @@ class SpatialGraph(Structure):
     @property
     def polarity(self) -> Tensor:
         """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none, 1 with free weights."""
-        senders = self.connectivity.senders
+        senders = self.connectivity.located.senders
         if self.free_synapses.weight_kind == "free":
             return self._spread(self.raw_bias.new_ones(len(senders)), senders)
         return self._spread(polarity_of(self.raw_polarity, self.polarity_kind), senders)
@@ -216,7 +219,7 @@ class SpatialGraph(Structure):
     @property
     def bias(self) -> Tensor:
         """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
-        return self._spread(self.raw_bias, self.connectivity.receivers)
+        return self._spread(self.raw_bias, self.connectivity.located.receivers)
 
     def lengths(self) -> Tensor:
         """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
@@ -237,6 +240,7 @@ class SpatialGraph(Structure):
             >>> bool(torch.isclose(graph.weights(), 2.0 * graph.polarity[0]))
             True
         """
+        self.connectivity.verify()
         free = self.free_synapses.weight
         if free is not None and self.free_synapses.weight_kind == "free":
             return self.gain * free
@@ -310,8 +314,9 @@ class SpatialGraph(Structure):
     def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> "SpatialGraph":
         """Select edges again from the current positions.
 
-        Positions, polarities and biases stay the same parameters. Free weights and delays of synapses that stay keep
-        their values; they become new parameters if the number of synapses changes.
+        All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
+        number of synapses changes these two have other sizes, which the state of an optimiser (its moments) does not
+        fit: it raises at its next step, unless their entries are taken out of its ``state``.
 
         Args:
             wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
@@ -330,6 +335,7 @@ class SpatialGraph(Structure):
             >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
+        self.connectivity.verify()
         before = self.edge_index
         self.connectivity.rewire(self.pos, wiring, generator)
         self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
@@ -357,12 +363,17 @@ class SpatialGraph(Structure):
             >>> graph.keep(graph.lengths() < graph.lengths().max()).synapses
             3
         """
+        self.connectivity.verify()
         before = self.edge_index
         return self.connect(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
 
     @torch.no_grad()
     def connect(self, edges: Tensor, generator: torch.Generator | None = None) -> "SpatialGraph":
         """Set which synapses exist; all else stays as in :meth:`rewire`.
+
+        An averaged copy of a network follows its changes this way: after each, and before the next average,
+        ``averaged.module.graph.connect(model.graph.edge_index)``. It keeps the averages of positions, polarities and
+        biases, and of the free weights of synapses that stay.
 
         Args:
             edges: an ``edge_index`` of shape ``(2, E)`` as in :class:`SpatialGraph`, none into inputs or from outputs.
@@ -375,11 +386,14 @@ class SpatialGraph(Structure):
             TypeError: if ``edges`` is not an int64 tensor.
             ValueError: if the edges repeat, form a cycle, do not lead to later layers, or lead into an input or out of
                 an output.
+            RuntimeError: if free weights or delays have been averaged over different synapses already.
 
         Example:
             >>> SpatialGraph.layered([3, 2]).connect(torch.tensor([[0, 1], [3, 4]])).synapses
             2
         """
+        if self.free_synapses.is_any:  # values that belong to others' synapses could not be told apart any more
+            self.connectivity.verify()
         before = self.edge_index
         self.connectivity.set(edges)
         self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)

@@ -181,6 +181,7 @@ class InversePower(Law):
     def __init__(self, exponent: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
         super().__init__(_number("softening", softening, above=0.0))
         value = torch.tensor(_number("exponent", exponent, above=0.0))
+        self.learnable = learnable
         if learnable:
             self.exponent = nn.Parameter(value)
         else:
@@ -208,8 +209,7 @@ class InversePower(Law):
 
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments that make this law again."""
-        learnable = isinstance(self.exponent, nn.Parameter)
-        return {"exponent": self.exponent.item(), "learnable": learnable, "softening": self.softening}
+        return {"exponent": self.exponent.item(), "learnable": self.learnable, "softening": self.softening}
 
 
 class Gaussian(Law):

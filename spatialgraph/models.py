@@ -102,6 +102,7 @@ class SpatialMLP(nn.Module):
             ValueError: if the last axis does not match the inputs.
         """
         graph = self.graph
+        graph.connectivity.verify()
         checks.features("x", x, graph.projections[0].n_sources, graph.raw_bias)
         projections = self._projections()
         transmission = self._transmission(projections)

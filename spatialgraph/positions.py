@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.connectivity import Connectivity
+from spatialgraph.used import hold, replace
 
 __all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
 
@@ -22,55 +24,64 @@ class Positions(nn.Module):
 
     With spacing ``"free"`` all :math:`d` coordinates of a neuron are learnable. Otherwise the neurons of layer
     :math:`l` share their last coordinate, :math:`z_l = \sum_{k < l} g_k`: with ``"learned"`` each gap :math:`g_k` is a
-    parameter, with ``"fixed"`` it is 1. An anchored neuron keeps all its coordinates and has no parameters.
+    parameter, with ``"fixed"`` it is 1. An anchored neuron keeps all its coordinates and has no parameters. What no
+    output depends on, or has no elements, is a buffer of the same name and no parameter.
 
     Args:
         pos: positions to start from, shape ``(N, d)``, in length units.
-        layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
+        connectivity: says which neurons there are: their layers, and who is anchored.
         spacing: ``"fixed"``, ``"learned"`` or ``"free"``.
-        anchored: marks the neurons that never move, shape ``(N,)``.
+        learnable: whether anything depends on the positions.
 
     Example:
-        >>> layer, nobody = torch.tensor([0, 0, 1]), torch.zeros(3, dtype=torch.bool)
-        >>> positions = Positions(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), layer, "learned", nobody)
+        >>> from spatialgraph.wiring import AllToAll
+        >>> pos = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> positions = Positions(pos, Connectivity(pos, AllToAll(), torch.tensor([0, 0, 1]), None), "learned")
         >>> [tuple(p.shape) for p in positions.parameters()]
         [(3, 1), (1,)]
     """
 
+    coords: Tensor
     gaps: Tensor
-    layer: Tensor
-    anchored: Tensor
     anchor_pos: Tensor
 
-    def __init__(self, pos: Tensor, layer: Tensor, spacing: str, anchored: Tensor) -> None:
+    def __init__(self, pos: Tensor, connectivity: Connectivity, spacing: str, learnable: bool = True) -> None:
         super().__init__()
         self.spacing = spacing
         self.dim = pos.shape[1]
+        self._owner = (connectivity,)  # in a tuple, for it is no part of the positions
+        topology = connectivity.topology
+        free = ~topology.anchored
         axes = self.dim if spacing == "free" else self.dim - 1
-        self.coords = nn.Parameter(pos.new_empty(int((~anchored).sum()), axes))
-        gaps = pos.new_ones(0 if spacing == "free" else int(layer.max()))
-        if spacing == "learned":
-            self.gaps = nn.Parameter(gaps)
-        else:
-            self.register_buffer("gaps", gaps)
-        self.register_buffer("layer", layer, persistent=False)
-        self.register_buffer("anchored", anchored)
-        self.register_buffer("anchor_pos", pos[anchored].clone())
+        gaps = pos.new_ones(0 if spacing == "free" else int(topology.layer.max()))
+        are_gaps_used = spacing == "learned" and bool((topology.layer[free] > 0).any())
+        hold(self, "coords", pos.new_empty(int(free.sum()), axes), learnable)
+        hold(self, "gaps", gaps, learnable and are_gaps_used)
+        self.register_buffer("anchor_pos", pos[connectivity.anchored].clone())
         self.place(pos)
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self._owner[0].layer
+
+    @property
+    def anchored(self) -> Tensor:
+        """Marks the neurons that never move, shape ``(N,)``."""
+        return self._owner[0].anchored
 
     def forward(self) -> Tensor:
         """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
-        pos: Tensor = self.coords
-        free = ~self.anchored if self.anchor_pos.shape[0] else None
+        located = self._owner[0].located
+        movable = located.movable if self.anchor_pos.shape[0] else None
+        pos = self.coords
         if self.spacing != "free":
-            heights = self.heights()
-            layer = self.layer if free is None else self.layer[free]
-            pos = torch.cat([pos, heights.index_select(0, layer)[:, None]], dim=1)
-        if free is None:
+            layer = located.topology.layer if movable is None else located.topology.layer[movable]
+            pos = torch.cat([pos, self.heights().index_select(0, layer)[:, None]], dim=1)
+        if movable is None:
             return pos
-        count = self.anchored.numel()
-        everywhere = pos.new_empty(count, self.dim).index_put((self.anchored,), self.anchor_pos)
-        return everywhere.index_put((free,), pos)
+        everywhere = pos.new_empty(located.topology.layer.numel(), self.dim)
+        return everywhere.index_put((located.anchors,), self.anchor_pos).index_put((movable,), pos)
 
     def heights(self) -> Tensor:
         """Return the last coordinate of each layer, its neurons' mean where they differ, shape ``(layers,)``."""
@@ -99,14 +110,16 @@ class Positions(nn.Module):
 
     @torch.no_grad()
     def keep_neurons(self, kept: Tensor) -> None:
-        """Keep some neurons, in their order; their coordinates become a new parameter.
+        """Keep some neurons, in their order; their coordinates become a new parameter. Their owner drops them next.
 
         Args:
             kept: marks those to keep, at least one in each layer, shape ``(N,)``, bool.
         """
-        self.coords = nn.Parameter(self.coords[kept[~self.anchored]], self.coords.requires_grad)
-        self.anchor_pos = self.anchor_pos[kept[self.anchored]]
-        self.anchored, self.layer = self.anchored[kept], self.layer[kept]
+        free, layer = ~self.anchored, self.layer
+        replace(self, "coords", self.coords[kept[free]])
+        if not (kept & free & (layer > 0)).any():
+            replace(self, "gaps", self.gaps, is_used=False)
+        self.anchor_pos = self.anchor_pos[kept[~free]]
 
     def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
         """Find the height of each layer, and refuse heights that this spacing cannot express."""

@@ -3,10 +3,11 @@
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph import SpatialGraph
+from spatialgraph.used import replace
 
 __all__ = ["drop_isolated", "isolated", "prune", "prune_"]
 
@@ -25,9 +26,10 @@ def prune_(
 ) -> SpatialGraph:
     """Remove the least important synapses of a network in place.
 
-    Positions, polarities and biases stay the same parameters, so that an optimiser goes on with its state. Free weights
-    and delays of the synapses that remain keep their values, in new parameters. What is removed is no longer computed
-    (see :mod:`spatialgraph.projections` for the choice of the engine). The rule is that of `Erb et al. (2025)
+    All parameters stay the same objects, so that an optimiser goes on with the state of positions, polarities and
+    biases. Free weights and delays of the synapses that remain keep their values; an optimiser that has a state of them
+    must forget it (see :meth:`SpatialGraph.rewire <spatialgraph.SpatialGraph.rewire>`). What is removed is no longer
+    computed (see :mod:`spatialgraph.projections` for the choice of the engine). The rule is that of `Erb et al. (2025)
     <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance and polarities of -1 and 1 the longest
     synapses are those of the smallest weights.
 
@@ -117,6 +119,7 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
         SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
     """
     _check_graph(graph)
+    graph.connectivity.verify()
     if not isinstance(inputs, bool):
         raise TypeError(f"inputs must be a bool, got {type(inputs).__name__}")
     kept = graph.is_output.clone() if inputs else graph.is_output | graph.is_input
@@ -124,8 +127,8 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
     _check_layers(graph, kept)
     result = copy.deepcopy(graph)
     if result.free_synapses.weight_kind != "free":
-        result.raw_polarity = _rows(graph.raw_polarity, kept[~graph.is_output])
-    result.raw_bias = _rows(graph.raw_bias, kept[~graph.is_input])
+        replace(result, "raw_polarity", graph.raw_polarity[kept[~graph.is_output]])
+    replace(result, "raw_bias", graph.raw_bias[kept[~graph.is_input]])
     if isinstance(graph.init, Tensor):
         result.init = graph.init[kept.to(graph.init.device)]
     result.positions.keep_neurons(kept)
@@ -145,10 +148,6 @@ def _check_layers(graph: SpatialGraph, kept: Tensor) -> None:
         left = torch.bincount(graph.layer[kept], minlength=int(graph.layer.max()) + 1)
         if not left.all():
             raise ValueError(f"graph must keep a neuron in each layer, got layer {int(left.argmin())} wholly isolated")
-
-
-def _rows(parameter: nn.Parameter, kept: Tensor) -> nn.Parameter:
-    return nn.Parameter(parameter[kept], parameter.requires_grad)
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:

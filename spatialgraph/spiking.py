@@ -145,6 +145,7 @@ class SpatialSNN(SpikingNetwork):
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
     def _sender(self) -> Sender:
+        self.graph.connectivity.verify()
         if self.has_delays:
             return functools.partial(self._send_delayed, Transmission(self.graph))
         transmission: Transmission | Materialised

@@ -1,5 +1,7 @@
 """Structure: what the neurons of a network are, and who hears whom."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -7,6 +9,7 @@ from spatialgraph import checks
 from spatialgraph.connectivity import Connectivity
 from spatialgraph.positions import Positions
 from spatialgraph.projections import Projection
+from spatialgraph.synapses import FreeSynapses
 from spatialgraph.wiring import Wiring
 
 __all__ = ["Structure"]
@@ -15,11 +18,14 @@ __all__ = ["Structure"]
 class Structure(nn.Module):
     """A network by its neurons and synapses; :class:`~spatialgraph.SpatialGraph` says what these weigh.
 
-    ``positions`` and ``connectivity`` are set by the subclass.
+    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity`` and ``raw_bias`` are set by the subclass.
     """
 
     positions: Positions
     connectivity: Connectivity
+    free_synapses: FreeSynapses
+    raw_polarity: Tensor
+    raw_bias: Tensor
     _silent_share = 0.0
 
     @property
@@ -50,17 +56,17 @@ class Structure(nn.Module):
     @property
     def layer(self) -> Tensor:
         """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
-        return self.positions.layer
+        return self.connectivity.layer
 
     @property
     def is_layered(self) -> bool:
         """Whether the neurons stand in layers."""
-        return bool(self.layer[0] >= 0)
+        return self.connectivity.is_layered
 
     @property
     def neurons(self) -> int:
         """Number of neurons N."""
-        return self.layer.numel()
+        return self.connectivity.topology.layer.numel()
 
     @property
     def synapses(self) -> int:
@@ -99,6 +105,33 @@ class Structure(nn.Module):
     @silent_share.setter
     def silent_share(self, share: float) -> None:
         self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        *args: Any,  # noqa: ANN401 - as in nn.Module
+    ) -> None:
+        # A saved network may have other edges than this one was built with: look first, then make room for them.
+        try:
+            synapses = self._synapses_of(state_dict, prefix)
+        except (TypeError, ValueError) as error:
+            args[-1].append(f"{prefix}connectivity: {error}")
+            # With its own values in their place nothing of this network changes, whatever else is loaded.
+            state_dict.update(self.state_dict(prefix=prefix, keep_vars=True))
+        else:
+            self.free_synapses.make_room(synapses)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.connectivity.move(self.raw_bias)
+
+    def _synapses_of(self, state_dict: dict[str, Any], prefix: str) -> int:
+        """Return the number of synapses that a state brings, whose free weights and delays must be as many."""
+        state = state_dict.get(f"{prefix}connectivity._extra_state")
+        topology = self.connectivity.topology if state is None else self.connectivity.read(state)
+        synapses = topology.synapses
+        for name, own in self.free_synapses.named_parameters():
+            checks.shape(f"free_synapses.{name}", state_dict.get(f"{prefix}free_synapses.{name}", own), (synapses,))
+        return synapses
 
     def extra_repr(self) -> str:
         """Return what ``repr`` shows between the brackets."""

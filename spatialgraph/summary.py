@@ -198,7 +198,8 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
 def _pruned(graph: SpatialGraph, projection: Projection, own: Tensor, edge_bytes: int, milliseconds: float) -> Cost:
     synapses = projection.synapses
     free = [values for values in (graph.free_synapses.weight, graph.free_synapses.delay) if values is not None]
-    parameters = int(own[projection.targets].sum()) + int(graph.spacing == "learned") + len(free) * synapses
+    gap = int(isinstance(graph.positions.gaps, nn.Parameter))
+    parameters = int(own[projection.targets].sum()) + gap + len(free) * synapses
     each = sum(values.element_size() for values in free) + (0 if projection.edges is None else edge_bytes)
     return Cost(synapses, synapses, parameters, each * synapses, milliseconds)
 
@@ -214,7 +215,9 @@ def _total(costs: Sequence[Cost]) -> Cost:
 
 def _parameters_by_neuron(graph: SpatialGraph) -> Tensor:
     """Return how many parameters each neuron has: coordinates, polarity, bias."""
-    coordinates = graph.positions.coords.shape[1] * (~graph.positions.anchored).long()
+    coords = graph.positions.coords
+    axes = coords.shape[1] if isinstance(coords, nn.Parameter) else 0
+    coordinates = axes * (~graph.positions.anchored).long()
     has_polarity = ~graph.is_output if graph.raw_polarity.numel() else torch.zeros_like(graph.is_output)
     return coordinates + has_polarity.long() + (~graph.is_input).long()
 

@@ -1,7 +1,6 @@
 """Synapses: the lengths of edges, and what an edge may have of its own, a free weight or a free delay."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +64,11 @@ class FreeSynapses(nn.Module):
         """Whether there are free weights or free delays."""
         return self.weight_kind != "law" or self.delay_kind == "free"
 
+    @property
+    def follow_positions(self) -> bool:
+        """Whether a weight or a delay depends on positions."""
+        return self.weight_kind != "free" or (self.velocity is not None and self.delay_kind == "length")
+
     @torch.no_grad()
     def follow(self, before: Tensor, after: Tensor, lengths: Tensor, generator: torch.Generator | None) -> None:
         """Keep the values of edges that stay when edges change, and give new edges their first values."""
@@ -112,26 +116,23 @@ class FreeSynapses(nn.Module):
         drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype).to(like.device)
         return (2 * drawn - 1) / fan_in.sqrt()
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        *args: Any,  # noqa: ANN401 - as in nn.Module
-    ) -> None:
-        # A saved network may have other edges than this one was built with: make room for them.
-        for name in ("weight", "delay"):
-            saved, own = state_dict.get(prefix + name), getattr(self, name)
-            if saved is not None and own is not None and saved.shape != own.shape:
-                own.data = own.new_empty(saved.shape)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def make_room(self, synapses: int) -> None:
+        """Let the parameters have as many elements as there are synapses; they stay the same objects."""
+        for parameter in self.parameters():
+            if len(parameter) != synapses:
+                parameter.grad = None
+                parameter.data = parameter.new_empty(synapses)
 
 
 def _written(parameter: nn.Parameter | None, values: Tensor) -> nn.Parameter:
-    """Write into a parameter of this shape, so that optimisers keep it; else make a new one."""
-    if parameter is not None and parameter.shape == values.shape:
+    """Write into a parameter, which stays the same object, so that an optimiser goes on with it."""
+    if parameter is None:
+        return nn.Parameter(values.clone())
+    if parameter.shape == values.shape:
         parameter.copy_(values)
-        return parameter
-    return nn.Parameter(values.clone())
+    else:
+        parameter.grad, parameter.data = None, values.to(parameter)
+    return parameter
 
 
 def projection_lengths(pos: Tensor, projection: Projection) -> Tensor:

@@ -236,6 +236,30 @@ def test_wrong_calls(call, error, message):
         call()
 
 
+def test_an_action_must_leave_the_parameters_the_same_objects(tmp_path):
+    model = new_model()
+
+    def action():
+        model[0].weight = nn.Parameter(model[0].weight.detach().clone())
+
+    with pytest.raises(ValueError, match=r"parameters the same objects, got a new one, model\.0\.weight"):
+        fit(model, images(), RECIPE, tmp_path, callbacks=[EverySteps(3, action)], progress=False)
+
+
+def test_free_weights_train_on_where_their_number_changes(tmp_path):
+    torch.manual_seed(0)
+    model = sg.SpatialMLP([6, 12, 3], weights="free")
+    weight, seen = model.graph.free_synapses.weight, []
+
+    def prune():
+        sg.prune_(model.graph, 0.3, by="weight")
+        seen.append(weight.detach().clone())
+
+    fit(model, images(), RECIPE, tmp_path, callbacks=[EverySteps(8, prune)], progress=False)
+    assert model.graph.free_synapses.weight is weight and [len(values) for values in seen] == [75, 52]
+    assert (weight != seen[-1]).float().mean() > 0.9  # some may lead nowhere
+
+
 def test_a_training_without_end_has_no_shares():
     trainer = lightning.Trainer(
         max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from spatialgraph.coding import latency
+from spatialgraph.topology import Topology
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
@@ -213,7 +214,7 @@ def test_regrowth_keeps_its_budget(load, capsys):
     assert (whole.synapses, regrown.synapses, static.synapses) == (79400, 7940, 7940)
     folders = sorted(Path("here").rglob("seed-0"), key=lambda path: path.parent.name.rpartition("_")[2])
     states = [torch.load(path / "model.pt", weights_only=True) for path in folders]
-    edges = [state["spatial_graph.connectivity.listed_edges"] for state in states]
+    edges = [Topology.decode(state["spatial_graph.connectivity._extra_state"]).listed_edges for state in states]
     assert [len(part.t()) for part in edges] == [0, 6940, 6940]  # the others are those to the outputs
     assert not torch.equal(edges[1], edges[2])
     written = json.loads(Path("here/metrics.json").read_text())

@@ -307,6 +307,16 @@ def test_random_networks(data, path):
     assert_same(round_trip(graph, path), graph)
 
 
+@pytest.mark.parametrize("name", ["layered", "without_layers", "free_weights"])
+def test_files_of_the_first_version_are_read_and_written_as_they_were(name, path):
+    """Networks as they were saved when structure was still kept in buffers."""
+    written = Path(__file__).parent / "networks" / f"{name}.safetensors"
+    graph = load(written)
+    outputs(graph)
+    save(graph, path)
+    assert path.read_bytes() == written.read_bytes()
+
+
 # The file ----
 
 

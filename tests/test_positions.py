@@ -5,8 +5,9 @@ import torch
 from references import assert_close
 
 from spatialgraph import SpatialGraph
+from spatialgraph.connectivity import Connectivity
 from spatialgraph.positions import Positions, initial_positions
-from spatialgraph.wiring import KNN
+from spatialgraph.wiring import KNN, AllToAll
 
 PAPER = [784, 2048, 10]
 SIZES = [5, 4, 3]
@@ -292,6 +293,7 @@ def test_wiring_sees_positions_of_anchored_neurons():
 
 
 def test_positions_follow_the_precision():
-    positions = Positions(torch.randn(12, 3).double(), LAYER, "free", LAYER == 0)
+    pos = torch.randn(12, 3).double()
+    positions = Positions(pos, Connectivity(pos, AllToAll(), LAYER, None, LAYER == 0), "free")
     assert positions().dtype == torch.float64
     assert positions.float()().dtype == torch.float32

@@ -31,7 +31,7 @@ def parameters(found):
         ({"spacing": "free"}, [20, 8], 12),
         ({"dim": 2}, [13, 5], 6),
         ({"anchored": [0]}, [17, 7], 3),
-        ({"weights": "free"}, [4 * 3 + 1 + 12, 7 + 8], 6),
+        ({"weights": "free"}, [4 + 12, 2 + 8], 0),  # biases and synapses: positions mean nothing
         ({"weights": "both", "velocity": 1.0, "delays": "free"}, [17 + 24, 7 + 16], 9),
         ({"law": sg.laws.InversePower(exponent=2.0, learnable=True)}, [17, 7], 10),
     ],

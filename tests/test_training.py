@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import nn
 
 import spatialgraph as sg
@@ -217,6 +218,30 @@ def test_two_processes_train_as_one(tmp_path):
         torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-5)
     written = json.loads((tmp_path / "history.json").read_text())
     assert written[-1]["train_accuracy"] == pytest.approx(rows[-1]["train_accuracy"])
+
+
+def test_strategies_of_lightning(tmp_path):
+    models = new_model(), new_model()
+    rows = [
+        fit(model, images(), RECIPE, tmp_path / str(number), strategy=strategy, progress=False)
+        for number, (model, strategy) in enumerate(zip(models, ("auto", SingleDeviceStrategy()), strict=True))
+    ]
+    assert [row["train_loss"] for row in rows[0]] == [row["train_loss"] for row in rows[1]]
+    with pytest.raises(ValueError, match="strategy='together'"):
+        fit(new_model(), images(), RECIPE, tmp_path, strategy="together", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "world"), [(90, 20, 2), (36, 7, 2), (36, 7, 3), (10, 10, 4), (5, 2, 4)]
+)
+def test_every_sample_counts_once(count, batch_size, world):
+    samplers = [ShuffledBatches(count, batch_size, 1, rank, world) for rank in range(world)]
+    alone = list(ShuffledBatches(count, batch_size, 1))
+    for number, parts in enumerate(zip(*samplers, strict=True)):
+        sizes = [sampler.sizes(number) for sampler in samplers]
+        assert all(len(part) and whole == len(alone[number]) for part, (_, whole) in zip(parts, sizes, strict=True))
+        counted = torch.cat([part[:own] for part, (own, _) in zip(parts, sizes, strict=True)])
+        assert torch.equal(counted.sort().values, alone[number].sort().values)
 
 
 def test_any_module_trains(tmp_path):

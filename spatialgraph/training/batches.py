@@ -13,7 +13,8 @@ class ShuffledBatches(Sampler[Tensor]):
     """Batches of indices whose order depends on the seed and the epoch alone.
 
     A training that is resumed at an epoch therefore sees the same batches as one that was never interrupted. With
-    several processes each takes every ``world``-th index of each batch, so that the batches stay the same.
+    several processes each takes every ``world``-th index of each batch, so that the batches stay the same. A process
+    that would get none of a small batch is given the first, so that it has something to compute; it does not count.
 
     Args:
         count: number of samples.
@@ -41,7 +42,19 @@ class ShuffledBatches(Sampler[Tensor]):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.count, generator=generator)
         for batch in order.split(self.batch_size):
-            yield batch[self.rank :: self.world]
+            own = batch[self.rank :: self.world]
+            yield own if len(own) else batch[:1]
+
+    def sizes(self, number: int) -> tuple[int, int]:
+        """Return how many samples of a batch count here, and how many it has over all processes.
+
+        Example:
+            >>> sampler = ShuffledBatches(5, batch_size=2, seed=0, rank=1, world=2)
+            >>> [sampler.sizes(number) for number in range(3)]
+            [(1, 2), (1, 2), (0, 1)]
+        """
+        whole = min(self.batch_size, self.count - number * self.batch_size)
+        return len(range(self.rank, whole, self.world)), whole
 
     def __len__(self) -> int:
         """Return the number of batches."""

@@ -7,6 +7,9 @@ from typing import Any, Protocol, runtime_checkable
 import lightning
 from torch import Tensor
 
+from spatialgraph.distributed import synchronize_
+from spatialgraph.training.replicas import changing
+
 __all__ = ["EverySteps", "GradualPruning", "Pruner"]
 
 
@@ -78,10 +81,14 @@ class GradualPruning(lightning.Callback):
         """Make the pruning final; Lightning comes here also on resuming a finished training, not when interrupted."""
         self.pruner.amount = self.amount(_done(trainer))
         self.pruner.remove()
+        synchronize_(pl_module)
 
 
 class EverySteps(lightning.Callback):
     """Call a function after every so many optimiser steps, for rewiring during training.
+
+    Where several processes train, each calls it, and then all take over the network of the first. The function must
+    leave the parameters the same objects; what an optimiser knows of parameters whose size it changes starts anew.
 
     Args:
         steps: how many optimiser steps lie between two calls.
@@ -90,7 +97,8 @@ class EverySteps(lightning.Callback):
 
     Raises:
         TypeError: if ``steps`` is not an int or ``action`` not callable.
-        ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1.
+        ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1; while training, if the function has
+            made new parameters.
 
     Example:
         >>> EverySteps(100, lambda: None, until=0.5).until
@@ -130,7 +138,8 @@ class EverySteps(lightning.Callback):
         """Call the function where its turn has come."""
         step = trainer.global_step
         if step > self._steps_before and step % self.steps == 0 and _done(trainer) < self.until:
-            self.action()
+            with changing(trainer, pl_module):
+                self.action()
 
 
 def _done(trainer: lightning.Trainer) -> float:

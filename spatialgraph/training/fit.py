@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from lightning import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from spatialgraph.training.batches import ShuffledBatches, batches
@@ -63,6 +64,7 @@ def fit(
     penalty: Callable[[], Tensor] | None = None,
     callbacks: Sequence[Callback] = (),
     device: str = "cpu",
+    strategy: str | Strategy = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> list[dict[str, float]]:
@@ -70,7 +72,8 @@ def fit(
 
     After every epoch a checkpoint (``last.ckpt``) replaces the one before, so that an interruption of any kind loses
     one epoch at most; a resumed training ends at the same bits as an uninterrupted one. Started by ``torchrun``, the
-    processes share each batch (distributed data parallel).
+    processes share each batch (distributed data parallel): the loss is the mean over the samples of the whole batch.
+    All begin with the network of the first process, also where each has drawn a random wiring of its own.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``, already initialised.
@@ -83,6 +86,8 @@ def fit(
         penalty: added to the loss, a function without arguments.
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
         device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
+        strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
+            ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
         resume: continue from the checkpoint in ``folder`` where there is one.
         progress: whether to show a progress bar.
 
@@ -106,19 +111,22 @@ def fit(
     folder = Path(folder)
     processes = _Processes.from_environment()
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
-    task = Classifier(model, recipe, steps=recipe.epochs * len(sampler), penalty=penalty)
+    samplers = {"train": sampler}
+    if validation is not None:
+        samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
+    task = Classifier(model, recipe, recipe.epochs * len(sampler), penalty, samplers)
     history = History(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, _checkpoint(folder)]
     if patience is not None:
         own.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
     checkpoint = _checkpoint_to_resume(folder) if resume else None
     with _quiet():
-        trainer = _trainer(recipe, [*own, *callbacks], processes, device, progress)
+        trainer = _trainer(recipe, [*own, *callbacks], processes, device, strategy, progress)
     with _quiet(), _interruptible(trainer):
         trainer.fit(
             task,
             batches(*train, sampler),
-            None if validation is None else _in_order(validation, processes),
+            None if validation is None else batches(*validation, samplers["validation"]),
             ckpt_path=checkpoint,
             weights_only=True,
         )
@@ -140,13 +148,20 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return right / len(images[1])
 
 
-def _trainer(recipe: Recipe, callbacks: list[Callback], processes: _Processes, device: str, progress: bool) -> Trainer:
+def _trainer(
+    recipe: Recipe,
+    callbacks: list[Callback],
+    processes: _Processes,
+    device: str,
+    strategy: str | Strategy,
+    progress: bool,
+) -> Trainer:
     return Trainer(
         max_epochs=recipe.epochs,
         accelerator=device,
         devices=processes.world // processes.nodes,
         num_nodes=processes.nodes,
-        strategy="ddp" if processes.world > 1 else "auto",
+        strategy="ddp" if processes.world > 1 and strategy == "auto" else strategy,
         use_distributed_sampler=False,
         callbacks=callbacks,
         logger=False,
@@ -170,11 +185,6 @@ def _checkpoint_to_resume(folder: Path) -> str | None:
         reason = str(error).split(".")[0]
         raise ValueError(f"{path} is damaged ({reason}); delete it to train from the start") from error
     return str(path)
-
-
-def _in_order(images: Images, processes: _Processes) -> torch.utils.data.DataLoader[tuple[Tensor, ...]]:
-    sampler = ShuffledBatches(len(images[0]), 1000, 0, processes.rank, processes.world)
-    return batches(*images, sampler)
 
 
 @contextlib.contextmanager

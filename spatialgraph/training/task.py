@@ -4,7 +4,7 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spatialgraph.distributed import synchronize_
+from spatialgraph.training.batches import ShuffledBatches
 from spatialgraph.training.recipes import Recipe
 
 __all__ = ["Classifier", "EpochSeed", "History"]
@@ -26,6 +28,8 @@ class Classifier(lightning.LightningModule):
         recipe: the schedule.
         steps: number of steps of the whole training, for the one-cycle schedule.
         penalty: a function without arguments whose value is added to the loss; None for nothing.
+        samplers: what cuts the batches of ``"train"`` and ``"validation"`` among processes, so that each sample counts
+            the same wherever parts are unequal; without one a batch counts whole.
 
     Example:
         >>> task = Classifier(nn.Linear(3, 2), Recipe(), steps=10)
@@ -34,20 +38,30 @@ class Classifier(lightning.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, steps: int, penalty: Callable[[], Tensor] | None = None
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        steps: int,
+        penalty: Callable[[], Tensor] | None = None,
+        samplers: Mapping[str, ShuffledBatches] | None = None,
     ) -> None:
         super().__init__()
         self.model, self.recipe, self.steps, self.penalty = model, recipe, steps, penalty
+        self.samplers = samplers or {}
         self.sums: dict[str, Tensor] = {}
+
+    def setup(self, stage: str) -> None:
+        """Let all processes begin with the network of the first: a random wiring is another in each."""
+        synchronize_(self.model)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self._count("train", batch)
+        loss = self._count("train", batch, batch_idx)
         return loss if self.penalty is None else loss + self.penalty()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Count right answers on held-out images."""
-        self._count("validation", batch)
+        self._count("validation", batch, batch_idx)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of nine
         """Return Adam and its schedule."""
@@ -69,15 +83,20 @@ class Classifier(lightning.LightningModule):
         loss, right, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
         return {f"{stage}_loss": loss / count, f"{stage}_accuracy": right / count}
 
-    def _count(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+    def _count(self, stage: str, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+        """Return the loss of a batch, whose mean over all processes is that of the samples."""
         images, labels = batch
         logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
+        sampler = self.samplers.get(stage)
+        own, whole = (len(labels), len(labels)) if sampler is None else sampler.sizes(number)
         with torch.no_grad():
             right = (logits.argmax(1) == labels).sum()
             step = torch.stack([loss.double() * len(labels), right.double(), right.new_tensor(len(labels)).double()])
+            step = step if own else torch.zeros_like(step)
             self.sums[stage] = self.sums[stage] + step if stage in self.sums else step
-        return loss
+        world = 1 if sampler is None else sampler.world
+        return loss if own * world == whole else loss * (own * world / whole)
 
 
 def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
