@@ -13,7 +13,7 @@ ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 MAY_IMPORT = {
-    "laws": "",
+    "laws": "checks",
     "projections": "",
     "polarity": "",
     "checks": "",
@@ -23,8 +23,8 @@ MAY_IMPORT = {
     "linear_pruning": "threshold checks",
     "networkx_reader": "",
     "neighbors": "",
-    "edges": "neighbors",
-    "wiring": "edges neighbors",
+    "edges": "neighbors checks",
+    "wiring": "edges neighbors checks",
     "compiled": "",
     "compiled_leaky": "",
     "compiled_vectors": "",
