@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from spatialgraph.graph import SpatialGraph
-from spatialgraph.networkx_reader import axis_names
+from spatialgraph.network_fields import axis_names
 
 if TYPE_CHECKING:
     import networkx
@@ -95,13 +95,15 @@ def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
     if graph.raw_polarity.numel():
         raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)
     columns = dict(zip(axis_names(graph.dim), graph.pos.unbind(1), strict=True))
-    return columns | {
+    columns |= {
         "layer": graph.layer,
         "polarity": graph.polarity,
         "bias": graph.bias,
         "raw_polarity": raw,
         "anchored": graph.positions.anchored,
     }
+    # Layers say which neurons are inputs and outputs; edges do not where some were removed.
+    return columns if graph.is_layered else columns | {"is_input": graph.is_input, "is_output": graph.is_output}
 
 
 def _edge_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from spatialgraph import checks
 from spatialgraph.connectome import settings as settings_of
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.laws import LAWS
-from spatialgraph.networkx_reader import make_fields
+from spatialgraph.network_fields import edges_of_roles, make_fields
 from spatialgraph.positions import INITS
 from spatialgraph.projections import generations
 from spatialgraph.wiring import AllToAll
@@ -204,6 +204,7 @@ def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph
     graph.load_state_dict(state)
     for name, values in graph.free_synapses.named_parameters():
         checks.shape(f"free_synapses.{name}", values, (graph.synapses,))
+    _check_values(graph)
     graph.connectivity.wiring = _wiring_of(graph)
     init = settings.get("init")
     graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
@@ -254,25 +255,12 @@ def _without_edges(settings: dict[str, Any], state: dict[str, Tensor]) -> Spatia
 
 
 def _edges_of_roles(state: dict[str, Tensor], neurons: int) -> Tensor:
-    """List edges that give neurons their roles: from an input to all that hear, from all hidden ones to an output.
-
-    Roles are settled when a network without layers is built, and the edges that settled them may have been removed.
-    """
+    """List edges that give neurons their roles, which are settled when a network without layers is built."""
     is_input, is_output = (
         checks.mask(name, checks.shape(name, _take(state, name, axes=1), (neurons,)), neurons)
         for name in ("connectivity.is_input", "connectivity.is_output")
     )
-    if not is_input.any() or not is_output.any():
-        raise ValueError("connectivity must have inputs and outputs, got none")
-    hearing, hidden = torch.nonzero(~is_input)[:, 0], torch.nonzero(~is_input & ~is_output)[:, 0]
-    first_input, first_output = torch.nonzero(is_input)[0], torch.nonzero(is_output)[0]
-    return torch.cat(
-        [
-            torch.stack([first_input.expand_as(hearing), hearing]),
-            torch.stack([hidden, first_output.expand_as(hidden)]),
-        ],
-        dim=1,
-    )
+    return edges_of_roles(is_input, is_output)
 
 
 def _check_connectivity(graph: SpatialGraph, state: dict[str, Tensor]) -> None:
@@ -291,6 +279,31 @@ def _check_connectivity(graph: SpatialGraph, state: dict[str, Tensor]) -> None:
     reachable = torch.arange(1, len(all_to_all) + 1) * int(graph.is_layered)
     if (all_to_all < 0).any() or (all_to_all > reachable).any() or all_to_all[generation[edges[1]] - 1].any():
         raise ValueError(f"connectivity.all_to_all must be that of the layers and edges, got {all_to_all.tolist()}")
+
+
+@torch.no_grad()
+def _check_values(graph: SpatialGraph) -> None:
+    """Refuse parameters that are infinite or NaN."""
+    anchored = graph.positions.anchored
+    of_neurons = {
+        "positions.coords": (graph.positions.coords, ~anchored),
+        "positions.anchor_pos": (graph.positions.anchor_pos, anchored),
+        "raw_polarity": (graph.raw_polarity, ~graph.is_output),
+        "raw_bias": (graph.raw_bias, ~graph.is_input),
+    }
+    for name, (values, members) in of_neurons.items():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            neuron = int(torch.nonzero(members)[bad[0, 0]])
+            raise ValueError(f"{name} must be finite, got {float(values[tuple(bad[0])]):g} for neuron {neuron}")
+    for name, values in graph.free_synapses.named_parameters():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            edge = tuple(graph.edge_index[:, bad[0, 0]].tolist())
+            raise ValueError(f"free_synapses.{name} must be finite, got {float(values[bad[0, 0]]):g} for edge {edge}")
+    checks.finite("positions.gaps", graph.positions.gaps)
+    for name, values in graph.law.state_dict().items():
+        checks.finite(f"law.{name}", values)
 
 
 def _wiring_of(graph: SpatialGraph) -> AllToAll | None:

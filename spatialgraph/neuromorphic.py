@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph.columns import Labels, check_complete
 from spatialgraph.connectome import node_columns, settings
 from spatialgraph.graph import SpatialGraph
-from spatialgraph.networkx_reader import axis_names, make_fields
+from spatialgraph.network_fields import axis_names, make_fields
 from spatialgraph.neuromorphic_neurons import array, describe, import_nir, make_neurons, neuron_node, warn_of_losses
 from spatialgraph.spiking import SpatialSNN
 from spatialgraph.transmission import Transmission
@@ -208,13 +209,17 @@ def _metadata(model: SpatialSNN, parts: Mapping[str, _Part]) -> dict[str, Any]:
 
 
 def _read(data: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> SpatialSNN:
-    edges = data["edges"]
+    edges, labels = data["edges"], Labels()
+    edge_index = torch.from_numpy(np.stack([edges["source"], edges["target"]]).astype(np.int64))
+    free = {"weight": edges["free_weight"]} if "free_weight" in edges else {}
+    check_complete(columns, labels)
+    check_complete(free, labels, edge_index)
     fields = make_fields(
         _plain(data["network"]),
         np.stack([columns[name] for name in axis_names(len(columns)) if name in columns], axis=1),
-        torch.from_numpy(np.stack([edges["source"], edges["target"]]).astype(np.int64)),
+        edge_index,
         columns,
-        {"weight": edges["free_weight"]} if "free_weight" in edges else {},
+        free,
     )
     options = _plain(data["model"])
     model = SpatialSNN(
