@@ -195,7 +195,7 @@ class SpatialGraph(Structure):
             edges,
             layer=fields.layer,
             anchored=fields.anchored,
-            law=make_law(fields.law, **fields.law_settings),
+            law=fields.law,
             **fields.options,
         )
         if edges is not fields.edge_index:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.columns import Labels, fitting, flags, refuse
-from spatialgraph.laws import LAWS
+from spatialgraph.laws import LAWS, Law, make_law
 from spatialgraph.polarity import POLARITIES, polarity_of, raw_of
 
 __all__ = ["NetworkFields", "axis_names", "edges_of_roles", "make_fields"]
@@ -44,7 +44,7 @@ class NetworkFields:
     raw_polarity: Tensor | None
     bias: Tensor | None
     gaps: Tensor | None
-    law: str
+    law: Law
     law_settings: dict[str, Any]
     free_synapses: dict[str, Tensor]
     options: dict[str, Any]
@@ -118,7 +118,7 @@ def make_fields(
 
     Example:
         >>> make_fields({}, np.zeros((2, 3)), torch.tensor([[0], [1]]), {}, {}).law
-        'inverse_distance'
+        InverseDistance(softening=0.001)
     """
     labels = Labels() if labels is None else labels
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
@@ -126,11 +126,12 @@ def make_fields(
     places = [fitting(name, pos[:, axis], dtype, labels) for axis, name in enumerate(axis_names(pos.shape[1]))]
     layer = _layers(columns.get("layer"), labels)
     anchored = flags("anchored", columns.get("anchored"), labels)
-    gaps = _gaps(settings, layer, dtype)
+    gaps = _gaps(settings, layer, dtype, labels)
     is_input, is_output = _roles(columns, edge_index, layer, labels)
     if layer is not None:
         _check_layer_order(edge_index, layer, labels)
-        _check_heights(settings.get("spacing"), places[-1], layer, anchored, gaps, labels)
+        last = axis_names(len(places))[-1]
+        _check_heights(settings.get("spacing"), last, places[-1], layer, anchored, gaps, labels)
     law, law_settings = _law(settings)
     raw_polarity = _raw_polarity(settings, columns, dtype, labels)
     bias = columns.get("bias")
@@ -162,7 +163,11 @@ def _layers(values: np.ndarray | None, labels: Labels) -> Tensor | None:
     if missing.size:
         raise ValueError(f"graph must give every node a layer, or none, got none for {labels.neuron(int(missing[0]))}")
     refuse("layer", "whole numbers", values, values != np.floor(values), labels)
-    refuse("layer", "numbers of at least 0, or -1 for every node,", values, values < 0, labels)
+    refuse("layer", "numbers of at least -1", values, values < -1, labels)
+    outside = values == -1
+    if outside.any():  # whichever are fewer are probably wrong
+        wrong = outside if outside.sum() * 2 <= len(outside) else ~outside
+        refuse("layer", "-1 for every node or for none", values, wrong, labels)
     numbers, first = np.unique(values, return_index=True)
     jump = np.flatnonzero(numbers != np.arange(len(numbers)))
     if jump.size:
@@ -214,7 +219,7 @@ def _roles(
 # Heights ----
 
 
-def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype, labels: Labels) -> Tensor | None:
     """Return the gaps between layers; None where the settings have none, or the spacing is free."""
     spacing = settings.get("spacing", "free")
     found = {name for name in settings if isinstance(name, str) and re.fullmatch(r"gap\d+", name)}
@@ -223,7 +228,10 @@ def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype)
     layers = int(layer.max()) + 1
     names = [f"gap{number}" for number in range(layers - 1)]
     for name in sorted(found.symmetric_difference(names)):
-        raise ValueError(f"graph must have a gap between each two of its {layers} layers, or none, {_one(name, found)}")
+        raise ValueError(
+            f"graph must have a gap between each two of its {layers} layers (the last is that of "
+            f"{labels.neuron(int(layer.argmax()))}), or none, got {name!r} {'besides' if name in found else 'missing'}"
+        )
     values = [checks.number(name, settings[name]) for name in names]
     for name, value in zip(names, values, strict=True):
         if spacing == "fixed" and value != 1:
@@ -234,12 +242,14 @@ def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype)
     return gaps
 
 
-def _one(name: str, found: set[str]) -> str:
-    return f"got {name!r} as well" if name in found else f"got none named {name!r}"
-
-
 def _check_heights(
-    spacing: object, last: Tensor, layer: Tensor, anchored: Tensor | None, gaps: Tensor | None, labels: Labels
+    spacing: object,
+    axis: str,
+    last: Tensor,
+    layer: Tensor,
+    anchored: Tensor | None,
+    gaps: Tensor | None,
+    labels: Labels,
 ) -> None:
     """Check that the neurons of a layer stand where the spacing puts the layer."""
     if spacing not in ("fixed", "learned"):
@@ -255,11 +265,13 @@ def _check_heights(
     bad = torch.nonzero(free & ~torch.isclose(last, heights[layer], rtol=0.0, atol=LEVEL))
     if len(bad):
         at = int(bad[0])
-        of = "by its gaps" if gaps is not None else "for all its neurons"
+        number = int(layer[at])
+        names = [f"gap{gap}" for gap in range(number)] if gaps is not None else []
+        source = f" (by {' + '.join(names if number < 4 else [names[0], '...', names[-1]])})" if names else ""
         raise ValueError(
-            f"graph must hold {float(heights[layer[at]]):g} as last coordinate in layer {int(layer[at])}, {of}, for "
-            f"spacing={spacing!r}, got {float(last[at]):g} for {labels.neuron(at)}; with spacing='free' neurons may "
-            "stand anywhere"
+            f"graph must hold {float(heights[number]):g} in {axis!r} for all neurons of layer {number}{source}, for "
+            f"spacing={spacing!r}, got {float(last[at]):g} for {labels.neuron(at)}; with spacing='free' they may stand "
+            "anywhere"
         )
 
 
@@ -292,24 +304,28 @@ def _raw_polarity(
     return torch.where(behind.isnan(), raw_of(seen, kind), behind)
 
 
-def _law(settings: Mapping[Any, Any]) -> tuple[str, dict[str, Any]]:
-    """Return a law's name and the arguments that make it."""
-    law = checks.choice("law", settings.get("law", "inverse_distance"), list(LAWS))
-    known = inspect.signature(LAWS[law]).parameters
+def _law(settings: Mapping[Any, Any]) -> tuple[Law, dict[str, Any]]:
+    """Return a law, and its settings."""
+    name = checks.choice("law", settings.get("law", "inverse_distance"), list(LAWS))
+    known = inspect.signature(LAWS[name]).parameters
     arguments: dict[str, Any] = {}
     for key in settings:
         if not isinstance(key, str) or not key.startswith("law_"):
             continue
-        name, value = key.removeprefix("law_"), settings[key]
-        if name not in known:
-            raise ValueError(
-                f"{key} must not be given for the law {law!r}, which has {', '.join(f'law_{n}' for n in known)}, "
-                f"got {value!r}"
-            )
-        is_flag = isinstance(known[name].default, bool)
+        value = settings[key]
+        if key.removeprefix("law_") not in known:
+            own = ", ".join(f"law_{argument}" for argument in known)
+            raise ValueError(f"{key} must not be given for the law {name!r}, which has {own}, got {value!r}")
+        is_flag = isinstance(known[key.removeprefix("law_")].default, bool)
         if is_flag and checks.is_integer(value) and value in (0, 1):  # some formats have no truth values
             value = bool(value)
-        arguments[name] = checks.flag(key, value) if is_flag else checks.number(key, value)
+        arguments[key.removeprefix("law_")] = checks.flag(key, value) if is_flag else checks.number(key, value)
+    flags = {argument: value for argument, value in arguments.items() if isinstance(value, bool)}
+    learnt = dict(make_law(name, **flags).named_parameters())  # these may have left the range where they may start
+    try:
+        law = make_law(name, **{argument: value for argument, value in arguments.items() if argument not in learnt})
+    except ValueError as error:  # which begins with the argument's name
+        raise ValueError(f"law_{error}") from error
     return law, arguments
 
 

@@ -81,16 +81,17 @@ def _refuse_cycles(graph: "networkx.DiGraph") -> None:
 
 def _coordinates(nodes: Mapping[Hashable, Mapping[str, Any]]) -> np.ndarray:
     """Return positions from ``x``, ``y``, ``z``, ``p3``, ..., or from ``pos`` where no node has any of these."""
-    names = {name for data in nodes.values() for name in data}
-    dim = max((_axis_number(name) + 1 for name in names), default=0)
-    if dim == 0 and "pos" in names:
+    attributes = {name: node for node, data in nodes.items() for name in data}
+    last = max(attributes, key=_axis_number, default="x")
+    if _axis_number(last) < 0 and "pos" in attributes:
         return _tuples(nodes)
     columns = []
-    for name in axis_names(max(dim, 1)):
-        missing = next((node for node, data in nodes.items() if name not in data), None)
+    for name in axis_names(max(_axis_number(last), 0) + 1):
         column = _column(nodes.items(), name, _number, "node")
         if column is None or np.isnan(column).any():
-            raise ValueError(f"graph must give every node the coordinate {name!r}, got none for node {missing!r}")
+            node = next(node for node, data in nodes.items() if name not in data)
+            others = f", where node {attributes[last]!r} has {last!r}" if last in attributes else ""
+            raise ValueError(f"graph must give every node the coordinate {name!r}, got none for node {node!r}{others}")
         columns.append(column)
     return np.stack(columns, axis=1)
 
