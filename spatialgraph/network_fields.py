@@ -208,10 +208,10 @@ def _roles(
     for name, wrong, rule in (
         ("is_input", is_input & hears, "lead no edge into an input"),
         ("is_output", is_output & heard, "lead no edge out of an output"),
-        ("is_output", is_output & is_input, "have no input that is an output as well"),
+        ("is_input' and 'is_output", is_output & is_input, "have no input that is an output as well"),
     ):
         if wrong.any():
-            raise ValueError(f"graph must {rule}, got True in {name!r} for {labels.neuron(int(wrong.nonzero()[0]))}")
+            raise ValueError(f"graph must {rule}, got True in '{name}' for {labels.neuron(int(wrong.nonzero()[0]))}")
     same = torch.equal(is_input, by_edges["is_input"]) and torch.equal(is_output, by_edges["is_output"])
     return (None, None) if same else (is_input, is_output)
 
@@ -237,8 +237,11 @@ def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype,
         if spacing == "fixed" and value != 1:
             raise ValueError(f"{name} must be 1 for spacing='fixed', got {value}")
     gaps = torch.tensor(values, dtype=torch.float64).to(dtype)
-    if not bool(torch.isfinite(gaps.cumsum(0)).all()):
-        raise ValueError(f"the gaps of graph must fit {str(dtype).removeprefix('torch.')}, got {values}")
+    beyond = torch.nonzero(~torch.isfinite(gaps.cumsum(0)))
+    if len(beyond):
+        at = int(beyond[0])
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(f"gap{at} must leave the layers where {kind} numbers reach, got {values[at]:g}")
     return gaps
 
 
