@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from spatialgraph import checks
 from spatialgraph.connectivity import Connectivity
@@ -14,6 +13,7 @@ from spatialgraph.network_fields import NetworkFields, edges_of_roles
 from spatialgraph.networkx_reader import read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
+from spatialgraph.pyg import Data
 from spatialgraph.structure import Structure
 from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.wiring import AllToAll, Wiring
