@@ -49,6 +49,8 @@ def check_complete(columns: Mapping[str, np.ndarray], labels: Labels, edge_index
         ValueError: graph must hold finite numbers in 'bias', got nan for neuron 1
     """
     for name, values in columns.items():
+        if values.dtype.kind not in "fiub":
+            raise ValueError(f"graph must hold numbers in {name!r}, got {values.dtype}")
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             entry = labels.entry(int(bad[0]), edge_index)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from spatialgraph.graph import SpatialGraph
@@ -81,7 +82,9 @@ def settings(graph: SpatialGraph) -> dict[str, Any]:
     if graph.velocity is not None:
         result["velocity"] = graph.velocity
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
-    return result | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+    result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+    # Attributes may have been set to numbers of NumPy, which files do not take.
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in result.items()}
 
 
 def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:

@@ -8,13 +8,14 @@ and weights and biases :math:`\tau / \Delta t` times those of the network: with 
 See `Pedersen et al. (2024) <https://doi.org/10.1038/s41467-024-52259-9>`_.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.columns import Labels, check_complete
 from spatialgraph.connectome import node_columns, settings
 from spatialgraph.graph import SpatialGraph
@@ -122,9 +123,7 @@ def from_nir(graph: "nir.NIRGraph") -> SpatialSNN:
     if "spatialgraph" not in graph.metadata or not groups:
         raise ValueError("graph must have been written by to_nir, got one without positions in its metadata")
     try:
-        order = np.argsort(np.concatenate([group["neuron"] for group in groups]))
-        columns = {name: np.concatenate([group[name] for group in groups])[order] for name in groups[0]}
-        model = _read(graph.metadata["spatialgraph"], columns)
+        model = _read(graph.metadata["spatialgraph"], _columns(groups))
     except KeyError as error:
         raise ValueError(f"graph must have all metadata that to_nir gave it, got none named {error}") from error
     _compare(graph, _write(model))
@@ -222,9 +221,33 @@ def _metadata(model: SpatialSNN, parts: Mapping[str, _Part]) -> dict[str, Any]:
 # Reading ----
 
 
+def _columns(groups: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join the columns of all groups, in the order of the neurons' numbers."""
+    for group in groups:
+        for name in groups[0]:
+            if np.shape(group[name]) != (len(group["neuron"]),):
+                raise ValueError(
+                    f"graph must hold a number for each of the {len(group['neuron'])} neurons of a group in {name!r}, "
+                    f"got shape {np.shape(group[name])}"
+                )
+    numbers = np.concatenate([group["neuron"] for group in groups])
+    order = np.argsort(numbers)
+    wrong = np.flatnonzero(numbers[order] != np.arange(len(numbers)))
+    if wrong.size:
+        raise ValueError(
+            f"graph must number its neurons from 0 to {len(numbers) - 1} in 'neuron', each once, "
+            f"got {numbers[order][wrong[0]]} in place of {wrong[0]}"
+        )
+    return {name: np.concatenate([group[name] for group in groups])[order] for name in groups[0]}
+
+
 def _read(data: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> SpatialSNN:
     edges, labels = data["edges"], Labels()
+    if len({np.shape(values) for values in edges.values()}) > 1:
+        shapes = ", ".join(f"{np.shape(values)} in {name!r}" for name, values in edges.items())
+        raise ValueError(f"graph must hold a value for each edge, got shapes {shapes}")
     edge_index = torch.from_numpy(np.stack([edges["source"], edges["target"]]).astype(np.int64))
+    checks.edge_index(edge_index, len(columns["neuron"]))
     free = {"weight": edges["free_weight"]} if "free_weight" in edges else {}
     check_complete(columns, labels)
     check_complete({f"free_{name}": values for name, values in free.items()}, labels, edge_index)

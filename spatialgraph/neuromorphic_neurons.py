@@ -133,8 +133,9 @@ def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> Non
 
 
 def array(values: Tensor) -> np.ndarray:
-    """Return a tensor's copy as an array."""
-    copy: np.ndarray = values.detach().cpu().numpy().copy()
+    """Return a tensor's copy as an array; bfloat16, which NumPy lacks, as float32."""
+    own = values.detach().cpu()
+    copy: np.ndarray = (own.float() if own.dtype == torch.bfloat16 else own).numpy().copy()
     return copy
 
 

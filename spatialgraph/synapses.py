@@ -139,9 +139,11 @@ def projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
         pos: positions of all neurons, shape ``(N, d)``, in length units.
         projection: the projection.
     """
-    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
+    exact = pos.float() if pos.dtype in (torch.float16, torch.bfloat16) else pos  # half precision would cancel
+    source_pos, target_pos = exact[projection.source_index], exact[projection.target_index]
     edges = projection.edges
     if edges is None:  # differences, not the expansion that cancels; and no tensor with an axis for coordinates
-        return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
-    lengths: Tensor = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
-    return lengths
+        lengths = torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
+    else:
+        lengths = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
+    return lengths.to(pos.dtype)

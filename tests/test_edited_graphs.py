@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from references import random_dag, randomise
 from test_connectome import assert_same
 
-from spatialgraph import SpatialGraph, SpatialMLP, from_networkx, prune_, to_networkx
+from spatialgraph import SpatialGraph, SpatialMLP, from_networkx, load, prune_, save, to_networkx
 from spatialgraph.laws import InversePower
 from spatialgraph.wiring import KNN
 
@@ -565,6 +565,30 @@ def test_gexf_loses_the_settings_and_nothing_else(network, tmp_path):
     assert_same(own, read)
     assert (own.gain, own.spacing, own.polarity_kind, own.law.name) == (1.0, "free", "graded", "inverse_distance")
     assert own.free_synapses.weight_kind == "law" and own.velocity is None and own.pos.dtype == torch.float32
+
+
+@pytest.mark.parametrize("way", [through_pickle, through_graphml])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_of_other_precisions(network, dtype, way, tmp_path):
+    graph = NETWORKS[network]().to(dtype)
+    assert_same(from_networkx(way(to_networkx(graph), tmp_path)), graph)
+    save(graph, tmp_path / "network.safetensors")
+    assert_same(load(tmp_path / "network.safetensors"), graph)
+    data = graph.to_data()
+    source, target = graph.pos.detach().double()[data.edge_index]
+    lengths = (source - target).square().sum(1).sqrt()
+    torch.testing.assert_close(graph.lengths().detach(), lengths.to(dtype), rtol=torch.finfo(dtype).eps, atol=0.0)
+    assert data.pos.dtype == data.edge_weight.dtype == dtype
+
+
+def test_settings_that_were_set_to_numbers_of_numpy(tmp_path):
+    graph = layered(law="gaussian")
+    graph.gain, graph.law.sigma = np.float32(0.5), np.float64(2.0)
+    exported = to_networkx(graph)
+    assert type(exported.graph["gain"]) is type(exported.graph["law_sigma"]) is float
+    save(graph, tmp_path / "network.safetensors")
+    assert load(tmp_path / "network.safetensors").law.settings() == from_networkx(exported).law.settings()
 
 
 # Any edit ----

@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "files": "connectome graph laws network_fields positions projections wiring checks",
     "summary": "files graph projections transmission checks",
     "neuromorphic_neurons": "leaky neurons",
-    "neuromorphic": "connectome columns graph network_fields neuromorphic_neurons spiking transmission",
+    "neuromorphic": "checks connectome columns graph network_fields neuromorphic_neurons spiking transmission",
     "plotting": "graph connectome polarity checks",
 }
 

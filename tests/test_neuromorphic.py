@@ -277,6 +277,52 @@ def test_columns_edited_by_hand(column, value, message):
         from_nir(graph)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda data, nodes: data["edges"]["source"].__setitem__(0, 99),
+            "edge_index must lie between 0 and 26, got 99",
+        ),
+        (
+            lambda data, nodes: data["edges"]["target"].__setitem__(0, -1),
+            "edge_index must lie between 0 and 26, got -1",
+        ),
+        (
+            lambda data, nodes: data["edges"].__setitem__("source", np.zeros(2, np.int32)),
+            r"a value for each edge, got shapes \(2,\) in 'source'",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata["neuron"].__setitem__(0, 1),
+            "neurons from 0 to 26 in 'neuron', each once, got 1 in place of 0",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata.__setitem__("bias", np.zeros(1)),
+            r"each of the 6 neurons of a group in 'bias', got shape \(1,\)",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata.__setitem__("bias", np.array(list("abcdef"))),
+            "graph must hold numbers in 'bias', got <U",
+        ),
+        (lambda data, nodes: data["network"].__setitem__("dtype", "floot"), "dtype must be one of .*got 'floot'"),
+        (lambda data, nodes: data["network"].pop("gap0"), "got 'gap0' missing"),
+        (lambda data, nodes: data["model"].__setitem__("steps", 1.5), "steps must be an int, got float"),
+    ],
+)
+def test_metadata_edited_by_hand(change, message):
+    graph = to_nir(make(layered()))
+    change(graph.metadata["spatialgraph"], graph.nodes)
+    with pytest.raises((ValueError, TypeError), match=message):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_round_trip_in_half_precision(dtype, tmp_path):
+    graph = layered(wiring=KNN(k=3)).to(dtype)
+    read = from_nir(through_file(to_nir(make(graph)), tmp_path)).graph
+    assert_same(read, graph)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_free_weights_edited_by_hand(value):
     graph = to_nir(make(GRAPHS["free"]()))
