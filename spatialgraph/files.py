@@ -59,7 +59,8 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
-        ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`.
+        ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`, or
+            a parameter that is infinite or NaN; the message names the neuron.
 
     Example:
         >>> import tempfile

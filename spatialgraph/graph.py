@@ -151,16 +151,24 @@ class SpatialGraph(Structure):
     def from_networkx(cls, graph: "networkx.DiGraph") -> "SpatialGraph":
         """Build a network from any directed acyclic graph whose nodes have positions.
 
-        Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos``), and optionally ``layer``, ``polarity`` and ``bias``;
-        :func:`~spatialgraph.to_networkx` writes these, and its output is read back without loss. Weights of a foreign
-        graph's edges are not read: they follow from the positions.
+        Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos`` where none has these), and what
+        :func:`~spatialgraph.to_networkx` writes, whose output is read back without loss. Numbers are those of Python or
+        NumPy.
+
+        A missing value has a default for that node or edge alone: ``bias`` 0; ``anchored`` False; ``polarity`` drawn
+        from N(0, 1) by PyTorch's global generator, as in a new network; ``is_input`` and ``is_output``, read where
+        there are no layers, by the edges; ``free_weight`` and ``free_delay`` as in a new network. All nodes have a
+        ``layer`` or none, or -1. Missing settings are those of :class:`SpatialGraph`, the dtype float32; gaps follow
+        from the nodes. Not read are the polarity of outputs, the bias of inputs, and ``weight``, ``length`` and
+        ``delay`` of edges, which follow from the rest.
 
         Args:
             graph: the directed graph. Neurons are numbered in the order of its nodes.
 
         Raises:
-            TypeError: if ``graph`` is not a directed networkx graph.
-            ValueError: if a node lacks a coordinate, or the edges form a cycle.
+            TypeError: if ``graph`` is not a directed networkx graph, or a setting is of the wrong type.
+            ValueError: if a node lacks a coordinate, the edges form a cycle, values contradict each other, or a value
+                breaks a rule; the message names the node or edge, its attribute, the rule and the value.
 
         Example:
             >>> import networkx as nx
