@@ -1,29 +1,57 @@
 """Checks of what users pass in: each error names the argument, the rule and the value received."""
 
 import math
+import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 
 
-def integer(name: str, value: Any, minimum: int) -> int:  # noqa: ANN401 - any value is checked
+def is_integer(value: Any) -> TypeGuard[int]:  # noqa: ANN401 - any value is checked
+    """Tell whether a value is an integer, of Python or NumPy; truth values are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_real(value: Any) -> TypeGuard[float]:  # noqa: ANN401
+    """Tell whether a value is a real number, of Python or NumPy; truth values are none."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def integer(name: str, value: Any, minimum: int) -> int:  # noqa: ANN401
     """Return an int of at least ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an int, got {type(value).__name__}")
     if value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    return value
+    return int(value)
+
+
+def real(name: str, value: Any) -> float:  # noqa: ANN401
+    """Return a float, which may be infinite or NaN."""
+    if not is_real(value):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        return float(value)
+    except OverflowError:  # an int or a fraction may be larger than any float
+        return math.inf if value > 0 else -math.inf
 
 
 def number(name: str, value: Any) -> float:  # noqa: ANN401
     """Return a finite float."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
+    result = real(name, value)
+    if not math.isfinite(result):
         raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
+    return result
+
+
+def flag(name: str, value: Any) -> bool:  # noqa: ANN401
+    """Return a truth value, of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def between(name: str, value: Any, low: float, high: float) -> float:  # noqa: ANN401
@@ -42,7 +70,7 @@ def positive(name: str, value: Any) -> float:  # noqa: ANN401
 
 def choice(name: str, value: Any, allowed: Sequence[str]) -> str:  # noqa: ANN401
     """Return a value that is one of the allowed names."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
     return str(value)
 
@@ -146,13 +174,13 @@ def layer_order(edges: Tensor, layer: Tensor) -> None:
 def layer_number(name: str, value: Any, layer: Tensor) -> int:  # noqa: ANN401
     """Return the number of an existing layer."""
     last = int(layer.max())
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_integer(value):
         raise TypeError(f"{name} must be a layer's number or a tensor, got {type(value).__name__}")
     if last < 0:
         raise ValueError(f"{name} must not name layer {value}: the network has no layers")
     if not 0 <= value <= last:
         raise ValueError(f"{name} must name a layer between 0 and {last}, got {value}")
-    return value
+    return int(value)
 
 
 def mask(name: str, value: Tensor, count: int) -> Tensor:

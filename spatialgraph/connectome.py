@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from spatialgraph.graph import SpatialGraph
-from spatialgraph.networkx_reader import axis_names
+from spatialgraph.network_fields import axis_names
 
 if TYPE_CHECKING:
     import networkx
@@ -24,9 +25,10 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
 
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
-        ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``.
-        Edges carry the signed ``weight``, the ``length`` (length units), the ``delay`` (time steps) where there is a
-        velocity, and ``free_weight`` and ``free_delay`` where these are learned. The graph itself carries the settings.
+        ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``;
+        without layers also ``is_input`` and ``is_output``. Edges carry the signed ``weight``, the ``length`` (length
+        units), the ``delay`` (time steps) where there is a velocity, and ``free_weight`` and ``free_delay`` where these
+        are learned. The graph itself carries the settings.
 
     Raises:
         TypeError: if ``graph`` is not a :class:`SpatialGraph <spatialgraph.SpatialGraph>`.
@@ -81,7 +83,9 @@ def settings(graph: SpatialGraph) -> dict[str, Any]:
     if graph.velocity is not None:
         result["velocity"] = graph.velocity
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
-    return result | {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+    result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
+    # Attributes may have been set to numbers of NumPy, which files do not take.
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in result.items()}
 
 
 def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
@@ -95,13 +99,15 @@ def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
     if graph.raw_polarity.numel():
         raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)
     columns = dict(zip(axis_names(graph.dim), graph.pos.unbind(1), strict=True))
-    return columns | {
+    columns |= {
         "layer": graph.layer,
         "polarity": graph.polarity,
         "bias": graph.bias,
         "raw_polarity": raw,
         "anchored": graph.positions.anchored,
     }
+    # Layers say which neurons are inputs and outputs; edges do not where some were removed.
+    return columns if graph.is_layered else columns | {"is_input": graph.is_input, "is_output": graph.is_output}
 
 
 def _edge_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:

@@ -7,15 +7,13 @@ from typing import Any, Generic, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_geometric.nn import MessagePassing
-from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
-from torch_geometric.utils import to_edge_index
 
 from spatialgraph import checks, kernels
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.projections import CompressedEdges
+from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size, to_edge_index
 
 __all__ = ["Cached", "SpatialConv", "SpatialLinear"]
 

@@ -7,12 +7,11 @@ without duplicates. The indices count within the source and within the target ne
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.neighbors import BACKENDS, Backend, Clouds, nearest, within
 
 __all__ = ["all_to_all", "knn", "radius", "random", "small_world"]
@@ -53,7 +52,7 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
         tensor([[1, 0, 1],
                 [0, 1, 2]])
     """
-    check_choice("backend", backend, BACKENDS)
+    checks.choice("backend", backend, BACKENDS)
     clouds = prepare(source_pos, target_pos)
     check_degree("k", k, clouds)
     return _edges(nearest(clouds, int(k), backend)).to(source_pos.device)
@@ -102,7 +101,7 @@ def radius(
         tensor([[1, 0, 1],
                 [0, 1, 2]])
     """
-    check_choice("backend", backend, BACKENDS)
+    checks.choice("backend", backend, BACKENDS)
     check_radius(r, max_sources)
     clouds = prepare(source_pos, target_pos)
     sources, targets = within(clouds, float(r), None if max_sources is None else int(max_sources), backend)
@@ -338,7 +337,7 @@ def check_positions(name: str, pos: object) -> None:
 
 def check_integer(name: str, value: object, low: int | None = None) -> None:
     """Raises unless value is an int, no bool, and at least low."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not checks.is_integer(value):
         raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__})")
     if low is not None and int(value) < low:
         raise ValueError(f"{name} must be at least {low}, got {value}")
@@ -346,15 +345,9 @@ def check_integer(name: str, value: object, low: int | None = None) -> None:
 
 def check_real(name: str, value: object) -> float:
     """Raises unless value is a real number, no bool; returns it as a float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not checks.is_real(value):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
     return float(value)
-
-
-def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raises unless value is one of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
 def check_degree(name: str, degree: int, clouds: Clouds) -> None:

@@ -13,7 +13,7 @@ from spatialgraph import checks
 from spatialgraph.connectome import settings as settings_of
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.laws import LAWS
-from spatialgraph.networkx_reader import make_fields
+from spatialgraph.network_fields import edges_of_roles, make_fields
 from spatialgraph.positions import INITS
 from spatialgraph.sealed import WHOLE, seal, unseal
 from spatialgraph.topology import Topology
@@ -65,7 +65,8 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
 
     Raises:
         TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
-        ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`.
+        ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`, or
+            a parameter that is infinite or NaN; the message names the neuron.
 
     Example:
         >>> import tempfile
@@ -183,6 +184,7 @@ def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph
             raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
     graph.connectivity.dense_from = checks.number("dense_from", settings.get("dense_from"))
     graph.load_state_dict(state | {_STATE: topology.encode()})
+    _check_values(graph)
     graph.connectivity.wiring = _wiring_of(graph)
     init = settings.get("init")
     graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
@@ -234,25 +236,37 @@ def _without_edges(settings: dict[str, Any], state: dict[str, Tensor]) -> Spatia
 
 
 def _edges_of_roles(state: dict[str, Tensor], neurons: int) -> Tensor:
-    """List edges that give neurons their roles: from an input to all that hear, from all hidden ones to an output.
-
-    Roles are settled when a network without layers is built, and the edges that settled them may have been removed.
-    """
+    """List edges that give neurons their roles, which are settled when a network without layers is built."""
     is_input, is_output = (
         checks.mask(name, checks.shape(name, _take(state, name, axes=1), (neurons,)), neurons)
         for name in ("connectivity.is_input", "connectivity.is_output")
     )
-    if not is_input.any() or not is_output.any():
-        raise ValueError("connectivity must have inputs and outputs, got none")
-    hearing, hidden = torch.nonzero(~is_input)[:, 0], torch.nonzero(~is_input & ~is_output)[:, 0]
-    first_input, first_output = torch.nonzero(is_input)[0], torch.nonzero(is_output)[0]
-    return torch.cat(
-        [
-            torch.stack([first_input.expand_as(hearing), hearing]),
-            torch.stack([hidden, first_output.expand_as(hidden)]),
-        ],
-        dim=1,
-    )
+    return edges_of_roles(is_input, is_output)
+
+
+@torch.no_grad()
+def _check_values(graph: SpatialGraph) -> None:
+    """Refuse parameters that are infinite or NaN."""
+    anchored = graph.positions.anchored
+    of_neurons = {
+        "positions.coords": (graph.positions.coords, ~anchored),
+        "positions.anchor_pos": (graph.positions.anchor_pos, anchored),
+        "raw_polarity": (graph.raw_polarity, ~graph.is_output),
+        "raw_bias": (graph.raw_bias, ~graph.is_input),
+    }
+    for name, (values, members) in of_neurons.items():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            neuron = int(torch.nonzero(members)[bad[0, 0]])
+            raise ValueError(f"{name} must be finite, got {float(values[tuple(bad[0])]):g} for neuron {neuron}")
+    for name, values in graph.free_synapses.named_parameters():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            edge = tuple(graph.edge_index[:, bad[0, 0]].tolist())
+            raise ValueError(f"free_synapses.{name} must be finite, got {float(values[bad[0, 0]]):g} for edge {edge}")
+    checks.finite("positions.gaps", graph.positions.gaps)
+    for name, values in graph.law.state_dict().items():
+        checks.finite(f"law.{name}", values)
 
 
 def _wiring_of(graph: SpatialGraph) -> AllToAll | None:

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from spatialgraph import checks
 from spatialgraph.connectivity import Connectivity
 from spatialgraph.laws import Law, make_law
-from spatialgraph.networkx_reader import NetworkFields, read_networkx
+from spatialgraph.network_fields import NetworkFields, edges_of_roles
+from spatialgraph.networkx_reader import read_networkx
 from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
+from spatialgraph.pyg import Data
 from spatialgraph.structure import Structure
 from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.used import freeze, hold
@@ -153,16 +154,24 @@ class SpatialGraph(Structure):
     def from_networkx(cls, graph: "networkx.DiGraph") -> "SpatialGraph":
         """Build a network from any directed acyclic graph whose nodes have positions.
 
-        Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos``), and optionally ``layer``, ``polarity`` and ``bias``;
-        :func:`~spatialgraph.to_networkx` writes these, and its output is read back without loss. Weights of a foreign
-        graph's edges are not read: they follow from the positions.
+        Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos`` where none has these), and what
+        :func:`~spatialgraph.to_networkx` writes, whose output is read back without loss. Numbers are those of Python or
+        NumPy.
+
+        A missing value has a default for that node or edge alone: ``bias`` 0; ``anchored`` False; ``polarity`` drawn
+        from N(0, 1) by PyTorch's global generator, as in a new network; ``is_input`` and ``is_output``, read where
+        there are no layers, by the edges; ``free_weight`` and ``free_delay`` as in a new network. All nodes have a
+        ``layer`` or none, or -1. Missing settings are those of :class:`SpatialGraph`, the dtype float32; gaps follow
+        from the nodes. Not read are the polarity of outputs, the bias of inputs, and ``weight``, ``length`` and
+        ``delay`` of edges, which follow from the rest.
 
         Args:
             graph: the directed graph. Neurons are numbered in the order of its nodes.
 
         Raises:
-            TypeError: if ``graph`` is not a directed networkx graph.
-            ValueError: if a node lacks a coordinate, or the edges form a cycle.
+            TypeError: if ``graph`` is not a directed networkx graph, or a setting is of the wrong type.
+            ValueError: if a node lacks a coordinate, the edges form a cycle, values contradict each other, or a value
+                breaks a rule; the message names the node or edge, its attribute, the rule and the value.
 
         Example:
             >>> import networkx as nx
@@ -185,18 +194,23 @@ class SpatialGraph(Structure):
 
         Example:
             >>> import numpy as np
-            >>> from spatialgraph.networkx_reader import make_fields
+            >>> from spatialgraph.network_fields import make_fields
             >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
             SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
         """
+        edges = fields.edge_index
+        if fields.is_input is not None and fields.is_output is not None:
+            edges = edges_of_roles(fields.is_input, fields.is_output)
         result = cls(
             fields.pos,
-            fields.edge_index,
+            edges,
             layer=fields.layer,
             anchored=fields.anchored,
-            law=make_law(fields.law, **fields.law_settings),
+            law=fields.law,
             **fields.options,
         )
+        if edges is not fields.edge_index:
+            result.connect(fields.edge_index)
         result._restore(fields)
         return result
 
@@ -444,18 +458,18 @@ class SpatialGraph(Structure):
             self.free_synapses.reset(self.edge_index, self.lengths(), generator)
 
     def _restore(self, fields: NetworkFields) -> None:
-        """Take over parameters that a networkx graph carries."""
+        """Take over parameters that a reader found; what it left open stays as it was drawn."""
         with torch.no_grad():
-            for parameter, values in (
-                (self.raw_polarity, fields.raw_polarity),
-                (self.raw_bias, fields.bias),
-                (self.positions.gaps, fields.gaps),
+            for parameter, values, members in (
+                (self.raw_polarity, fields.raw_polarity, self.connectivity.located.senders),
+                (self.raw_bias, fields.bias, self.connectivity.located.receivers),
             ):
                 if values is not None and parameter.numel():
-                    keep = ~self.is_output if parameter is self.raw_polarity else ~self.is_input
-                    parameter.copy_(values if parameter is self.positions.gaps else values[keep])
+                    parameter.copy_(torch.where(values[members].isnan(), parameter, values[members]))
+            if fields.gaps is not None:
+                self.positions.gaps.copy_(fields.gaps)
             self.law.restore(fields.law_settings)
             for name, values in fields.free_synapses.items():
-                if getattr(self.free_synapses, name) is None:
-                    continue  # the file has lost the settings, as GEXF does
-                self.free_synapses.restore(name, values, fields.edge_index, self.edge_index)
+                if getattr(self.free_synapses, name) is not None:  # else the file has lost the settings, as GEXF does
+                    known = ~values.isnan()
+                    self.free_synapses.restore(name, values[known], fields.edge_index[:, known], self.edge_index)

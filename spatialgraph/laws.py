@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from spatialgraph import checks
+
 __all__ = ["Gaussian", "InverseDistance", "InversePower", "Law", "Yukawa", "make_law", "softened_square"]
 
 
@@ -181,8 +183,8 @@ class InversePower(Law):
     def __init__(self, exponent: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
         super().__init__(_number("softening", softening, above=0.0))
         value = torch.tensor(_number("exponent", exponent, above=0.0))
-        self.learnable = learnable
-        if learnable:
+        self.learnable = checks.flag("learnable", learnable)
+        if self.learnable:
             self.exponent = nn.Parameter(value)
         else:
             self.register_buffer("exponent", value)
@@ -313,9 +315,8 @@ def make_law(law: str | Law, **settings: float | bool) -> Law:
 
 
 def _number(name: str, value: float, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or value <= above or value < minimum:
+    result = checks.real(name, value)
+    if not math.isfinite(result) or result <= above or result < minimum:
         rule = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
         raise ValueError(f"{name} must be {rule}, got {value}")
-    return float(value)
+    return result

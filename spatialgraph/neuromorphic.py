@@ -1,22 +1,25 @@
 r"""Neuromorphic exchange: spiking networks in the Neuromorphic Intermediate Representation (NIR) and back.
 
 NIR describes neurons by differential equations, this library by steps. The time step is that of snnTorch,
-:math:`\Delta t = 10^{-4}` s, and so are the time constants, :math:`\tau = \Delta t / (1 - \beta)`, and the resistances,
-:math:`R = \tau / \Delta t`: with these, the Euler step of the equations is the step of the neurons.
+:math:`\Delta t = 10^{-4}` s, and so are the time constants, :math:`\tau = \Delta t / (1 - \beta)`. Resistances are 1,
+and weights and biases :math:`\tau / \Delta t` times those of the network: with these, the Euler step of
+:math:`\tau \dot v = -v + R I` is the step of the neurons, :math:`v_t = \beta v_{t-1} + I_t`.
 
 See `Pedersen et al. (2024) <https://doi.org/10.1038/s41467-024-52259-9>`_.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
+from spatialgraph.columns import Labels, check_complete
 from spatialgraph.connectome import node_columns, settings
 from spatialgraph.graph import SpatialGraph
-from spatialgraph.networkx_reader import axis_names, make_fields
+from spatialgraph.network_fields import axis_names, make_fields
 from spatialgraph.neuromorphic_neurons import array, describe, import_nir, make_neurons, neuron_node, warn_of_losses
 from spatialgraph.spiking import SpatialSNN
 from spatialgraph.transmission import Transmission
@@ -38,10 +41,19 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
 
     The graph has a node ``input``, the neurons of each stage in ``hidden1``, ``hidden2``, ..., those that are read in
     ``outputs``, and ``output``. A ``nir.Affine`` stands between each two groups of neurons that synapses join, and
-    currents that meet in a group add up; the bias is in the first of them. Neurons are ``nir.LIF``, those of
-    ``snntorch.Synaptic`` ``nir.CubaLIF`` with :math:`\tau_{syn} = \Delta t / (1 - \alpha)` and
-    :math:`w_{in} = \tau_{syn} / \Delta t`. With ``read_out="potential"`` the outputs are ``nir.LI``, which the importer
-    of snnTorch does not know; it reads networks with ``read_out="count"``.
+    currents that meet in a group add up; the bias is in the first of them.
+
+    Neurons are ``nir.LIF`` with :math:`\tau = \Delta t / (1 - \beta)` and :math:`R = 1`. Weights and biases are
+    :math:`\tau / \Delta t` times those of the network, so that potentials stay what they are. Where the neurons of a
+    group differ in :math:`\beta`, weights stay what they are and :math:`R = \tau / \Delta t`. Neurons of
+    ``snntorch.Synaptic`` are ``nir.CubaLIF`` with :math:`\tau_{syn} = \Delta t / (1 - \alpha)`,
+    :math:`w_{in} = \tau_{syn} / \Delta t`, :math:`R = \tau_{mem} / \Delta t` and the weights of the network.
+
+    Importers differ. That of norse wants the time step, ``norse.torch.from_nir(graph, dt=1e-4)``, and takes
+    :math:`R = 1` of ``nir.LIF`` whatever the graph says; where a group hears several others, it hands over the currents
+    of all but one of them a step late. That of snnTorch makes the thresholds of ``nir.LIF`` as much larger as the
+    weights, and so the potentials. Neither knows ``nir.LI``, the outputs of ``read_out="potential"``; they read
+    networks with ``read_out="count"``.
 
     Each group's metadata has the columns of :func:`~spatialgraph.to_networkx`, positions and polarities among them, and
     the neurons' numbers; that of the graph has the settings and the edges. NIR has no word for the coding of the inputs
@@ -111,9 +123,7 @@ def from_nir(graph: "nir.NIRGraph") -> SpatialSNN:
     if "spatialgraph" not in graph.metadata or not groups:
         raise ValueError("graph must have been written by to_nir, got one without positions in its metadata")
     try:
-        order = np.argsort(np.concatenate([group["neuron"] for group in groups]))
-        columns = {name: np.concatenate([group[name] for group in groups])[order] for name in groups[0]}
-        model = _read(graph.metadata["spatialgraph"], columns)
+        model = _read(graph.metadata["spatialgraph"], _columns(groups))
     except KeyError as error:
         raise ValueError(f"graph must have all metadata that to_nir gave it, got none named {error}") from error
     _compare(graph, _write(model))
@@ -127,14 +137,18 @@ def _write(model: SpatialSNN) -> "nir.NIRGraph":
     nir = import_nir()
     groups, parts = _groups(model.graph), _parts(model)
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([len(groups["input"])])})}
-    edges = []
+    edges, factors = [], {}
     for (source, target), matrix in _matrices(model.graph, groups).items():
-        bias, between = model.graph.bias[groups[target]], f"{source}_to_{target}"
-        is_first = target not in nodes
-        nodes[between] = nir.Affine(array(matrix), array(bias if is_first else torch.zeros_like(bias)))
+        weight, bias, between = array(matrix), array(model.graph.bias[groups[target]]), f"{source}_to_{target}"
+        is_first = target not in factors
         if is_first:
             of_target = [part for key, part in parts.items() if target in (key, key.rstrip("0123456789"))]
-            nodes[target] = neuron_node(of_target, nodes[between].bias.dtype)
+            neurons, factors[target] = neuron_node(of_target, bias.dtype)
+        weight = (factors[target][:, None] * weight).astype(bias.dtype)
+        bias = (factors[target] * bias).astype(bias.dtype) if is_first else np.zeros_like(bias)
+        nodes[between] = nir.Affine(weight, bias)
+        if is_first:
+            nodes[target] = neurons
         edges += [(source, between), (between, target)]
     nodes["output"] = nir.Output({"output": np.array([len(groups["outputs"])])})
     columns = node_columns(model.graph)
@@ -207,14 +221,42 @@ def _metadata(model: SpatialSNN, parts: Mapping[str, _Part]) -> dict[str, Any]:
 # Reading ----
 
 
+def _columns(groups: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join the columns of all groups, in the order of the neurons' numbers."""
+    for group in groups:
+        for name in groups[0]:
+            if np.shape(group[name]) != (len(group["neuron"]),):
+                raise ValueError(
+                    f"graph must hold a number for each of the {len(group['neuron'])} neurons of a group in {name!r}, "
+                    f"got shape {np.shape(group[name])}"
+                )
+    numbers = np.concatenate([group["neuron"] for group in groups])
+    order = np.argsort(numbers)
+    wrong = np.flatnonzero(numbers[order] != np.arange(len(numbers)))
+    if wrong.size:
+        raise ValueError(
+            f"graph must number its neurons from 0 to {len(numbers) - 1} in 'neuron', each once, "
+            f"got {numbers[order][wrong[0]]} in place of {wrong[0]}"
+        )
+    return {name: np.concatenate([group[name] for group in groups])[order] for name in groups[0]}
+
+
 def _read(data: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> SpatialSNN:
-    edges = data["edges"]
+    edges, labels = data["edges"], Labels()
+    if len({np.shape(values) for values in edges.values()}) > 1:
+        shapes = ", ".join(f"{np.shape(values)} in {name!r}" for name, values in edges.items())
+        raise ValueError(f"graph must hold a value for each edge, got shapes {shapes}")
+    edge_index = torch.from_numpy(np.stack([edges["source"], edges["target"]]).astype(np.int64))
+    checks.edge_index(edge_index, len(columns["neuron"]))
+    free = {"weight": edges["free_weight"]} if "free_weight" in edges else {}
+    check_complete(columns, labels)
+    check_complete({f"free_{name}": values for name, values in free.items()}, labels, edge_index)
     fields = make_fields(
         _plain(data["network"]),
         np.stack([columns[name] for name in axis_names(len(columns)) if name in columns], axis=1),
-        torch.from_numpy(np.stack([edges["source"], edges["target"]]).astype(np.int64)),
+        edge_index,
         columns,
-        {"weight": edges["free_weight"]} if "free_weight" in edges else {},
+        free,
     )
     options = _plain(data["model"])
     model = SpatialSNN(
@@ -235,14 +277,33 @@ def _compare(graph: "nir.NIRGraph", expected: "nir.NIRGraph") -> None:
     """Refuse a graph whose nodes are not those that follow from its metadata."""
     if graph.nodes.keys() != expected.nodes.keys() or set(graph.edges) != set(expected.edges):
         raise ValueError("graph must have the nodes and edges that to_nir gave it, got others")
-    for name, node in expected.nodes.items():
-        for field, values in vars(node).items():
-            if isinstance(values, np.ndarray):
-                own = np.asarray(getattr(graph.nodes[name], field, ()))
-                if own.shape != values.shape or not np.allclose(own, values, rtol=1e-3):
-                    raise ValueError(
-                        f"graph must hold what follows from its positions, got another {field} in {name!r}"
-                    )
+    found = _with_unit_resistance(graph)
+    for name, fields in _with_unit_resistance(expected).items():
+        for field, values in fields.items():
+            own = np.asarray(found[name].get(field, ()))
+            if own.shape != values.shape or not np.allclose(own, values, rtol=1e-3):
+                raise ValueError(f"graph must hold what follows from its positions, got another {field} in {name!r}")
+
+
+def _with_unit_resistance(graph: "nir.NIRGraph") -> dict[str, dict[str, np.ndarray]]:
+    """Return the arrays of all nodes, resistances of LIF and LI neurons moved into their weights and biases.
+
+    Earlier versions wrote other resistances, for the same neurons.
+    """
+    fields = {
+        name: {field: values for field, values in vars(node).items() if isinstance(values, np.ndarray)}
+        for name, node in graph.nodes.items()
+    }
+    for source, target in graph.edges:
+        resistance = fields[target].get("r")
+        if "tau" in fields[target] and resistance is not None and {"weight", "bias"} <= fields[source].keys():
+            own = fields[source]
+            if own["weight"].shape[:1] == own["bias"].shape == resistance.shape:
+                own |= {"weight": own["weight"] * resistance[:, None], "bias": own["bias"] * resistance}
+    for own in fields.values():
+        if "tau" in own:
+            own.pop("r", None)
+    return fields
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -66,22 +66,24 @@ def make_neurons(described: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
     return SnnTorchNeuron(_snntorch_kinds()[described["kind"]](**options))
 
 
-def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dtype[Any]) -> Any:  # noqa: ANN401
-    """Return the node of a group of neurons, whose parameters have one entry for each neuron.
+def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dtype[Any]) -> tuple[Any, np.ndarray]:
+    r"""Return the node of a group of neurons, whose parameters have one entry for each neuron.
 
     Args:
         parts: numbers and description of those neurons that one module runs, for each such module.
         dtype: the dtype of the parameters.
 
     Returns:
-        A ``nir.LIF``, ``nir.CubaLIF`` or ``nir.LI`` of the neurons in the order of their numbers.
+        A ``nir.LIF``, ``nir.CubaLIF`` or ``nir.LI`` of the neurons in the order of their numbers, and what to multiply
+        their currents by, shape ``(n,)``: :math:`\tau / \Delta t` where the node's resistance is 1, else 1.
 
     Raises:
         ValueError: if a neuron does not leak, or the modules are of several kinds.
 
     Example:
-        >>> neuron_node([(torch.arange(2), describe(LeakyIntegrator(0.5)))], np.dtype("float32")).r
-        array([2., 2.], dtype=float32)
+        >>> node, factor = neuron_node([(torch.arange(2), describe(LeakyIntegrator(0.5)))], np.dtype("float32"))
+        >>> node.r, factor.round(5)
+        (array([1., 1.], dtype=float32), array([2., 2.]))
     """
     kinds = sorted({described["kind"] for _, described in parts})
     if len(kinds) > 1:
@@ -93,7 +95,14 @@ def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dty
             values = [np.broadcast_to(np.float64(described[name]), len(numbers)) for numbers, described in parts]
             constants[name] = np.concatenate(values)[order]
     node, fields = _equation(constants)
-    return node(**{name: values.astype(dtype) for name, values in fields.items()})
+    fields = {name: values.astype(dtype) for name, values in fields.items()}
+    factor = np.ones(len(order))
+    # The importer of norse takes LIF neurons with a resistance of 1, and that of snnTorch one constant for all of them;
+    # both read the resistance of CubaLIF, and snnTorch wants tau / dt there.
+    if "tau" in fields and fields["tau"].min() == fields["tau"].max():
+        factor = fields["tau"].astype(np.float64) / TIME_STEP
+        fields["r"] = np.ones_like(fields["r"])
+    return node(**fields), factor
 
 
 def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> None:
@@ -124,8 +133,9 @@ def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> Non
 
 
 def array(values: Tensor) -> np.ndarray:
-    """Return a tensor's copy as an array."""
-    copy: np.ndarray = values.detach().cpu().numpy().copy()
+    """Return a tensor's copy as an array; bfloat16, which NumPy lacks, as float32."""
+    own = values.detach().cpu()
+    copy: np.ndarray = (own.float() if own.dtype == torch.bfloat16 else own).numpy().copy()
     return copy
 
 

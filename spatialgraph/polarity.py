@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["POLARITIES", "polarity_of"]
+__all__ = ["POLARITIES", "polarity_of", "raw_of"]
 
 POLARITIES = ("binary", "graded")
 
@@ -30,3 +30,26 @@ def polarity_of(raw: Tensor, kind: str) -> Tensor:
         [-1.0, 0.0, 1.0]
     """
     return torch.tanh(0.5 * STEEPNESS * raw) if kind == "binary" else raw
+
+
+def raw_of(polarity: Tensor, kind: str) -> Tensor:
+    r"""Return the learnable number that a neuron's polarity belongs to, the inverse of :func:`polarity_of`.
+
+    A binary polarity of exactly -1 or 1 belongs to the number from which on the sigmoid rounds to it.
+
+    Args:
+        polarity: polarities, any shape, between -1 and 1 where binary.
+        kind: ``"binary"`` or ``"graded"``.
+
+    Returns:
+        Tensor of the same shape.
+
+    Example:
+        >>> raw_of(torch.tensor([-0.5, 0.0, 0.5]), "binary")
+        tensor([-0.1099,  0.0000,  0.1099])
+    """
+    if kind != "binary":
+        return polarity
+    largest = 1.0 - torch.finfo(polarity.dtype).eps / 4
+    exact = polarity.double().clamp(-largest, largest)
+    return (torch.atanh(exact) / (0.5 * STEEPNESS)).to(polarity.dtype)

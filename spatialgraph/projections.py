@@ -1,6 +1,7 @@
 """Projections: the bipartite stages in which a network is computed, and their edges in compressed rows."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import torch
@@ -19,6 +20,12 @@ __all__ = [
 # Share of the pairs that have an edge, from which on a dense product with holes takes less time than one edge by edge:
 # measured for training steps at 784-2048-10, batch 600, where both take the same time between a quarter and 30 %.
 DENSE_FROM = 0.25
+
+
+with warnings.catch_warnings():
+    # PyTorch says once a process that compressed rows are in beta: to whoever makes the first such tensor.
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device="cpu", check_invariants=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -142,10 +142,11 @@ def projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
         pos: positions of all neurons, shape ``(N, d)``, in length units.
         projection: the projection.
     """
-    source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
+    exact = in_single(pos)
+    source_pos, target_pos = exact[projection.source_index], exact[projection.target_index]
     edges = projection.edges
     if edges is None:
-        return pairwise_length(source_pos, target_pos)
-    source_pos, target_pos = in_single(source_pos), in_single(target_pos)
-    lengths: Tensor = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
+        lengths = pairwise_length(source_pos, target_pos)
+    else:
+        lengths = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
     return lengths.to(pos.dtype)

@@ -6,12 +6,13 @@ from abc import ABC, abstractmethod
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.edges import (
     all_to_all,
-    check_choice,
     check_density,
     check_integer,
     check_radius,
@@ -55,8 +56,12 @@ class Wiring(ABC):
     reach: Reach = field(default="layer", kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
-        check_choice("reach", self.reach, REACHES)
+        """Checks the fields, and turns NumPy's numbers into Python's, so that equal wirings show as equal."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, option.name, value.item())
+        checks.choice("reach", self.reach, REACHES)
 
     @abstractmethod
     def select(self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None) -> Tensor:
@@ -134,7 +139,7 @@ class KNN(Wiring):
         """Checks the fields."""
         super().__post_init__()
         check_integer("k", self.k, 1)
-        check_choice("backend", self.backend, BACKENDS)
+        checks.choice("backend", self.backend, BACKENDS)
 
     def select(  # noqa: D102
         self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None
@@ -170,7 +175,7 @@ class Radius(Wiring):
         """Checks the fields."""
         super().__post_init__()
         check_radius(self.r, self.max_sources)
-        check_choice("backend", self.backend, BACKENDS)
+        checks.choice("backend", self.backend, BACKENDS)
 
     def select(  # noqa: D102
         self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None

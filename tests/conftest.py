@@ -10,7 +10,6 @@ def pytest_configure(config):
     for line in (
         "ignore:`torch.jit.script:FutureWarning",  # importing PyG
         "ignore:`torch.jit.script:DeprecationWarning",
-        "ignore:Sparse CSR tensor support is in beta:UserWarning",  # PyTorch says so once a process
     ):
         config.addinivalue_line("filterwarnings", line)
 

@@ -244,13 +244,13 @@ CALLS = [
         "NaN in a node",
         lambda: sg.from_networkx(network(x={0: 1.0, 1: NAN})),
         ValueError,
-        "pos must be finite, got [nan]",
+        "graph must hold finite numbers in 'x', got nan for node 1",
     ),
     (
         "text in a node",
         lambda: sg.from_networkx(network(x={0: 1.0, 1: "far"})),
         ValueError,
-        "graph must hold numbers in 'x', got 'far'",
+        "graph must hold numbers in 'x', got 'far' for node 1",
     ),
 ]
 

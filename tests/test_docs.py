@@ -50,7 +50,6 @@ def test_blocks_of_a_page_run_in_order(page, small_data):
         printed = io.StringIO()
         with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
             warnings.filterwarnings("ignore", message="load_mnist returns the bundled sample")
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
             warnings.filterwarnings("ignore", message="Sparse invariant checks are implicitly disabled")
             exec(code, namespace)  # noqa: S102 - the pages are part of the repository
         expected = PRINTED.findall(block[2])

@@ -208,10 +208,31 @@ def test_a_learnt_exponent_of_any_sign(path):
     assert_same(round_trip(graph, path), graph)
 
 
-def test_a_diverged_network_comes_back_too(path):
-    graph = layered()
-    graph.raw_bias.data[3] = float("nan")
-    assert torch.equal(round_trip(graph, path).raw_bias.isnan(), graph.raw_bias.isnan())
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    ("name", "whom"),
+    [
+        ("raw_bias", "for neuron 6"),
+        ("raw_polarity", "for neuron "),
+        ("positions.coords", "for neuron 6"),
+        ("positions.anchor_pos", "for neuron 2"),
+        ("free_synapses.weight", r"for edge \(\d, \d\)"),
+        ("law.exponent", ""),
+    ],
+)
+def test_a_diverged_network_is_neither_written_nor_read(name, whom, value, path):
+    graph = dag(7, weights="both", anchored=torch.arange(7) == 2, law=InversePower(learnable=True))
+    save(graph, path)
+    before, state = path.read_bytes(), graph.state_dict(keep_vars=True)
+    with torch.no_grad():
+        state[name].view(-1)[-1] = float(value)
+    with pytest.raises(ValueError, match=f"{name} must be finite, got {value} .*{whom}"):
+        save(graph, path)
+    assert path.read_bytes() == before
+    tensors = tensors_of(path)
+    tensors[name].view(-1)[-1] = float(value)
+    rewrite(path, tensors, settings_of(path))
+    refused(path, f"{name} must be finite, got {value} .*{whom}")
 
 
 def test_edges_are_listed_and_all_to_all_is_not(path):

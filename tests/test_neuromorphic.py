@@ -193,7 +193,8 @@ def test_matrices_are_inverse_distances():
             for row, column in np.ndindex(*node.weight.shape):
                 i, j = source + column, target + row
                 expected = 0.8 * polarity[i] / np.sqrt(((pos[i] - pos[j]) ** 2).sum() + 1e-6) * ((i, j) in edges)
-                assert node.weight[row, column] == pytest.approx(expected, rel=1e-5)
+                # beta is 0.9, so that tau is 10 steps
+                assert node.weight[row, column] == pytest.approx(10 * expected, rel=1e-5)
                 found += node.weight[row, column] != 0
     assert found == len(edges)
 
@@ -204,14 +205,16 @@ def test_biases_count_once():
     for name in ("hidden1", "hidden2", "outputs"):
         before = [exported.nodes[source] for source, target in exported.edges if target == name]
         members = exported.nodes[name].metadata["neuron"]
-        assert np.array_equal(sum(node.bias for node in before), model.graph.bias.detach().numpy()[members])
+        expected = 10 * model.graph.bias.detach().numpy()[members]  # beta is 0.9
+        np.testing.assert_allclose(sum(node.bias for node in before), expected, rtol=1e-6)
+        assert sum(np.any(node.bias != 0) for node in before) == 1
     assert len(before) == 3
 
 
 def test_constants_of_the_nodes():
     node = to_nir(make(layered(), read_out="potential", beta=0.9, threshold=0.5)).nodes["hidden1"]
     assert type(node) is nir.LIF
-    for name, value in {"tau": 1e-3, "r": 10.0, "v_threshold": 0.5, "v_leak": 0.0, "v_reset": 0.0}.items():
+    for name, value in {"tau": 1e-3, "r": 1.0, "v_threshold": 0.5, "v_leak": 0.0, "v_reset": 0.0}.items():
         assert getattr(node, name).dtype == np.float32 and getattr(node, name).shape == (9,)
         np.testing.assert_allclose(getattr(node, name), value, rtol=1e-6)
     node = to_nir(make(layered(), **NEURONS["synaptic"])).nodes["hidden2"]
@@ -219,6 +222,113 @@ def test_constants_of_the_nodes():
     expected = {"tau_mem": 1e-3, "tau_syn": 5e-4, "r": 10.0, "w_in": 5.0, "v_threshold": 1.5, "v_reset": 0.0}
     for name, value in expected.items():
         np.testing.assert_allclose(getattr(node, name), np.full(8, value), rtol=1e-6)
+
+
+def test_neurons_of_several_constants_keep_their_resistances():
+    beta = torch.linspace(0.6, 0.9, 9)
+    graph = layered()
+    model = make(graph, neuron=lambda n: snntorch.Leaky(beta if n == 9 else 0.9, reset_mechanism="zero"))
+    nodes = to_nir(model).nodes
+    np.testing.assert_allclose(nodes["hidden1"].r, 1 / (1 - beta.numpy()), rtol=1e-5)
+    np.testing.assert_allclose(nodes["input_to_hidden1"].bias, graph.bias.detach()[6:15], rtol=1e-6)
+    assert np.array_equal(nodes["hidden2"].r, np.ones(8))
+
+
+def with_resistances(graph):
+    """A graph as earlier versions wrote it: R = tau / dt, and the weights of the network."""
+    for source, target in graph.edges:
+        node, before = graph.nodes[target], graph.nodes[source]
+        if isinstance(node, nir.LIF | nir.LI):
+            share = node.r * DT / node.tau
+            before.weight, before.bias = before.weight * share[:, None], before.bias * share
+    for node in graph.nodes.values():
+        if isinstance(node, nir.LIF | nir.LI):
+            node.r = node.tau / DT
+    return graph
+
+
+@pytest.mark.parametrize(("graph", "neuron"), CASES)
+def test_graphs_of_earlier_versions_are_read(graph, neuron, tmp_path):
+    model = make(GRAPHS[graph](), "count" if neuron != "leaky" else "potential", **NEURONS[neuron])
+    assert_same_models(model, from_nir(through_file(with_resistances(to_nir(model)), tmp_path)))
+
+
+def test_other_resistances_are_refused():
+    message = "graph must hold what follows from its positions, got another weight in"
+    with pytest.raises(ValueError, match=message):
+        from_nir(changed(lambda graph: graph.nodes["hidden1"].r.__imul__(2.0)))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("bias", np.nan, r"graph must hold finite numbers in 'bias', got nan for neuron 8"),
+        ("x", np.inf, r"graph must hold finite numbers in 'x', got inf for neuron 8"),
+        ("polarity", np.nan, r"graph must hold finite numbers in 'polarity', got nan for neuron 8"),
+        ("polarity", 0.125, r"a 'polarity' and a 'raw_polarity' that agree, .* for neuron 8"),
+        ("layer", 7, r"layer must leave no layer empty, got 7 for neuron 8"),
+        ("z", 9.0, r"in 'z' for all neurons of layer 1 \(by gap0\), .* got 9 for neuron 8"),
+    ],
+)
+def test_columns_edited_by_hand(column, value, message):
+    graph = to_nir(make(layered()))
+    graph.nodes["hidden1"].metadata[column][2] = value
+    with pytest.raises(ValueError, match=message):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda data, nodes: data["edges"]["source"].__setitem__(0, 99),
+            "edge_index must lie between 0 and 26, got 99",
+        ),
+        (
+            lambda data, nodes: data["edges"]["target"].__setitem__(0, -1),
+            "edge_index must lie between 0 and 26, got -1",
+        ),
+        (
+            lambda data, nodes: data["edges"].__setitem__("source", np.zeros(2, np.int32)),
+            r"a value for each edge, got shapes \(2,\) in 'source'",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata["neuron"].__setitem__(0, 1),
+            "neurons from 0 to 26 in 'neuron', each once, got 1 in place of 0",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata.__setitem__("bias", np.zeros(1)),
+            r"each of the 6 neurons of a group in 'bias', got shape \(1,\)",
+        ),
+        (
+            lambda data, nodes: nodes["input"].metadata.__setitem__("bias", np.array(list("abcdef"))),
+            "graph must hold numbers in 'bias', got <U",
+        ),
+        (lambda data, nodes: data["network"].__setitem__("dtype", "floot"), "dtype must be one of .*got 'floot'"),
+        (lambda data, nodes: data["network"].pop("gap0"), "got 'gap0' missing"),
+        (lambda data, nodes: data["model"].__setitem__("steps", 1.5), "steps must be an int, got float"),
+    ],
+)
+def test_metadata_edited_by_hand(change, message):
+    graph = to_nir(make(layered()))
+    change(graph.metadata["spatialgraph"], graph.nodes)
+    with pytest.raises((ValueError, TypeError), match=message):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_round_trip_in_half_precision(dtype, tmp_path):
+    graph = layered(wiring=KNN(k=3)).to(dtype)
+    read = from_nir(through_file(to_nir(make(graph)), tmp_path)).graph
+    assert_same(read, graph)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_free_weights_edited_by_hand(value):
+    graph = to_nir(make(GRAPHS["free"]()))
+    graph.metadata["spatialgraph"]["edges"]["free_weight"][0] = value
+    with pytest.raises(ValueError, match=r"finite numbers in 'free_weight', got .* for edge \(0, 6\)"):
+        from_nir(graph)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 0.5, 0.9, 0.95, 0.99, 0.999])
