@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,13 @@ def number(name: str, value: Any) -> float:  # noqa: ANN401
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
     return float(value)
+
+
+def flag(name: str, value: Any) -> bool:  # noqa: ANN401
+    """Return a truth value, of Python or NumPy."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def between(name: str, value: Any, low: float, high: float) -> float:  # noqa: ANN401

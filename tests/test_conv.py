@@ -9,7 +9,7 @@ import torch_geometric.nn as pyg
 from references import LAWS, assert_close, law_weight, softened_squares
 from torch import nn
 
-from spatialgraph import SpatialConv, SpatialLinear, conv
+from spatialgraph import SpatialConv, SpatialLinear, linear
 from spatialgraph.laws import InversePower
 
 EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4], [1, 2, 1, 3, 0, 3, 3]])
@@ -217,9 +217,9 @@ def test_wrong_settings():
 
 def linear_twin(layer):
     """An ``nn.Linear`` with the same weights."""
-    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight().dtype)
+    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype)
     with torch.no_grad():
-        twin.weight.copy_(layer.weight())
+        twin.weight.copy_(layer.weight)
         if layer.bias is not None:
             twin.bias.copy_(layer.bias)
     return twin
@@ -248,8 +248,7 @@ def test_weights_of_a_linear_layer_by_hand():
     layer = SpatialLinear(5, 3, dim=2, gain=0.3, law="yukawa", dtype=torch.float64)
     every = torch.cartesian_prod(torch.arange(5), torch.arange(3)).t()
     expected, _ = signed_weights(layer.law, 0.3, layer.source_pos, layer.target_pos, layer.polarity, every)
-    assert_close(layer.weight(), expected, 1e-12)
-    assert not layer.weight().requires_grad
+    assert_close(layer.weight, expected, 1e-12)
     assert SpatialLinear(16, 2).gain == 0.25
 
 
@@ -270,7 +269,7 @@ def test_start_of_a_linear_layer():
     again = SpatialLinear(400, 300)
     torch.manual_seed(1)
     again.reset_parameters()
-    assert torch.equal(again.weight(), layer.weight())
+    assert torch.equal(again.weight, layer.weight)
 
 
 def test_linear_layers_learn_with_others():
@@ -281,8 +280,8 @@ def test_linear_layers_learn_with_others():
 
 def test_weights_are_kept_in_eval(monkeypatch):
     calls = []
-    original = conv.pairwise_weight
-    monkeypatch.setattr(conv, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
+    original = linear.pairwise_weight
+    monkeypatch.setattr(linear, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
     layer = SpatialLinear(6, 4).eval()
     x = torch.randn(3, 6)
     with torch.no_grad():

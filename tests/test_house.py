@@ -15,8 +15,9 @@ FILES = sorted(ROOT.rglob("*.py"))
 MAY_IMPORT = {
     "laws": "",
     "projections": "",
-    "polarity": "",
     "checks": "",
+    "settings": "",
+    "polarity": "checks",
     "positions": "checks",
     "synapses": "projections checks",
     "threshold": "checks",
@@ -39,14 +40,17 @@ MAY_IMPORT = {
     "delays": "functional projections kernels compiled_delays",
     "connectivity": "wiring projections checks",
     "structure": "wiring projections positions connectivity checks",
-    "graph": "laws wiring structure positions polarity synapses checks networkx_reader connectivity",
-    "conv": "functional laws polarity projections checks",
+    "graph": "laws wiring structure positions polarity synapses settings checks networkx_reader connectivity",
+    "kept": "laws",
+    "conv": "functional laws projections checks",
+    "linear": "functional kept laws polarity settings checks",
     "transmission": "functional delays graph projections synapses threshold",
+    "serving": "graph kept positions projections synapses transmission",
     "coding": "checks",
-    "neurons": "leaky checks",
-    "models": "graph conv normalisation transmission projections checks",
-    "spiking_network": "neurons leaky coding checks",
-    "spiking": "graph conv transmission delays leaky models spiking_network checks",
+    "neurons": "leaky settings checks",
+    "models": "graph normalisation projections serving settings checks",
+    "spiking_network": "neurons leaky coding settings checks",
+    "spiking": "graph transmission delays leaky models serving settings spiking_network checks",
     "spiking_cost": "spiking_network",
     "pruning": "graph checks",
     "regrowth": "pruning graph neighbors edges checks",
@@ -117,7 +121,7 @@ def test_the_table_itself_has_no_cycles():
 def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path = tmp_path / "sample.py"
     path.write_text(
-        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .conv import Cached\n"
+        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .conv import SpatialConv\n"
         "from .training.fit import fit\nimport torch\n"
         "def f():\n    from spatialgraph.graph import SpatialGraph\n"
     )

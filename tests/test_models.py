@@ -19,7 +19,7 @@ from references import (
 )
 from torch import nn
 
-from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, models
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, serving
 from spatialgraph.laws import InversePower
 from spatialgraph.wiring import KNN, AllToAll, Random
 
@@ -285,8 +285,8 @@ def test_training_lowers_the_loss():
 def builds(monkeypatch):
     """Count how often weights are computed for keeping."""
     calls = []
-    original = models.Materialised
-    monkeypatch.setattr(models, "Materialised", lambda *args: calls.append(1) or original(*args))
+    original = serving.Materialised
+    monkeypatch.setattr(serving, "Materialised", lambda *args: calls.append(1) or original(*args))
     return calls
 
 
