@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatialgraph import checks
+from spatialgraph import checks, kernels
 
 __all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
 
@@ -43,7 +43,7 @@ def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator
         torch.Size([1, 2])
     """
     check_coding("coding", coding)
-    if not torch.compiler.is_compiling():
+    if not kernels.is_observed(x):
         checks.finite("x", x)
     if coding is None:
         return x
@@ -93,11 +93,12 @@ def latency(x: Tensor, steps: int) -> Tensor:
     """
     _check_unit_interval(x, "latency")
     moment = ((1 - x.detach()) * (steps - 1)).round().to(torch.int64)
-    return torch.zeros(steps, *x.shape, dtype=x.dtype, device=x.device).scatter_(0, moment[None], 1.0)
+    clock = torch.arange(steps, device=x.device).view(-1, *[1] * x.dim())
+    return (clock == moment).to(x.dtype)
 
 
 def _check_unit_interval(x: Tensor, coding: str) -> None:
-    if torch.compiler.is_compiling() or x.numel() == 0:
+    if kernels.is_observed(x) or x.numel() == 0:
         return
     low, high = (float(bound) for bound in torch.aminmax(x.detach()))
     if not (low >= 0.0 and high <= 1.0):

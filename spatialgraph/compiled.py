@@ -21,6 +21,7 @@ _compile = njit(
 def fill(columns, rows, scale, constant, out, parts):
     """Write the weights of all pairs."""
     count = rows.shape[0]
+    zero, largest = columns.dtype.type(0), columns.dtype.type(np.finfo(columns.dtype).max)
     for part in prange(parts):
         for j in range(count * part // parts, count * (part + 1) // parts):
             row = out[j]
@@ -31,14 +32,15 @@ def fill(columns, rows, scale, constant, out, parts):
                 for i in range(row.size):
                     difference = here - column[i]
                     row[i] += difference * difference
-            for i in range(row.size):
-                row[i] = scale[i] / np.sqrt(row[i])
+            for i in range(row.size):  # a square that overflows: its reciprocal root, approximated, would be NaN
+                row[i] = zero if row[i] > largest else scale[i] / np.sqrt(row[i])
 
 
 @_compile
 def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale):
     """Add up the gradients by positions and scales."""
-    one = columns.dtype.type(1)
+    zero, one = columns.dtype.type(0), columns.dtype.type(1)
+    largest = columns.dtype.type(np.finfo(columns.dtype).max)
     count, parts = rows.shape[0], grad_scale.shape[0]
     for part in prange(parts):
         pull = np.empty(columns.shape[1], columns.dtype)
@@ -53,7 +55,7 @@ def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_sca
                     difference = here - column[i]
                     pull[i] += difference * difference
             for i in range(pull.size):
-                w = one / np.sqrt(pull[i])
+                w = zero if pull[i] > largest else one / np.sqrt(pull[i])
                 product = g[i] * w
                 scales[i] += product
                 pull[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)

@@ -13,19 +13,16 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels
+from spatialgraph import composed, delay_kernels, kernels
 from spatialgraph.functional import sparse
+from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
 
 __all__ = ["delayed", "line_length"]
-
-# Below this product of inputs and weights a hand-over to another thread costs more than it saves.
-_WORTH_A_THREAD = 2**20
 
 
 def delayed(
@@ -51,15 +48,21 @@ def delayed(
     """
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    flat = whole.reshape(whole.shape[0], -1, whole.shape[-1])
+    flat, weight, delay = (
+        in_single(whole.reshape(whole.shape[0], -1, whole.shape[-1])),
+        in_single(weight),
+        in_single(delay),
+    )
     y: Tensor
-    if kernels.available(flat):
+    if kernels.is_observed(flat, weight, delay):
+        y = _composed(flat, weight, delay, edges, before)
+    elif kernels.available(flat):
         y = _Fused.apply(flat, weight, delay, edges, before)
     elif edges is None:
         y = _DelayedAllToAll.apply(flat, weight, delay, before)
     else:
         y = _delayed_sparse(flat, weight, delay, edges, before)
-    return y.view(*x.shape[:-1], y.shape[-1])
+    return y.reshape(*x.shape[:-1], y.shape[-1]).to(x.dtype)
 
 
 def line_length(delay: Tensor) -> int:
@@ -74,8 +77,8 @@ def line_length(delay: Tensor) -> int:
 
 def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
     """List the taps with the steps of the input they read and the steps of the output they add to."""
-    # A compiler cannot see the delays: for it all taps that lie within the run are listed.
-    last = total - 1 if torch.compiler.is_compiling() else min(line_length(delay), total - 1)
+    # Who observes tensors cannot see the delays: all taps that lie within the run are listed.
+    last = total - 1 if kernels.is_observed(delay) else min(line_length(delay), total - 1)
     for tap in range(last + 1):
         first = max(0, tap - before)
         yield tap, slice(before + first - tap, total - tap), slice(first, total - before)
@@ -95,9 +98,11 @@ class _DelayedAllToAll(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, weight, delay = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs, needed = (x, weight, delay, None, ctx.before), (*ctx.needs_input_grad[:3], False, False)
+            return composed.gradients(_composed, inputs, needed, [grad_y])[:4]
         grad_x = torch.zeros_like(x, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
         grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
         grad_y = grad_y.contiguous()
@@ -118,19 +123,18 @@ class _DelayedAllToAll(torch.autograd.Function):
 
 @dataclasses.dataclass(frozen=True)
 class _BySource:
-    """The edges of a projection sorted by source, as arrays for the compiled loops."""
+    """The edges of a projection sorted by source, as the fused kernels take them."""
 
-    pointer: Any
-    target: Any
+    pointer: Tensor
+    target: Tensor
     order: Tensor | None
 
     @classmethod
     def of(cls, weight: Tensor, edges: CompressedEdges | None) -> "_BySource":
         if edges is not None:
-            target = edges.targets[edges.by_source].numpy()
-            return cls(edges.source_pointer.numpy(), target, edges.by_source)
+            return cls(edges.source_pointer, edges.targets[edges.by_source], edges.by_source)
         targets, sources = weight.shape
-        return cls(np.arange(sources + 1) * targets, np.tile(np.arange(targets), sources), None)
+        return cls(torch.arange(sources + 1) * targets, torch.arange(targets).repeat(sources), None)
 
     def sort(self, values: Tensor) -> Tensor:
         """Bring values of edges into this order."""
@@ -156,54 +160,42 @@ class _Fused(torch.autograd.Function):
         edges: CompressedEdges | None,
         before: int,
     ) -> Tensor:
-        from spatialgraph import compiled_delays
-
-        runs = x.permute(1, 2, 0).contiguous()
         by_source = _BySource.of(weight, edges)
-        arguments = _arguments(runs, weight, delay, before, by_source)
-        # Sorted once for both passes; the tensors are saved for autograd's check that nothing changed them.
-        ctx.save_for_backward(runs, weight, delay)
-        ctx.by_source, ctx.arguments = by_source, arguments
-        targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
-        y = x.new_zeros(x.shape[1], targets, x.shape[0] - before)
-        parts = _threads(runs, weight)
-        with kernels.threads(parts):
-            compiled_delays.send(*arguments, y.numpy(), parts)
-        return y.permute(2, 0, 1).contiguous()
+        times = by_source.sort(delay)
+        whole = times.floor()
+        parts = whole.to(torch.int64), times - whole, by_source.sort(weight)
+        sorted_edges = by_source.pointer, by_source.target, *parts
+        ctx.save_for_backward(x, weight, delay)
+        # Sorted once for both passes.
+        ctx.edges, ctx.by_source, ctx.sorted_edges, ctx.before = edges, by_source, sorted_edges, before
+        targets = weight.shape[0] if edges is None else edges.n_targets
+        runs = x.permute(1, 2, 0)
+        return delay_kernels.send(runs, *sorted_edges, targets, before).permute(2, 0, 1).contiguous()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from spatialgraph import compiled_delays
-
-        runs, weight, _ = ctx.saved_tensors
-        grad_x = torch.zeros_like(runs) if ctx.needs_input_grad[0] else runs.new_empty(0, 0, 0)
-        parts = _threads(runs, weight)
-        sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-        by_target = grad_y.permute(1, 2, 0).contiguous().numpy()
-        with kernels.threads(parts):
-            compiled_delays.pull(*ctx.arguments, by_target, grad_x.numpy(), *sums)
-        by_weight, by_delay = (ctx.by_source.unsort(torch.from_numpy(part.sum(0)), weight) for part in sums)
-        return grad_x.permute(2, 0, 1) if ctx.needs_input_grad[0] else None, by_weight, by_delay, None, None
+        x, weight, delay = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (x, weight, delay, ctx.edges, ctx.before)
+            return composed.gradients(_composed, inputs, ctx.needs_input_grad, [grad_y])
+        runs, by_target = x.permute(1, 2, 0), grad_y.permute(1, 2, 0)
+        arguments = (runs, *ctx.sorted_edges, by_target, ctx.before, ctx.needs_input_grad[0])
+        by_runs, *by_edges = delay_kernels.gradients(*arguments)
+        by_weight, by_delay = (ctx.by_source.unsort(values, weight) for values in by_edges)
+        return None if by_runs is None else by_runs.permute(2, 0, 1), by_weight, by_delay, None, None
 
 
-def _arguments(runs: Tensor, weight: Tensor, delay: Tensor, before: int, by_source: _BySource) -> list[Any]:
-    """Return what both kernels are told of spikes and edges."""
-    times = by_source.sort(delay)
-    whole = times.floor()
-    return [
-        runs.numpy(),
-        before,
-        by_source.pointer,
-        by_source.target,
-        whole.to(torch.int64).numpy(),
-        (times - whole).numpy(),
-        by_source.sort(weight).contiguous().numpy(),
-    ]
-
-
-def _threads(runs: Tensor, weight: Tensor) -> int:
-    return 1 if runs.numel() * weight.numel() < _WORTH_A_THREAD else min(runs.shape[0], torch.get_num_threads())
+def _composed(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
+    """One product of all synapses for each tap, differentiable throughout."""
+    targets = weight.shape[0] if edges is None else edges.n_targets
+    whole = delay.detach().floor()
+    fraction = delay - whole
+    y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)
+    for tap, read, write in _taps(delay, before, x.shape[0]):
+        share = torch.where(whole == tap, 1 - fraction, torch.where(whole == tap - 1, fraction, 0.0))
+        arriving = F.linear(x[read], weight * share) if edges is None else sparse(x[read], weight * share, edges)
+        y = y + F.pad(arriving, (0, 0, 0, 0, write.start, 0))
+    return y
 
 
 def _share(distance: Tensor) -> Tensor:
@@ -213,7 +205,7 @@ def _share(distance: Tensor) -> Tensor:
 
 def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
     """One product in compressed rows for each tap, of those edges only whose spikes arrive there."""
-    sources, targets = edges.source_pointer.numel() - 1, edges.target_pointer.numel() - 1
+    sources, targets = edges.n_sources, edges.n_targets
     floor = delay.detach().floor()
     fraction = delay - floor
     y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)
@@ -224,5 +216,5 @@ def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedE
         share = torch.where(floor[here] == tap, 1 - fraction[here], fraction[here])
         listed = torch.stack([edges.sources[here], edges.targets[here]])
         arriving = sparse(x[read], weight[here] * share, CompressedEdges.from_edges(listed, sources, targets))
-        y = y + torch.nn.functional.pad(arriving, (0, 0, 0, 0, write.start, 0))
+        y = y + F.pad(arriving, (0, 0, 0, 0, write.start, 0))
     return y

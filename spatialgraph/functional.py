@@ -4,6 +4,10 @@ Both engines compute :math:`y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|)`, wher
 times gain) of source :math:`i`. :func:`all_to_all` builds the weight matrix and multiplies; :func:`sparse` multiplies
 by a matrix in compressed rows that holds existing edges only. No tensor of shape (sources, targets, dimensions) or
 (edges, batch) is ever stored.
+
+Tracers, exporters, compilers and ``torch.func`` are given the compositions of :mod:`spatialgraph.composed`, and so is a
+backward pass that is itself differentiated. Positions in half precision are computed with in single precision, and
+weights rounded at the end.
 """
 
 from collections.abc import Iterator
@@ -12,19 +16,63 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels, sparse_kernels
-from spatialgraph.laws import Law, softened_square
+from spatialgraph import composed, kernels, sparse_kernels
+from spatialgraph.laws import Law
+from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.threshold import without_smallest
 
-__all__ = ["all_to_all", "edge_weight", "pairwise_weight", "sparse"]
+__all__ = ["all_to_all", "edge_weight", "pairwise_length", "pairwise_weight", "sparse"]
 
 # Elements of a weight matrix worked on at a time where there is no fused kernel: on the CPU the block and its
 # temporaries stay in the cache; an accelerator wants few, large kernels.
 _CPU_BLOCK = 2**18
 _ACCELERATOR_BLOCK = 2**25
+
+
+def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    r"""Return the length of every target-source pair, :math:`|p_i - q_j|`, differentiable.
+
+    Where two neurons meet, the gradient is 0.
+
+    Args:
+        source_pos: positions of the sources, shape ``(n, d)``, in length units.
+        target_pos: positions of the targets, shape ``(m, d)``, in length units.
+
+    Returns:
+        Tensor of shape ``(m, n)``, in length units.
+
+    Example:
+        >>> pairwise_length(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+        tensor([[5.]])
+    """
+    ends = in_single(source_pos), in_single(target_pos)
+    lengths: Tensor = composed.pairwise_length(*ends) if kernels.is_observed(*ends) else _PairwiseLength.apply(*ends)
+    return lengths.to(source_pos.dtype)
+
+
+class _PairwiseLength(torch.autograd.Function):
+    """PyTorch's distances, without a tensor for each coordinate; they have no second derivative."""
+
+    @staticmethod
+    def forward(ctx: Any, source_pos: Tensor, target_pos: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(source_pos, target_pos)
+        return _distances(source_pos, target_pos)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        ends = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return composed.gradients(composed.pairwise_length, ends, ctx.needs_input_grad, [grad])
+        with torch.enable_grad():
+            own = [values.detach().requires_grad_() for values in ends]
+            return torch.autograd.grad(_distances(*own), own, grad)
+
+
+def _distances(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    # From differences, not by the expansion that cancels.
+    return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
@@ -45,8 +93,12 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
         tensor([[ 0.5000, -1.0000]])
     """
-    weight: Tensor = _PairwiseWeight.apply(source_pos, target_pos, scale, law, *law.parameters())
-    return weight
+    geometry = _in_single(source_pos, target_pos, scale)
+    if kernels.is_observed(*geometry):
+        weight = composed.pairwise_weight(*geometry, law)
+    else:
+        weight = _PairwiseWeight.apply(*geometry, law, *law.parameters())
+    return weight.to(source_pos.dtype)
 
 
 class _PairwiseWeight(torch.autograd.Function):
@@ -64,9 +116,11 @@ class _PairwiseWeight(torch.autograd.Function):
         return _build_weight(source_pos, target_pos, scale, law)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_weight: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        source_pos, target_pos, scale, *_ = ctx.saved_tensors
+        source_pos, target_pos, scale, *law_parameters = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (source_pos, target_pos, scale, ctx.law, *law_parameters)
+            return composed.gradients(composed.pairwise_weight, inputs, ctx.needs_input_grad, [grad_weight])
         grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
         return (*grads, None, *grad_law)
 
@@ -120,8 +174,11 @@ def all_to_all(
         tensor([[-2.0000]])
     """
     x = x.to(_product_dtype(x))
+    geometry = _in_single(source_pos, target_pos, scale)
+    if kernels.is_observed(x, *geometry):
+        return composed.all_to_all(x, *geometry, bias, mask, silent, law)
     flat = x.reshape(-1, x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, silent, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, silent, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -149,23 +206,38 @@ class _AllToAll(torch.autograd.Function):
         weight = weight.to(x.dtype)
         kept = weight if ctx.needs_input_grad[0] else None
         # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
-        ctx.save_for_backward(x, source_pos, target_pos, scale, kept, *law_parameters)
+        ctx.save_for_backward(x, source_pos, target_pos, scale, bias, kept, *law_parameters)
         ctx.law, ctx.mask = law, mask
-        return F.linear(x, weight, None if bias is None else bias.to(x.dtype))
+        return _product(x, weight, mask, None if bias is None else bias.to(x.dtype))
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, source_pos, target_pos, scale, weight, *_ = ctx.saved_tensors
-        grad_x = grad_y @ weight if ctx.needs_input_grad[0] else None
-        grad_bias = grad_y.sum(0).to(source_pos.dtype) if ctx.needs_input_grad[4] else None
+        x, source_pos, target_pos, scale, bias, weight, *law_parameters = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (x, source_pos, target_pos, scale, bias, ctx.mask, 0, ctx.law, *law_parameters)
+            return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
+        turned = None if ctx.mask is None else ctx.mask.t()
+        grad_x = _product(grad_y, weight.t(), turned) if ctx.needs_input_grad[0] else None
+        grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[4] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
         if ctx.mask is not None:
-            grad_weight.mul_(ctx.mask)
+            torch.where(ctx.mask, grad_weight, grad_weight.new_zeros(()), out=grad_weight)
         grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
         return (grad_x, *grads, grad_bias, None, None, None, *grad_law)
+
+
+def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.t() + bias``, in which pairs outside the mask take no part."""
+    if mask is None or torch.isfinite(x.sum()):
+        return F.linear(x, weight, bias)
+    # Their weights are 0, but 0 * inf is not: one bad number must not reach what no edge leads to.
+    return sparse(x, weight[mask], CompressedEdges.from_mask(mask), bias)
+
+
+def _in_single(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return in_single(source_pos), in_single(target_pos), in_single(scale)
 
 
 Gradients = tuple[Tensor, Tensor, Tensor]
@@ -200,7 +272,7 @@ def _geometry_gradients(
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:
     rows, columns = matrix.shape
     elements = _CPU_BLOCK if matrix.device.type == "cpu" else _ACCELERATOR_BLOCK
-    step = rows if torch.compiler.is_compiling() else max(1, elements // columns)
+    step = max(1, elements // columns)
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -234,11 +306,12 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
         tensor([ 0.5000, -1.0000])
     """
-    if kernels.serves(law, source_pos):
-        weight: Tensor = _EdgeWeight.apply(source_pos, target_pos, scale, law.softening, edges)
-        return weight
-    ends = source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
-    return law.from_square(softened_square(*ends, law.softening)) * scale.index_select(0, edges.sources)
+    geometry = _in_single(source_pos, target_pos, scale)
+    if kernels.serves(law, *geometry):
+        weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
+    else:
+        weight = composed.edge_weight(*geometry, law, edges)
+    return weight.to(source_pos.dtype)
 
 
 class _EdgeWeight(torch.autograd.Function):
@@ -250,20 +323,22 @@ class _EdgeWeight(torch.autograd.Function):
         source_pos: Tensor,
         target_pos: Tensor,
         scale: Tensor,
-        softening: float,
+        law: Law,
         edges: CompressedEdges,
     ) -> Tensor:
         ctx.save_for_backward(source_pos, target_pos, scale)
-        ctx.softening, ctx.edges = softening, edges
-        return sparse_kernels.weights(edges.target_pointer, edges.sources, source_pos, target_pos, scale, softening)
+        ctx.law, ctx.edges = law, edges
+        return sparse_kernels.weights(edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         edges: CompressedEdges = ctx.edges
         source_pos, target_pos, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (source_pos, target_pos, scale, ctx.law, edges)
+            return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
         grads = sparse_kernels.gradients(
-            edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.softening, grad
+            edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.law.softening, grad
         )
         return (*grads, None, None)
 
@@ -291,9 +366,13 @@ def sparse(
         >>> sparse(torch.tensor([[2.0, 3.0]]), torch.tensor([1.0, -1.0]), edges)
         tensor([[-1.]])
     """
-    flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
-    y: Tensor = _SparseProduct.apply(flat.t(), weight, bias, edges, rectify)
-    return y.t().reshape(*x.shape[:-1], y.shape[0])
+    dtype = weight.dtype
+    x, weight = in_single(x.to(dtype)), in_single(weight)
+    bias = None if bias is None else bias.to(weight.dtype)
+    if kernels.is_observed(x, weight):
+        return composed.sparse(x, weight, edges, bias, rectify).to(dtype)
+    y: Tensor = _SparseProduct.apply(x.reshape(-1, x.shape[-1]).t(), weight, bias, edges, rectify)
+    return y.t().reshape(*x.shape[:-1], y.shape[0]).to(dtype)
 
 
 class _SparseProduct(torch.autograd.Function):
@@ -322,29 +401,52 @@ class _SparseProduct(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, weight, active = ctx.saved_tensors
         edges: CompressedEdges = ctx.edges
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        grad_y = grad_y.contiguous()
-        if active is not None and (needs_x or not kernels.available(x)):
+        is_fused = kernels.available(x) and not torch.is_grad_enabled()
+        if active is not None and (needs_x or not is_fused):
             grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
         grad_x = grad_weight = grad_bias = None
-        if kernels.available(x):
-            if needs_weight or needs_bias:
-                grad_weight, grad_bias = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
-            if needs_x:
-                order = edges.by_source
+        if needs_x:
+            order = edges.by_source
+            if is_fused:
                 grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
-            return grad_x, grad_weight, grad_bias if needs_bias else None, None, None
+            else:
+                grad_x = _SparseProduct.apply(grad_y, weight[order], None, edges.turned(), False)
+        if is_fused and (needs_weight or needs_bias):
+            grad_weight, grad_bias = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
+        elif needs_weight:
+            grad_weight = _SampledProduct.apply(grad_y, x, edges)
+        if needs_bias and grad_bias is None:
+            grad_bias = grad_y.sum(1)
+        return grad_x, grad_weight, grad_bias if needs_bias else None, None, None
+
+
+class _SampledProduct(torch.autograd.Function):
+    """Scalar product, for each edge, of its target's row of one matrix and its source's row of another."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, x: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(rows, x)
+        ctx.edges = edges
+        if kernels.available(x):
+            return sparse_kernels.sampled(edges.target_pointer, edges.sources, rows, x)[0]
         with torch.autocast(x.device.type, enabled=False):
-            if needs_x:
-                grad_x = edges.transposed_matrix(weight) @ grad_y
-            if needs_weight:
-                pattern = edges.matrix(torch.zeros_like(weight))
-                grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
-        return grad_x, grad_weight, grad_y.sum(1) if needs_bias else None, None, None
+            pattern = edges.matrix(x.new_zeros(edges.count))
+            products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)
+        values: Tensor = products.values()
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        rows, x = ctx.saved_tensors
+        edges: CompressedEdges = ctx.edges
+        needs_rows, needs_x, _ = ctx.needs_input_grad
+        grad_rows = _SparseProduct.apply(x, grad, None, edges, False) if needs_rows else None
+        grad_x = _SparseProduct.apply(rows, grad[edges.by_source], None, edges.turned(), False) if needs_x else None
+        return grad_rows, grad_x, None
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

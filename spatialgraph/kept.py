@@ -7,18 +7,17 @@ from typing import Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
+from spatialgraph import kernels
 from spatialgraph.laws import LAWS, Law
 
-__all__ = ["Kept", "Sources", "is_observed", "law_settings", "may_be_kept"]
+__all__ = ["Kept", "Sources", "law_settings", "may_be_kept"]
 
 Value = TypeVar("Value")
 
 _OWN_LAWS = frozenset(LAWS.values())
 _KIND = attrgetter("dtype", "is_cpu", "shape")
 _NUMBERS = frozenset({bool, int, float})
-_PLAIN_TENSORS = frozenset({Tensor, nn.Parameter})
 
 
 def _c_memcmp() -> Callable[[int, int, int], int] | None:
@@ -124,10 +123,11 @@ class Kept(Generic[Value]):
 def law_settings(law: Law) -> tuple[object, ...] | None:
     """Return all that a law of the library computes with; None for another law, which may read anything.
 
-    Example:
-        >>> from spatialgraph.laws import Gaussian
-        >>> law_settings(Gaussian(2.0))[1:]
-        (0.0, 2.0)
+        Example:
+            >>> from spatialgraph import kernels
+    from spatialgraph.laws import Gaussian
+            >>> law_settings(Gaussian(2.0))[1:]
+            (0.0, 2.0)
     """
     own = law.__dict__
     if type(law) not in _OWN_LAWS or "from_square" in own or "slope" in own or "settings" in own:
@@ -145,18 +145,6 @@ def may_be_kept(module: nn.Module, *tensors: Tensor) -> bool:
         >>> may_be_kept(nn.Identity(), torch.zeros(2)), may_be_kept(nn.Identity().eval(), torch.zeros(2))
         (False, True)
     """
-    if module.training or is_observed(*tensors):
+    if module.training or kernels.is_observed(*tensors):
         return False
     return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
-
-
-def is_observed(*tensors: Tensor) -> bool:
-    """Tell whether something besides plain autograd watches tensor operations."""
-    return (
-        torch.compiler.is_compiling()
-        or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or forward_ad._current_level >= 0
-        or not _PLAIN_TENSORS.issuperset(map(type, tensors))
-    )

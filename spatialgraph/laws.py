@@ -159,6 +159,10 @@ class InverseDistance(Law):
 class InversePower(Law):
     r"""Weights that fall with a power of the length, :math:`w = (r^2 + \varepsilon^2)^{-\alpha / 2}`.
 
+    Weight and slope stay finite where neurons meet: softened lengths so short that these would come near the largest
+    number of the dtype count as that short. With the default softening this concerns exponents above 9 in single
+    precision, none below 80 in double.
+
     Args:
         exponent: :math:`\alpha`; 1 gives :class:`InverseDistance`.
         learnable: whether the exponent is a parameter.
@@ -184,17 +188,22 @@ class InversePower(Law):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        return square.pow(-0.5 * self.exponent)
+        return square.clamp(min=self._shortest(square)).pow(-0.5 * self.exponent)
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        return (weight / square).mul_(-0.5 * self.exponent)
+        return (weight / square).mul_(-0.5 * self.exponent).mul_(square >= self._shortest(square))
 
     def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by the exponent where it is learnable."""
         if not isinstance(self.exponent, nn.Parameter):
             return ()
-        return (square.log().mul_(weight).mul_(-0.5),)
+        return (square.clamp(min=self._shortest(square)).log().mul_(weight).mul_(-0.5),)
+
+    def _shortest(self, square: Tensor) -> Tensor:
+        r"""Return the square at which :math:`\rho^{-\alpha - 2}` is the largest number to the power of 0.9."""
+        largest = math.log(torch.finfo(square.dtype).max)
+        return torch.exp(-1.8 * largest / (self.exponent.detach().to(square.dtype).clamp(min=0.0) + 2.0))
 
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments that make this law again."""

@@ -4,12 +4,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels
+from spatialgraph import composed, kernels, leaky_kernels
 
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 
@@ -17,9 +15,6 @@ RESETS = ("subtract", "zero", "none")
 
 Surrogate = Callable[[Tensor], Tensor]
 """A step function, 1 above 0, whose backward pass has the slope of a smooth one."""
-
-# Below this number of updates a hand-over to another thread costs more than it saves.
-_WORTH_A_THREAD = 2**17
 
 
 class FastSigmoid:
@@ -43,6 +38,9 @@ class FastSigmoid:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return 1 where ``u`` is above 0, else 0."""
+        if kernels.is_observed(u):  # the slope of what is added is that of the surrogate, its value is 0
+            smooth = u / (1.0 + self.slope * u.abs())
+            return (u > 0).to(u.dtype) + (smooth - smooth.detach())
         spikes: Tensor = _FastSigmoidStep.apply(u, self.slope)
         return spikes
 
@@ -208,80 +206,48 @@ class _Run(torch.autograd.Function):
         potential: Tensor,
         settings: _Settings,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        from spatialgraph import compiled_leaky
-
         ctx.save_for_backward(current, potential)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
-        fired = current.new_empty(settings.steps if settings.spikes else 0, *potential.shape)
-        traced = current.new_empty(settings.steps if settings.potentials else 0, *potential.shape)
-        summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
-        last = potential.detach().clone(memory_format=torch.contiguous_format)
-        parts = _parts(last, settings.steps)
-        with kernels.threads(parts):
-            compiled_leaky.run(
-                _rows(current),
-                _flat(last),
-                *_constants(current, settings.beta, settings.threshold),
-                settings.reset,
-                settings.steps,
-                _rows(fired),
-                _rows(traced),
-                _shares(current, settings),
-                _flat(summed),
-                parts,
-            )
-        return fired, traced, summed, last
+        return leaky_kernels.run(
+            current,
+            potential,
+            settings.beta,
+            settings.threshold,
+            settings.reset,
+            settings.steps,
+            settings.shares,
+            settings.spikes,
+            settings.potentials,
+        )
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        from spatialgraph import compiled_leaky
-
         current, potential = ctx.saved_tensors
         settings: _Settings = ctx.settings
-        nothing = current.new_empty(0, *potential.shape)
+        if torch.is_grad_enabled():
+            return composed.gradients(_composed, (current, potential, settings), ctx.needs_input_grad, grads)
         by_spikes, by_potentials, by_sum, by_last = grads
-        carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
-        carried = carried.contiguous()
-        grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
-        parts = _parts(carried, settings.steps)
-        with kernels.threads(parts):
-            compiled_leaky.pull(
-                _rows(current),
-                _flat(potential),
-                *_constants(current, settings.beta, settings.threshold),
-                settings.reset,
-                *_constants(current, settings.slope),
-                settings.steps,
-                _rows(nothing if by_spikes is None else by_spikes),
-                _rows(nothing if by_potentials is None else by_potentials),
-                _shares(current, settings) if by_sum is not None else _flat(nothing),
-                _flat(nothing if by_sum is None else by_sum),
-                _flat(carried),
-                _rows(grad_current),
-                parts,
-            )
-        return grad_current, carried, None
+        by_current, by_first = leaky_kernels.gradients(
+            current,
+            potential,
+            settings.beta,
+            settings.threshold,
+            settings.reset,
+            settings.slope,
+            settings.steps,
+            by_spikes,
+            by_potentials,
+            by_sum,
+            by_last,
+            settings.shares,
+        )
+        return by_current, by_first, None
 
 
-def _shares(like: Tensor, settings: _Settings) -> Any:  # noqa: ANN401
-    return _flat(like.new_empty(0) if settings.shares is None else settings.shares.to(like))
-
-
-def _rows(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of either precision
-    return _flat(values).reshape(values.shape[0], -1) if values.numel() else np.empty((0, 0), _flat(values).dtype)
-
-
-def _flat(values: Tensor) -> Any:  # noqa: ANN401
-    return values.detach().contiguous().numpy().reshape(-1)
-
-
-def _constants(like: Tensor, *values: float) -> list[Any]:
-    kind = np.float32 if like.dtype == torch.float32 else np.float64
-    return [kind(value) for value in values]
-
-
-def _parts(values: Tensor, steps: int) -> int:
-    """Return how many threads share the neurons."""
-    return 1 if values.numel() * steps < _WORTH_A_THREAD else torch.get_num_threads()
+def _composed(current: Tensor, potential: Tensor, settings: _Settings) -> tuple[Tensor, ...]:
+    constants = settings.beta, settings.threshold, RESETS[settings.reset], FastSigmoid(settings.slope)
+    records = settings.steps, settings.spikes, settings.potentials, settings.shares
+    fired, traced, summed, last = _step_by_step(current, potential, *records, constants)
+    nothing = current.new_empty(0)
+    return nothing if fired is None else fired, nothing if traced is None else traced, summed, last

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatialgraph import checks
+from spatialgraph import checks, kernels
 from spatialgraph.functional import all_to_all, pairwise_weight
-from spatialgraph.kept import Kept, Sources, is_observed, law_settings, may_be_kept
+from spatialgraph.kept import Kept, Sources, law_settings, may_be_kept
 from spatialgraph.laws import Law, make_law
 from spatialgraph.polarity import check_polarity, polarity_of
 from spatialgraph.settings import Setting
@@ -158,7 +158,7 @@ class SpatialLinear(nn.Module):
         They are computed anew at each access and cannot be written to.
         """
         weight = self._matrix()
-        return weight if is_observed(weight) else weight.as_subclass(DerivedWeight)
+        return weight if kernels.is_observed(weight) else weight.as_subclass(DerivedWeight)
 
     @weight.setter
     def weight(self, value: object) -> None:

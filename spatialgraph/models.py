@@ -105,7 +105,7 @@ class SpatialMLP(nn.Module):
         """
         graph = self.graph
         projections = self._projections(graph)
-        checks.features("x", x, projections[0].sources.numel(), graph.raw_bias)
+        checks.features("x", x, projections[0].n_sources, graph.raw_bias)
         transmission = self._served.transmission(self, graph, projections)
         blocks = [x]
         for number, (projection, bias) in enumerate(zip(projections, transmission.biases, strict=True)):
@@ -122,7 +122,7 @@ class SpatialMLP(nn.Module):
 
     def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
-        hidden, targets = projection.hidden, projection.targets.numel()
+        hidden, targets = projection.hidden, projection.n_targets
         if hidden == 0:
             return send(x, bias)
         if hidden == targets and not self.normalize and self.activation is F.relu:
@@ -147,7 +147,7 @@ class SpatialMLP(nn.Module):
 
 def _read_out(blocks: list[Tensor], projections: tuple[Projection, ...]) -> Tensor:
     """Return the outputs in their order, wherever they were computed."""
-    if projections[-1].hidden == 0 and all(p.hidden == p.targets.numel() for p in projections[:-1]):
+    if projections[-1].hidden == 0 and all(p.hidden == p.n_targets for p in projections[:-1]):
         return blocks[-1]
     outputs = torch.cat([block[..., p.hidden :] for block, p in zip(blocks[1:], projections, strict=True)], -1)
     numbers = torch.cat([p.targets[p.hidden :] for p in projections])

@@ -33,6 +33,9 @@ class CompressedEdges:
         targets: target of each edge, shape ``(E,)``.
         source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
         by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
+        n_sources: number of sources n.
+        n_targets: number of targets m.
+        count: number of edges E.
     """
 
     target_pointer: Tensor
@@ -40,6 +43,15 @@ class CompressedEdges:
     targets: Tensor
     source_pointer: Tensor
     by_source: Tensor
+    n_sources: int = dataclasses.field(init=False)
+    n_targets: int = dataclasses.field(init=False)
+    count: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        """Count: numbers of their own, for a tracer records even the shape of a tensor."""
+        object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
+        object.__setattr__(self, "n_targets", self.target_pointer.numel() - 1)
+        object.__setattr__(self, "count", self.sources.numel())
 
     @classmethod
     def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
@@ -63,24 +75,42 @@ class CompressedEdges:
             by_source=torch.argsort(sources, stable=True),
         )
 
+    @classmethod
+    def from_mask(cls, mask: Tensor) -> "CompressedEdges":
+        """Compress the pairs that a mask of shape ``(m, n)`` marks, targets by rows.
+
+        Example:
+            >>> CompressedEdges.from_mask(torch.tensor([[True, False], [True, True]])).sources
+            tensor([0, 0, 1])
+        """
+        targets, sources = torch.nonzero(mask, as_tuple=True)
+        return cls.from_edges(torch.stack([sources, targets]), mask.shape[1], mask.shape[0])
+
+    def turned(self) -> "CompressedEdges":
+        """Return the edges the other way round; edge ``e`` of the result is edge ``by_source[e]`` of these.
+
+        Example:
+            >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
+            tensor([1, 0])
+        """
+        return CompressedEdges(
+            target_pointer=self.source_pointer,
+            sources=self.targets[self.by_source],
+            targets=self.sources[self.by_source],
+            source_pointer=self.target_pointer,
+            by_source=torch.argsort(self.by_source),
+        )
+
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
-        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
+        shape = (self.n_targets, self.n_sources)
         return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, shape, check_invariants=False)
 
     def mask(self) -> Tensor:
         """Return which pairs have an edge, shape ``(m, n)``, bool."""
-        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
+        shape = (self.n_targets, self.n_sources)
         return torch.zeros(shape, dtype=torch.bool, device=self.sources.device).index_put(
             (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
-        )
-
-    def transposed_matrix(self, weight: Tensor) -> Tensor:
-        """Return the ``(n, m)`` transpose of :meth:`matrix`, in compressed rows too."""
-        shape = (self.source_pointer.numel() - 1, self.target_pointer.numel() - 1)
-        columns = self.targets[self.by_source]
-        return torch.sparse_csr_tensor(
-            self.source_pointer, columns, weight[self.by_source], shape, check_invariants=False
         )
 
 
@@ -100,6 +130,9 @@ class Projection:
         mask: where the edges are many, which pairs have one, for a dense product with holes; else None.
         source_index: the same neurons as ``sources``, as a slice where they follow each other.
         target_index: the same neurons as ``targets``, as a slice where they follow each other.
+        n_sources: number of sources n.
+        n_targets: number of targets m.
+        synapses: number of edges.
     """
 
     sources: Tensor
@@ -110,22 +143,24 @@ class Projection:
     mask: Tensor | None = None
     source_index: slice | Tensor = dataclasses.field(init=False)
     target_index: slice | Tensor = dataclasses.field(init=False)
+    n_sources: int = dataclasses.field(init=False)
+    n_targets: int = dataclasses.field(init=False)
+    synapses: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Find the slices."""
+        """Find the slices and count."""
+        n, m = self.sources.numel(), self.targets.numel()
         object.__setattr__(self, "source_index", _as_slice(self.sources))
         object.__setattr__(self, "target_index", _as_slice(self.targets))
-
-    @property
-    def synapses(self) -> int:
-        """Number of edges."""
-        return self.sources.numel() * self.targets.numel() if self.edges is None else self.edges.sources.numel()
+        object.__setattr__(self, "n_sources", n)
+        object.__setattr__(self, "n_targets", m)
+        object.__setattr__(self, "synapses", n * m if self.edges is None else self.edges.count)
 
     def edge_index(self) -> Tensor:
         """List the edges by neuron numbers, sorted by target, then source, shape ``(2, E)``."""
         if self.edges is not None:
             return torch.stack([self.sources[self.edges.sources], self.targets[self.edges.targets]])
-        n, m = self.sources.numel(), self.targets.numel()
+        n, m = self.n_sources, self.n_targets
         return torch.stack([self.sources.repeat(m), self.targets.repeat_interleave(n)])
 
 

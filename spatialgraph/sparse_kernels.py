@@ -7,10 +7,9 @@ as many edges, so that the bits depend on the number of threads alone. Activatio
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from spatialgraph import kernels
+from spatialgraph.kernels import array, constants, part_count, threads
 
 __all__ = ["gradients", "product", "sampled", "weights"]
 
@@ -30,6 +29,7 @@ def product(
     Where ``rectify``, negative numbers become 0.
 
     Example:
+        >>> import torch
         >>> pointer, column, weight = torch.tensor([0, 2]), torch.tensor([0, 1]), torch.tensor([2.0, 3.0])
         >>> product(pointer, column, weight, torch.ones(2, 1), torch.tensor([1.0])).tolist()
         [[6.0]]
@@ -39,11 +39,11 @@ def product(
     rows = len(pointer) - 1
     y = x.new_empty(rows, x.shape[1])
     bias = x.new_zeros(rows) if bias is None else bias
-    arrays = [_array(values) for values in (pointer, column, weight)]
-    floor = arrays[2].dtype.type(0.0 if rectify else -math.inf)
+    arrays = [array(values) for values in (pointer, column, weight)]
+    (floor,) = constants(weight, 0.0 if rectify else -math.inf)
     parts = _parts(column, x)
-    with kernels.threads(parts):
-        compiled_sparse.product(*arrays, *_laid_out(x, column), _array(bias), floor, y.numpy(), parts)
+    with threads(parts):
+        compiled_sparse.product(*arrays, *_laid_out(x, column), array(bias), floor, y.numpy(), parts)
     return y
 
 
@@ -58,6 +58,7 @@ def sampled(
         The products, one for each edge, and the sums of the rows.
 
     Example:
+        >>> import torch
         >>> rows, x = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [5.0, 6.0]])
         >>> sampled(torch.tensor([0, 2]), torch.tensor([0, 1]), rows, x)
         (tensor([11., 17.]), tensor([3.]))
@@ -65,9 +66,9 @@ def sampled(
     from spatialgraph import compiled_sparse
 
     out, sums = x.new_zeros(len(column)), x.new_zeros(len(rows))
-    arrays = [_array(values) for values in (pointer, column, rows, rows if active is None else active)]
+    arrays = [array(values) for values in (pointer, column, rows, rows if active is None else active)]
     is_masked, parts = active is not None, _parts(column, x)
-    with kernels.threads(parts):
+    with threads(parts):
         compiled_sparse.sampled(*arrays, is_masked, *_laid_out(x, column), out.numpy(), sums.numpy(), parts)
     return out, sums
 
@@ -79,10 +80,10 @@ def weights(
     from spatialgraph import compiled_sparse
 
     out = source_pos.new_empty(len(column))
-    arrays = [_array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
-    constant = arrays[2].dtype.type(softening**2)
+    arrays = [array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
+    (constant,) = constants(source_pos, softening**2)
     parts = _threads(16 * len(column))
-    with kernels.threads(parts):
+    with threads(parts):
         compiled_sparse.weigh(*arrays, constant, out.numpy(), parts)
     return out
 
@@ -103,16 +104,12 @@ def gradients(
     grad_sources = source_pos.new_zeros(parts, *source_pos.t().shape)
     grad_targets = target_pos.new_zeros(target_pos.t().shape)
     grad_scale = scale.new_zeros(parts, len(scale))
-    arrays = [_array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
-    constant = arrays[2].dtype.type(softening**2)
+    arrays = [array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
+    (constant,) = constants(source_pos, softening**2)
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    with kernels.threads(parts):
-        compiled_sparse.pull(*arrays, constant, _array(grad), *sums)
+    with threads(parts):
+        compiled_sparse.pull(*arrays, constant, array(grad), *sums)
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
-
-
-def _array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kinds
-    return values.detach().contiguous().numpy()
 
 
 def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
@@ -123,7 +120,7 @@ def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
     is_turned = not x.is_contiguous() and x.t().is_contiguous()
     strip = 512 // x.element_size()
     is_packed = is_turned or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
-    return _array(x.t() if is_turned else x), is_turned, is_packed
+    return array(x.t() if is_turned else x), is_turned, is_packed
 
 
 def _parts(column: Tensor, x: Tensor) -> int:
@@ -131,4 +128,4 @@ def _parts(column: Tensor, x: Tensor) -> int:
 
 
 def _threads(work: int) -> int:
-    return 1 if work < _WORTH_A_THREAD else torch.get_num_threads()
+    return part_count(work, _WORTH_A_THREAD)

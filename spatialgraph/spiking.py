@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatialgraph import checks
+from spatialgraph import checks, kernels
 from spatialgraph.delays import line_length
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.leaky import Surrogate
@@ -134,7 +134,7 @@ class SpatialSNN(SpikingNetwork):
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
         projections = self.graph.projections
-        if all(p.hidden == p.targets.numel() for p in projections[:-1]):
+        if all(p.hidden == p.n_targets for p in projections[:-1]):
             return None
         return torch.argsort(torch.cat([p.targets[p.hidden :] for p in projections]))
 
@@ -149,7 +149,7 @@ class SpatialSNN(SpikingNetwork):
         self.graph.reset_parameters()
 
     def _check(self, x: Tensor) -> None:
-        checks.features("x", x, int(self.graph.projections[0].sources.numel()), self.graph.raw_bias)
+        checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
     def _sender(self) -> Sender:
         if self.has_delays:
@@ -165,7 +165,7 @@ class SpatialSNN(SpikingNetwork):
         signal = signal.expand(self.steps, *signal.shape[1:])
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
-        reach = len(past) if torch.compiler.is_compiling() else line_length(delay)
+        reach = len(past) if kernels.is_observed(delay) else line_length(delay)
         return current if bias is None else current + bias, past[max(0, len(past) - reach) :]
 
     def _biases(self) -> list[Tensor]:
@@ -173,7 +173,7 @@ class SpatialSNN(SpikingNetwork):
         return [bias[projection.target_index] for projection in self.graph.projections]
 
     def _check_line(self, delay: Tensor) -> None:
-        if torch.compiler.is_compiling():
+        if kernels.is_observed(delay):
             return
         longest = float(delay.detach().max()) if delay.numel() else 0.0
         if not math.isfinite(longest):
@@ -240,4 +240,4 @@ class DenseSNN(SpikingNetwork):
 
 
 def _stages(graph: SpatialGraph) -> tuple[Stage, ...]:
-    return tuple(Stage(p.blocks, p.hidden, p.targets.numel()) for p in graph.projections)
+    return tuple(Stage(p.blocks, p.hidden, p.n_targets) for p in graph.projections)

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.functional import pairwise_length
+from spatialgraph.precision import in_single
 from spatialgraph.projections import Projection
 
 __all__ = ["DELAYS", "WEIGHTS", "FreeSynapses", "projection_lengths"]
@@ -99,7 +101,7 @@ class FreeSynapses(nn.Module):
             return [None] * len(projections)
         parts = torch.split(values, [projection.synapses for projection in projections])
         return [
-            part if projection.edges is not None else part.view(projection.targets.numel(), projection.sources.numel())
+            part if projection.edges is not None else part.view(projection.n_targets, projection.n_sources)
             for part, projection in zip(parts, projections, strict=True)
         ]
 
@@ -141,7 +143,8 @@ def projection_lengths(pos: Tensor, projection: Projection) -> Tensor:
     """
     source_pos, target_pos = pos[projection.source_index], pos[projection.target_index]
     edges = projection.edges
-    if edges is None:  # differences, not the expansion that cancels; and no tensor with an axis for coordinates
-        return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
+    if edges is None:
+        return pairwise_length(source_pos, target_pos)
+    source_pos, target_pos = in_single(source_pos), in_single(target_pos)
     lengths: Tensor = torch.linalg.vector_norm(source_pos[edges.sources] - target_pos[edges.targets], dim=-1)
-    return lengths
+    return lengths.to(pos.dtype)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import assert_close, complete_edges, randomise
 
-from spatialgraph import SpatialGraph, delays, kernels
+from spatialgraph import SpatialGraph, delay_kernels, kernels
 from spatialgraph.delays import delayed, line_length
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.synapses import projection_lengths
@@ -24,7 +24,7 @@ both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all
 
 def choose(patch, way):
     if way == "taps":
-        patch.setattr(kernels, "available", lambda values: False)
+        patch.setattr(kernels, "available", lambda *values: False)
 
 
 @pytest.fixture(autouse=True)
@@ -316,7 +316,7 @@ def threads():
 
 def test_any_number_of_threads_agrees(threads, monkeypatch):
     pytest.importorskip("numba")
-    monkeypatch.setattr(delays, "_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(delay_kernels, "_WORTH_A_THREAD", 1)
     x, weight, delay = operands(batch=5)
     results = {}
     for count in (1, 2, 2, 7):

@@ -106,7 +106,7 @@ def run_sparse(law, given):
 
 
 def without_kernels(monkeypatch):
-    monkeypatch.setattr(kernels, "available", lambda values: False)
+    monkeypatch.setattr(kernels, "available", lambda *values: False)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

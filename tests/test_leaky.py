@@ -25,7 +25,7 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 def chosen(request, monkeypatch):
     """Use the loop in PyTorch in place of the kernel where a test asks for it."""
     if getattr(request.node, "callspec", None) and request.node.callspec.params.get("engine") == "steps":
-        monkeypatch.setattr(kernels, "available", lambda values: False)
+        monkeypatch.setattr(kernels, "available", lambda *values: False)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def without_kernels(monkeypatch):
 
     def call(function, *arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "available", lambda values: False)
+            patch.setattr(kernels, "available", lambda *values: False)
             return function(*arguments, **options)
 
     return call

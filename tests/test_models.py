@@ -21,6 +21,7 @@ from torch import nn
 
 from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, serving
 from spatialgraph.laws import InversePower
+from spatialgraph.models import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 SIZES = [6, 5, 4, 3]
@@ -132,10 +133,10 @@ def test_an_edge_less_may_leave_a_hidden_neuron_without_input():
     assert_close(model(x), neuron_by_neuron(model.graph, x.numpy(), np.tanh), 1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(models.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_activations(name):
     model = SpatialMLP(dag_graph(8, 0.5, 1).double(), activation=name)
-    function = models.ACTIVATIONS[name]
+    function = ACTIVATIONS[name]
     x = features(model, 4, dtype=torch.float64)
     expected = neuron_by_neuron(model.graph, x.numpy(), lambda total: function(torch.from_numpy(total)).numpy())
     assert_close(model(x), expected, 1e-10)

@@ -1,0 +1,16 @@
+"""Half precision: geometry is computed in single precision, and what follows from it is rounded at the end."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["in_single"]
+
+
+def in_single(values: Tensor) -> Tensor:
+    """Return numbers in half precision (float16, bfloat16) in single precision, others as they are; differentiable.
+
+    Example:
+        >>> in_single(torch.zeros(1, dtype=torch.bfloat16)).dtype, in_single(torch.zeros(1, dtype=torch.float64)).dtype
+        (torch.float32, torch.float64)
+    """
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
