@@ -1,12 +1,14 @@
 """Kept values: what was derived from tensors and settings, for as long as these hold the same values."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from operator import attrgetter, is_
 from typing import Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from spatialgraph import kernels
 from spatialgraph.laws import LAWS, Law
@@ -44,25 +46,50 @@ class Sources(NamedTuple):
 
 
 class _Copy:
-    """The values that sources had."""
+    """The values that sources had, and the attributes of the modules that they are read from."""
 
-    def __init__(self, sources: Sources) -> None:
-        self.settings, self.things = sources.settings, sources.things
+    def __init__(self, sources: Sources, modules: Sequence[nn.Module]) -> None:
+        self.sources = sources
+        self.attributes = [*_attributes(modules)]  # held, so that nothing else takes over their identities
+        self.identities = [*map(id, self.attributes)]
         self.tensors = [tensor.clone(memory_format=torch.contiguous_format) for tensor in sources.tensors]
         self.kinds = [*map(_KIND, self.tensors)]
         self.memory = [copy.data_ptr() for copy in self.tensors], [copy.nbytes for copy in self.tensors]
         self.has_memory = _memcmp is not None and all(copy.is_cpu for copy in self.tensors)
 
+    def is_current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> bool:
+        """Tell whether modules have the same attributes as before, with the same values, and may be kept from."""
+        return (
+            all(map(is_, self.sources.things, things))
+            and self.identities == [*map(id, _attributes(modules))]
+            and not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
+            and not _has_any_global_hook()
+            and not kernels.is_observed()
+            and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.sources.tensors))
+            and self._have_values(self.sources.tensors)
+        )
+
     def equals(self, sources: Sources) -> bool:
         """Tell whether sources have these values."""
-        tensors, settings, things = sources
-        if self.settings != settings or not all(map(is_, self.things, things)) or self.kinds != [*map(_KIND, tensors)]:
+        mine = self.sources
+        if mine.settings != sources.settings or not all(map(is_, mine.things, sources.things)):
+            return False
+        return self._have_values(sources.tensors)
+
+    def _have_values(self, tensors: Sequence[Tensor]) -> bool:
+        if self.kinds != [*map(_KIND, tensors)]:
             return False
         if self.has_memory and _memcmp is not None and all(map(Tensor.is_contiguous, tensors)):
             # Comparing tensors takes several times as long as comparing their bytes.
             return not any(map(_memcmp, map(Tensor.data_ptr, tensors), *self.memory))
         pairs = zip(tensors, self.tensors, strict=True)
         return all(mine.device == theirs.device and torch.equal(mine, theirs) for mine, theirs in pairs)
+
+
+def _attributes(modules: Sequence[nn.Module]) -> Iterator[object]:
+    """List all that modules hold."""
+    held = [own for m in modules for own in (m.__dict__, m._modules, m._parameters, m._buffers)]
+    return chain.from_iterable(map(dict.values, held))
 
 
 class Kept(Generic[Value]):
@@ -85,26 +112,38 @@ class Kept(Generic[Value]):
         # One attribute, so that threads which serve the same model see a value with the sources it belongs to.
         self._kept: tuple[_Copy, Value] | None = None
 
-    def get(self, sources: Callable[[], Sources | None], build: Callable[[], Value]) -> Value | None:
+    def get(
+        self,
+        sources: Callable[[], Sources | None],
+        build: Callable[[], Value],
+        modules: Sequence[nn.Module] = (),
+        things: tuple[object, ...] = (),
+    ) -> Value | None:
         """Return the value, built anew, without gradients, if its sources have changed.
 
         Args:
             sources: reads what the value is derived from; None if nothing may be kept now.
             build: derives the value.
+            modules: those whose attributes, with the things, settle the sources. While they hold the same objects only
+                their tensors need to be compared, which saves time. None of them may own this object.
+            things: those of the sources.
 
         Returns:
             The value; None if nothing may be kept.
         """
-        kept, present = self._kept, sources()
-        if present is None:
+        kept = self._kept
+        if kept is not None and modules and kept[0].is_current(modules, things):
+            return kept[1]
+        present = sources()
+        if present is None or any(tensor.is_meta for tensor in present.tensors):
             return None
         if kept is not None and kept[0].equals(present):
+            if modules:
+                self._kept = _Copy(present, modules), kept[1]
             return kept[1]
-        if any(tensor.is_meta for tensor in present.tensors):
-            return None
         # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
         with torch.inference_mode(False), torch.no_grad():
-            copy = _Copy(present)
+            copy = _Copy(present, modules)
             value = build()
             after = sources()
         if after is not None and copy.equals(after):  # else another thread has written to them meanwhile
@@ -123,11 +162,10 @@ class Kept(Generic[Value]):
 def law_settings(law: Law) -> tuple[object, ...] | None:
     """Return all that a law of the library computes with; None for another law, which may read anything.
 
-        Example:
-            >>> from spatialgraph import kernels
-    from spatialgraph.laws import Gaussian
-            >>> law_settings(Gaussian(2.0))[1:]
-            (0.0, 2.0)
+    Example:
+        >>> from spatialgraph.laws import Gaussian
+        >>> law_settings(Gaussian(2.0))[1:]
+        (0.0, 2.0)
     """
     own = law.__dict__
     if type(law) not in _OWN_LAWS or "from_square" in own or "slope" in own or "settings" in own:

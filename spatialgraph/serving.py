@@ -8,6 +8,7 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.kept import Kept, Sources, law_settings, may_be_kept
+from spatialgraph.laws import Law
 from spatialgraph.positions import Positions
 from spatialgraph.projections import Projection
 from spatialgraph.synapses import FreeSynapses
@@ -40,29 +41,41 @@ class Served:
             graph: its network.
             projections: the stages to compute.
         """
+        if model.training:
+            return Transmission(graph, projections)
+        own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
+        modules = (graph, own["positions"], own["law"], own["free_synapses"])
         kept = self._kept.get(
-            functools.partial(_sources, model, graph, projections), functools.partial(Materialised, graph, projections)
+            functools.partial(_sources, model, *modules, projections),
+            functools.partial(Materialised, graph, projections),
+            modules,
+            (projections,),
         )
         return Transmission(graph, projections) if kept is None else kept
 
 
-def _sources(model: nn.Module, graph: SpatialGraph, projections: tuple[Projection, ...]) -> Sources | None:
+def _sources(
+    model: nn.Module,
+    graph: SpatialGraph,
+    positions: Positions,
+    law: Law,
+    free: FreeSynapses,
+    projections: tuple[Projection, ...],
+) -> Sources | None:
     """Read all that the weights and biases of a network follow from; None if they may not be kept in this pass."""
-    if model.training:  # first, for it is the quickest to tell
-        return None
-    modules: dict[str, Any] = graph._modules  # read as dictionaries: attributes of a module take a microsecond each
-    law, positions, free = modules["law"], modules["positions"], modules["free_synapses"]
     of_law = law_settings(law)
     if of_law is None or not _is_plain(graph, positions, free):
         return None
-    held = (graph._parameters, positions._parameters, graph._buffers, positions._buffers, law._parameters)
-    tensors = [tensor for tensors in held for tensor in tensors.values() if tensor is not None]
-    if free.weight_kind != "law":
-        tensors.append(free.weight)
+    tensors = [
+        tensor
+        for module in (graph, positions, law, free)
+        for held in (module._parameters, module._buffers)
+        for tensor in held.values()
+        if tensor is not None and tensor.numel()
+    ]
     if not may_be_kept(model, *tensors):
         return None
-    own = graph.__dict__
-    settings = (own["gain"], own["polarity_kind"], graph.silent_share, free.weight_kind, positions.spacing)
+    settings = (graph.gain, graph.polarity_kind, graph.silent_share, free.weight_kind, positions.spacing)
     return Sources(tensors, settings + of_law, (projections,))
 
 

@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "conv": "functional laws projections checks",
     "linear": "functional kernels kept laws polarity settings checks",
     "transmission": "functional delays graph projections synapses threshold",
-    "serving": "graph kept positions projections synapses transmission",
+    "serving": "graph kept laws positions projections synapses transmission",
     "coding": "kernels checks",
     "neurons": "leaky settings checks",
     "models": "graph normalisation projections serving settings checks",
