@@ -18,6 +18,7 @@ __all__ = ["Kept", "Sources", "law_settings", "may_be_kept"]
 Value = TypeVar("Value")
 
 _OWN_LAWS = frozenset(LAWS.values())
+_END = (object(),)
 _KIND = attrgetter("dtype", "is_cpu", "shape")
 _NUMBERS = frozenset({bool, int, float})
 
@@ -50,8 +51,7 @@ class _Copy:
 
     def __init__(self, sources: Sources, modules: Sequence[nn.Module]) -> None:
         self.sources = sources
-        self.attributes = [*_attributes(modules)]  # held, so that nothing else takes over their identities
-        self.identities = [*map(id, self.attributes)]
+        self.attributes = [*_attributes(modules)]
         self.tensors = [tensor.clone(memory_format=torch.contiguous_format) for tensor in sources.tensors]
         self.kinds = [*map(_KIND, self.tensors)]
         self.memory = [copy.data_ptr() for copy in self.tensors], [copy.nbytes for copy in self.tensors]
@@ -61,7 +61,7 @@ class _Copy:
         """Tell whether modules have the same attributes as before, with the same values, and may be kept from."""
         return (
             all(map(is_, self.sources.things, things))
-            and self.identities == [*map(id, _attributes(modules))]
+            and all(map(is_, self.attributes, _attributes(modules)))
             and not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
             and not _has_any_global_hook()
             and not kernels.is_observed()
@@ -87,9 +87,9 @@ class _Copy:
 
 
 def _attributes(modules: Sequence[nn.Module]) -> Iterator[object]:
-    """List all that modules hold."""
+    """List the classes of modules, all that they hold, and an end that is no attribute: other lengths differ."""
     held = [own for m in modules for own in (m.__dict__, m._modules, m._parameters, m._buffers)]
-    return chain.from_iterable(map(dict.values, held))
+    return chain(map(type, modules), chain.from_iterable(map(dict.values, held)), _END)
 
 
 class Kept(Generic[Value]):
