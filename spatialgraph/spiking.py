@@ -33,7 +33,7 @@ class SpatialSNN(SpikingNetwork):
     the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
     of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
     `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
-    gradients the weights are computed once and kept until a parameter changes.
+    gradients the weights are computed once and kept until what they follow from changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -163,6 +163,9 @@ class SpatialSNN(SpikingNetwork):
         delay = transmission.delay(number)
         self._check_line(delay)
         signal = signal.expand(self.steps, *signal.shape[1:])
+        if line is not None and line.shape[1:] != signal.shape[1:]:
+            wanted = ("steps", *signal.shape[1:])
+            raise ValueError(f"state must have lines of shape {wanted}, got {tuple(line.shape)}")
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
         reach = len(past) if kernels.is_observed(delay) else line_length(delay)

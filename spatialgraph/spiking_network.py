@@ -216,9 +216,10 @@ class SpikingNetwork(nn.Module, abc.ABC):
             generator: as in :meth:`forward`.
 
         Raises:
-            TypeError: if ``x`` is not a tensor of the parameters' dtype.
-            ValueError: as in :meth:`forward`.
+            TypeError: if ``x`` is not a tensor of the parameters' dtype, or ``state`` not a state.
+            ValueError: as in :meth:`forward`, or if the state is that of another network or batch.
         """
+        self._check_state(state)
         signal, send, biases = self._encode(x, generator), self._sender(), self._biases()
         blocks, states, lines = [signal], [], []
         spikes: list[Tensor] = []
@@ -235,6 +236,14 @@ class SpikingNetwork(nn.Module, abc.ABC):
             states.append((hidden and hidden.state, output and output.state))
             lines.append(line)
         return Simulation(signal, tuple(spikes), tuple(potentials), NetworkState(tuple(states), tuple(lines)))
+
+    def _check_state(self, state: NetworkState | None) -> None:
+        if state is None:
+            return
+        if not isinstance(state, NetworkState):
+            raise TypeError(f"state must be a NetworkState, got {type(state).__name__}")
+        if not len(state.neurons) == len(state.lines) == len(self.stages):
+            raise ValueError(f"state must be that of {len(self.stages)} stages, got {len(state.neurons)}")
 
     def _encode(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         self._check(x)

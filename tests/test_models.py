@@ -545,6 +545,26 @@ def test_wrong_arguments():
     assert SpatialMLP([4, 1, 2], normalize=False)(torch.zeros(1, 4)).shape == (1, 2)
 
 
+@pytest.mark.parametrize("model", [SpatialMLP, DenseMLP])
+def test_truth_values_are_no_words(model):
+    for value in ("no", 0, None if model is DenseMLP else "False"):
+        with pytest.raises(TypeError, match=f"normalize must be True or False, got {value!r}"):
+            model(SIZES, normalize=value)
+    assert model(SIZES, normalize=np.bool_(False))(torch.rand(2, 6)).shape == (2, 3)
+
+
+def test_settings_are_checked_whenever_they_are_set():
+    model = SpatialMLP(SIZES)
+    with pytest.raises(TypeError, match="normalize must be True or False, got 'no'"):
+        model.normalize = "no"
+    for value, error in (("x", TypeError), (float("nan"), ValueError), (torch.ones(2), TypeError)):
+        with pytest.raises(error, match="gain must be"):
+            model.graph.gain = value
+    with pytest.raises(ValueError, match="polarity_kind must be one of 'binary', 'graded', got 'Binary'"):
+        model.graph.polarity_kind = "Binary"
+    assert model.normalize is True and model.graph.gain == 0.05
+
+
 # The dense baseline ----
 
 
