@@ -104,7 +104,7 @@ class SpatialMLP(nn.Module):
             ValueError: if the last axis does not match the inputs.
         """
         graph = self.graph
-        projections = self._projections(graph)
+        projections = self._projections()
         checks.features("x", x, projections[0].n_sources, graph.raw_bias)
         transmission = self._served.transmission(self, graph, projections)
         blocks = [x]
@@ -114,8 +114,9 @@ class SpatialMLP(nn.Module):
             blocks.append(self._stage(projection, heard_by_all, bias, functools.partial(transmission.send, number)))
         return _read_out(blocks, projections)
 
-    def _projections(self, graph: SpatialGraph) -> tuple[Projection, ...]:
+    def _projections(self) -> tuple[Projection, ...]:
         """Return the stages to compute; dead ends matter where neurons share a mean, or synapses are counted."""
+        graph = self.graph
         if self.normalize or graph.silent_share or graph.free_synapses.weight is not None:
             return graph.projections
         return graph.connectivity.live_projections
