@@ -2,10 +2,11 @@
 
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome import from_networkx, to_networkx
-from spatialgraph.conv import SpatialConv, SpatialLinear
+from spatialgraph.conv import SpatialConv
 from spatialgraph.distributed import synchronize_
 from spatialgraph.files import load, save
 from spatialgraph.graph import SpatialGraph
+from spatialgraph.linear import SpatialLinear
 from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.models import DenseMLP, SpatialMLP
 from spatialgraph.neuromorphic import from_nir, to_nir

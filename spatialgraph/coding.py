@@ -1,13 +1,25 @@
 """Input coding: how values become the input of each time step."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from spatialgraph import checks, kernels
 
-__all__ = ["CODINGS", "encode", "latency", "rate"]
+__all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
 
 CODINGS = ("current", "rate", "latency")
+
+
+def check_coding(name: str, value: Any) -> str | None:  # noqa: ANN401 - any value is checked
+    """Return the name of a coding, or None.
+
+    Example:
+        >>> check_coding("coding", "rate")
+        'rate'
+    """
+    return None if value is None else checks.choice(name, value, CODINGS)
 
 
 def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator | None = None) -> Tensor:
@@ -24,12 +36,13 @@ def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator
         Shape ``(T, ..., inputs)``; shape ``(1, ..., inputs)`` for ``"current"``, which is constant.
 
     Raises:
-        ValueError: if a value is not finite, or out of range for the coding.
+        ValueError: if the coding is unknown, or a value is not finite or out of range for it.
 
     Example:
         >>> encode(torch.tensor([0.2, 0.7]), "current", 25).shape
         torch.Size([1, 2])
     """
+    check_coding("coding", coding)
     if not kernels.is_observed(x):
         checks.finite("x", x)
     if coding is None:

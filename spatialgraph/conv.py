@@ -1,23 +1,17 @@
-"""Convolution over positions: the PyG operator and the drop-in for ``nn.Linear``."""
+"""Convolution over positions: the PyG operator."""
 
-import math
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from spatialgraph import checks, kernels
-from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph import checks
+from spatialgraph.functional import edge_weight, sparse
 from spatialgraph.laws import Law, make_law, softened_square
-from spatialgraph.polarity import POLARITIES, polarity_of
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size, to_edge_index
 
-__all__ = ["Cached", "SpatialConv", "SpatialLinear"]
-
-Value = TypeVar("Value")
+__all__ = ["SpatialConv"]
 
 
 class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type information
@@ -105,134 +99,6 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
         weight = edge_weight(pos[0], pos[1], scale, self.law, edges)
         return sparse(x[0].t(), weight, edges).t()
-
-
-class SpatialLinear(nn.Module):
-    r"""Drop-in for :class:`torch.nn.Linear` with O(n) parameters: weights follow from the positions of two layers.
-
-    .. math:: y_j = \gamma \sum_i s_i\, w(|p_i - q_j|)\, x_i + b_j
-
-    Args:
-        in_features: number of source neurons.
-        out_features: number of target neurons.
-        dim: number of axes d.
-        bias: whether targets have a bias.
-        polarity: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
-        law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma`; None for ``1 / sqrt(in_features)``, which keeps the scale of the inputs.
-        device: as in ``nn.Linear``.
-        dtype: as in ``nn.Linear``.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if a number is out of range or a name unknown.
-
-    Example:
-        >>> layer = SpatialLinear(784, 2048)
-        >>> layer(torch.zeros(5, 784)).shape, sum(p.numel() for p in layer.parameters())
-        (torch.Size([5, 2048]), 11328)
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        dim: int = 3,
-        *,
-        bias: bool = True,
-        polarity: str = "graded",
-        law: str | Law = "inverse_distance",
-        gain: float | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.in_features = checks.integer("in_features", in_features, minimum=1)
-        self.out_features = checks.integer("out_features", out_features, minimum=1)
-        self.dim = checks.integer("dim", dim, minimum=1)
-        self.polarity_kind = checks.choice("polarity", polarity, POLARITIES)
-        self.gain = 1 / math.sqrt(in_features) if gain is None else checks.number("gain", gain)
-        self.law = make_law(law).to(device=device, dtype=dtype)
-        self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
-        self.target_pos = nn.Parameter(torch.empty(out_features, dim, device=device, dtype=dtype))
-        self.raw_polarity = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
-        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
-        self._weight: Cached[Tensor] = Cached()
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw two layers of N(0, 1), 1 apart along the last axis; polarities N(0, 1); biases 0."""
-        with torch.no_grad():
-            for values in (self.source_pos, self.target_pos, self.raw_polarity):
-                values.normal_()
-            self.source_pos[:, -1] = 0.0
-            self.target_pos[:, -1] = 1.0
-            if self.bias is not None:
-                self.bias.zero_()
-
-    @property
-    def polarity(self) -> Tensor:
-        """What multiplies each source's output, shape ``(in_features,)``."""
-        return polarity_of(self.raw_polarity, self.polarity_kind)
-
-    def weight(self) -> Tensor:
-        """Return the signed weights as ``nn.Linear`` holds them, detached, shape ``(out_features, in_features)``."""
-        with torch.no_grad():
-            return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
-        checks.features("x", x, self.in_features, self.source_pos)
-        if Cached.usable(self):
-            return F.linear(x, self._weight.get(self, self.weight), self.bias)
-        return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
-
-    def extra_repr(self) -> str:
-        """Return the settings shown by ``repr``."""
-        return (
-            f"in_features={self.in_features}, out_features={self.out_features}, dim={self.dim}, "
-            f"bias={self.bias is not None}, polarity={self.polarity_kind!r}"
-        )
-
-
-class Cached(Generic[Value]):
-    """A value derived from a module's parameters, kept until one of them changes.
-
-    Changes are told by PyTorch's version counters, so that optimisers, ``load_state_dict``, ``.to()`` and in-place
-    writes are all noticed; writes through ``.data`` are not.
-    """
-
-    def __init__(self) -> None:
-        self._key: tuple[object, ...] | None = None
-        self._value: Value | None = None
-        self._sources: tuple[object, ...] = ()
-
-    @staticmethod
-    def usable(module: nn.Module) -> bool:
-        """Tell whether a module is in ``eval()`` and no gradient could be asked of its parameters."""
-        if module.training or kernels.is_observed():
-            return False
-        return not (torch.is_grad_enabled() and any(p.requires_grad for p in module.parameters()))
-
-    def get(self, module: nn.Module, build: Callable[[], Value], *more: object) -> Value:
-        """Return the value, built anew if the module's tensors, or the objects ``more``, have changed."""
-        sources = (*module.parameters(), *module.buffers(), *more)
-        key = tuple((id(s), s._version, s.data_ptr()) if isinstance(s, Tensor) else id(s) for s in sources)
-        if self._value is None or key != self._key:
-            # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
-            with torch.inference_mode(False), torch.no_grad():
-                self._value = build()
-            self._key = key
-            self._sources = sources  # kept alive, so that no new tensor takes over the identity of an old one
-        return self._value
-
-    def __deepcopy__(self, memo: dict[int, object]) -> "Cached[Value]":
-        """Return an empty cache: a copy of the module has parameters of its own."""
-        return Cached()
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Leave the value out of pickles."""
-        return Cached, ()
 
 
 def _pair(name: str, value: Tensor | PairTensor | OptPairTensor, receiver: int | None = None) -> PairTensor:

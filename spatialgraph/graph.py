@@ -12,9 +12,10 @@ from spatialgraph.connectivity import Connectivity
 from spatialgraph.laws import Law, make_law
 from spatialgraph.network_fields import NetworkFields, edges_of_roles
 from spatialgraph.networkx_reader import read_networkx
-from spatialgraph.polarity import POLARITIES, polarity_of
+from spatialgraph.polarity import check_polarity, polarity_of
 from spatialgraph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
 from spatialgraph.pyg import Data
+from spatialgraph.settings import Setting
 from spatialgraph.structure import Structure
 from spatialgraph.synapses import FreeSynapses, projection_lengths
 from spatialgraph.used import freeze, hold
@@ -70,6 +71,9 @@ class SpatialGraph(Structure):
         torch.Size([3])
     """
 
+    gain = Setting(checks.number)
+    polarity_kind = Setting(check_polarity)
+
     def __init__(
         self,
         pos: Tensor,
@@ -89,9 +93,8 @@ class SpatialGraph(Structure):
         super().__init__()
         checks.positions("pos", pos)
         checks.choice("spacing", spacing, SPACINGS if layer is not None else ("free",))
-        checks.choice("polarity", polarity, POLARITIES)
-        self.polarity_kind = polarity
-        self.gain = checks.number("gain", gain)
+        self.polarity_kind = check_polarity("polarity", polarity)
+        self.gain = gain
         self.law = (freeze(copy.deepcopy(make_law(law))) if weights == "free" else make_law(law)).to(pos)
         self.free_synapses = FreeSynapses(weights, velocity, delays)
         count = pos.shape[0]

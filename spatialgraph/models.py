@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.conv import Cached
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.normalisation import normalised
 from spatialgraph.projections import Projection
-from spatialgraph.transmission import Materialised, Transmission
+from spatialgraph.serving import Served
+from spatialgraph.settings import Setting
 
 __all__ = ["ACTIVATIONS", "DenseMLP", "SpatialMLP", "make_graph"]
 
@@ -36,7 +36,7 @@ class SpatialMLP(nn.Module):
     Each projection computes :math:`\phi(\mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i) + b_j)`; outputs are neither
     normalised nor activated. It is the network of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with
     O(n) parameters in place of O(n^2); without layers it runs any directed acyclic graph. In ``eval()`` without
-    gradients the weights are computed once and kept until a parameter changes.
+    gradients the weights are computed once and kept until what they follow from changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -59,6 +59,8 @@ class SpatialMLP(nn.Module):
         (torch.Size([5, 10]), 10576)
     """
 
+    normalize = Setting(checks.flag)
+
     def __init__(
         self,
         graph: Sequence[int] | SpatialGraph,
@@ -77,7 +79,7 @@ class SpatialMLP(nn.Module):
         self.normalize = self.graph.is_layered if normalize is None else normalize
         if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
-        self._materialised: Cached[Materialised] = Cached()
+        self._served = Served()
 
     @property
     def graph(self) -> SpatialGraph:
@@ -103,22 +105,14 @@ class SpatialMLP(nn.Module):
         """
         graph = self.graph
         graph.connectivity.verify()
-        checks.features("x", x, graph.projections[0].n_sources, graph.raw_bias)
         projections = self._projections()
-        transmission = self._transmission(projections)
-        bias = graph.bias
+        checks.features("x", x, projections[0].n_sources, graph.raw_bias)
+        transmission = self._served.transmission(self, graph, projections)
         blocks = [x]
-        for number, projection in enumerate(projections):
+        for number, (projection, bias) in enumerate(zip(projections, transmission.biases, strict=True)):
             heard = [blocks[block] for block in projection.blocks]
             heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
-            blocks.append(
-                self._stage(
-                    projection,
-                    heard_by_all,
-                    bias[projection.target_index],
-                    functools.partial(transmission.send, number),
-                )
-            )
+            blocks.append(self._stage(projection, heard_by_all, bias, functools.partial(transmission.send, number)))
         return _read_out(blocks, projections)
 
     def _projections(self) -> tuple[Projection, ...]:
@@ -127,12 +121,6 @@ class SpatialMLP(nn.Module):
         if self.normalize or graph.silent_share or graph.free_synapses.weight is not None:
             return graph.projections
         return graph.connectivity.live_projections
-
-    def _transmission(self, projections: tuple[Projection, ...]) -> Transmission | Materialised:
-        if Cached.usable(self):
-            build = functools.partial(Materialised, self.graph, projections)
-            return self._materialised.get(self, build, projections, self.graph.silent_share)
-        return Transmission(self.graph, projections)
 
     def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
@@ -214,6 +202,8 @@ class DenseMLP(nn.Sequential):
 
 class _DenseStage(nn.Linear):
     """A linear layer that normalises before its bias and activates after it."""
+
+    normalize = Setting(checks.flag)
 
     def __init__(self, in_features: int, out_features: int, activation: Activation, normalize: bool) -> None:
         super().__init__(in_features, out_features)

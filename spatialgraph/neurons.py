@@ -1,6 +1,7 @@
 """Spiking neurons: state in, state out, over a whole run of time steps."""
 
 import abc
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
+from spatialgraph.settings import Setting
 
 __all__ = [
     "FastSigmoid",
@@ -83,6 +85,10 @@ class Leaky(Neuron):
         [0.0, 1.0, 0.0]
     """
 
+    beta = Setting(functools.partial(checks.between, low=0.0, high=1.0))
+    threshold = Setting(checks.positive)
+    reset = Setting(functools.partial(checks.choice, allowed=RESETS))
+
     def __init__(
         self,
         beta: float = 0.95,
@@ -91,9 +97,9 @@ class Leaky(Neuron):
         surrogate: str | Surrogate = "fast_sigmoid",
     ) -> None:
         super().__init__()
-        self.beta = checks.between("beta", beta, 0.0, 1.0)
-        self.threshold = checks.positive("threshold", threshold)
-        self.reset = checks.choice("reset", reset, RESETS)
+        self.beta = beta
+        self.threshold = threshold
+        self.reset = reset
         self.surrogate_name = surrogate if isinstance(surrogate, str) else getattr(surrogate, "__name__", "custom")
         self.surrogate = make_surrogate(surrogate)
 
@@ -148,9 +154,11 @@ class LeakyIntegrator(Neuron):
         [1.0, 1.5, 1.75]
     """
 
+    beta = Setting(functools.partial(checks.between, low=0.0, high=1.0))
+
     def __init__(self, beta: float = 0.95) -> None:
         super().__init__()
-        self.beta = checks.between("beta", beta, 0.0, 1.0)
+        self.beta = beta
 
     def run(
         self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"

@@ -31,7 +31,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
         >>> normalised(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]))
         tensor([[-1.0000,  2.0000]])
     """
-    lies_by_neuron = total.dim() == 2 and total.t().is_contiguous() and not total.is_contiguous()
+    lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
     if lies_by_neuron and total.dtype == bias.dtype and kernels.available(total, bias):
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)
         return y.t()
@@ -39,7 +39,8 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
 
 
 def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
-    y = F.layer_norm(total, total.shape[-1:]) + bias
+    y = F.layer_norm(total, total.shape[-1:], None, bias if bias.dtype == total.dtype else None)
+    y = y if bias.dtype == total.dtype else y + bias
     return F.relu(y) if rectify else y
 
 

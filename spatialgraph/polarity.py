@@ -1,15 +1,29 @@
 """Polarity: what multiplies a source neuron's output."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["POLARITIES", "polarity_of", "raw_of"]
+from spatialgraph import checks
+
+__all__ = ["POLARITIES", "check_polarity", "polarity_of", "raw_of"]
 
 POLARITIES = ("binary", "graded")
 
 # Steepness k of the binary polarity tanh(k v / 2). Values drawn from N(0, 1) start within 10 % of -1 or 1 for three
 # neurons in four, and every neuron near the middle can still change its mind.
 STEEPNESS = 10.0
+
+
+def check_polarity(name: str, value: Any) -> str:  # noqa: ANN401 - any value is checked
+    """Return a value that is a kind of polarity.
+
+    Example:
+        >>> check_polarity("polarity", "binary")
+        'binary'
+    """
+    return checks.choice(name, value, POLARITIES)
 
 
 def polarity_of(raw: Tensor, kind: str) -> Tensor:

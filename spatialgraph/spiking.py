@@ -10,15 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks, kernels
-from spatialgraph.conv import Cached
 from spatialgraph.delays import line_length
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.leaky import Surrogate
 from spatialgraph.models import make_graph
+from spatialgraph.serving import Served
+from spatialgraph.settings import Setting
 from spatialgraph.spiking_network import NeuronFactory, Sender, SpikingNetwork, Stage
-from spatialgraph.transmission import Materialised, Transmission
+from spatialgraph.transmission import Transmission
 
 __all__ = ["DenseSNN", "SpatialSNN"]
+
+
+def _check_max_delay(name: str, value: Any) -> int | None:  # noqa: ANN401 - any value is checked
+    return None if value is None else checks.integer(name, value, minimum=1)
 
 
 class SpatialSNN(SpikingNetwork):
@@ -28,7 +33,7 @@ class SpatialSNN(SpikingNetwork):
     the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
     of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
     `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
-    gradients the weights are computed once and kept until a parameter changes.
+    gradients the weights are computed once and kept until what they follow from changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -67,6 +72,8 @@ class SpatialSNN(SpikingNetwork):
         (torch.Size([5, 10]), 10576)
     """
 
+    max_delay = Setting(_check_max_delay)
+
     def __init__(
         self,
         graph: Sequence[int] | SpatialGraph,
@@ -103,10 +110,10 @@ class SpatialSNN(SpikingNetwork):
             drive=drive,
         )
         self.spatial_graph = network
-        self.max_delay = None if max_delay is None else checks.integer("max_delay", max_delay, minimum=1)
+        self.max_delay = max_delay
         if self.has_delays:
             self._check_line(network.delays())
-        self._materialised: Cached[Materialised] = Cached()
+        self._served = Served()
 
     @property
     def graph(self) -> SpatialGraph:
@@ -148,14 +155,7 @@ class SpatialSNN(SpikingNetwork):
         self.graph.connectivity.verify()
         if self.has_delays:
             return functools.partial(self._send_delayed, Transmission(self.graph))
-        transmission: Transmission | Materialised
-        if Cached.usable(self):
-            graph = self.graph
-            transmission = self._materialised.get(
-                self, functools.partial(Materialised, graph), graph.projections, graph.silent_share
-            )
-        else:
-            transmission = Transmission(self.graph)
+        transmission = self._served.transmission(self, self.graph, self.graph.projections)
         return lambda number, signal, line, bias: (transmission.send(number, signal, bias), None)
 
     def _send_delayed(
@@ -164,6 +164,9 @@ class SpatialSNN(SpikingNetwork):
         delay = transmission.delay(number)
         self._check_line(delay)
         signal = signal.expand(self.steps, *signal.shape[1:])
+        if line is not None and line.shape[1:] != signal.shape[1:]:
+            wanted = ("steps", *signal.shape[1:])
+            raise ValueError(f"state must have lines of shape {wanted}, got {tuple(line.shape)}")
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
         reach = len(past) if kernels.is_observed(delay) else line_length(delay)

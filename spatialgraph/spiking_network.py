@@ -4,16 +4,17 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.coding import CODINGS, encode
+from spatialgraph.coding import check_coding, encode
 from spatialgraph.leaky import Surrogate
 from spatialgraph.neurons import Leaky, LeakyIntegrator, Neuron, SnnTorchNeuron, State
+from spatialgraph.settings import Setting
 
 __all__ = ["READ_OUTS", "NetworkState", "NeuronFactory", "Sender", "Simulation", "SpikingNetwork", "Stage"]
 
@@ -37,6 +38,29 @@ class NetworkState:
 
     neurons: tuple[tuple[State | None, State | None], ...]
     lines: tuple[Tensor | None, ...]
+
+    def detach(self) -> "NetworkState":
+        """Return the same state without its history, for truncated backpropagation through time.
+
+        Example:
+            >>> import spatialgraph as sg
+            >>> model = sg.SpatialSNN([3, 2], steps=5)
+            >>> state = model.simulate(torch.rand(1, 3)).state
+            >>> state.detach().neurons[0][1][0].requires_grad
+            False
+        """
+        return self._mapped(Tensor.detach)
+
+    def to(self, *args: Any, **kwargs: Any) -> "NetworkState":  # noqa: ANN401 - as in torch.Tensor.to
+        """Return the state on another device or in another dtype; arguments as in :meth:`torch.Tensor.to`."""
+        return self._mapped(lambda values: values.to(*args, **kwargs))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> "NetworkState":
+        def group(state: State | None) -> State | None:
+            return None if state is None else tuple(change(values) for values in state)
+
+        neurons = tuple((group(hidden), group(output)) for hidden, output in self.neurons)
+        return NetworkState(neurons, tuple(None if line is None else change(line) for line in self.lines))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +96,11 @@ class SpikingNetwork(nn.Module, abc.ABC):
     A signal is a time series of shape ``(T, ..., neurons)``, or ``(1, ..., neurons)`` if it is constant.
     """
 
+    steps = Setting(functools.partial(checks.integer, minimum=1))
+    coding = Setting(check_coding)
+    normalize = Setting(checks.flag)
+    drive = Setting(checks.positive)
+
     def __init__(
         self,
         stages: Sequence[Stage],
@@ -88,12 +117,12 @@ class SpikingNetwork(nn.Module, abc.ABC):
         drive: float = 0.8,
     ) -> None:
         super().__init__()
-        self.steps = checks.integer("steps", steps, minimum=1)
-        self.coding = None if coding is None else checks.choice("coding", coding, CODINGS)
-        self.read_out = checks.choice("read_out", read_out, READ_OUTS)
+        self.steps = steps
+        self.coding = coding
+        self._read_out = checks.choice("read_out", read_out, READ_OUTS)
         self.normalize = normalize
-        self.drive = checks.positive("drive", drive)
-        if normalize and any(stage.hidden == 1 for stage in stages):
+        self.drive = drive
+        if self.normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
         Leaky(beta, threshold, reset, surrogate)  # checks them, also where nobody fires
@@ -109,6 +138,11 @@ class SpikingNetwork(nn.Module, abc.ABC):
             else self.integrator
             for stage in stages
         )
+
+    @property
+    def read_out(self) -> str:
+        """How outputs become logits; settled at construction, when the outputs' neurons are made."""
+        return self._read_out
 
     @property
     @abc.abstractmethod
@@ -182,9 +216,10 @@ class SpikingNetwork(nn.Module, abc.ABC):
             generator: as in :meth:`forward`.
 
         Raises:
-            TypeError: if ``x`` is not a tensor of the parameters' dtype.
-            ValueError: as in :meth:`forward`.
+            TypeError: if ``x`` is not a tensor of the parameters' dtype, or ``state`` not a state.
+            ValueError: as in :meth:`forward`, or if the state is that of another network or batch.
         """
+        self._check_state(state)
         signal, send, biases = self._encode(x, generator), self._sender(), self._biases()
         blocks, states, lines = [signal], [], []
         spikes: list[Tensor] = []
@@ -201,6 +236,14 @@ class SpikingNetwork(nn.Module, abc.ABC):
             states.append((hidden and hidden.state, output and output.state))
             lines.append(line)
         return Simulation(signal, tuple(spikes), tuple(potentials), NetworkState(tuple(states), tuple(lines)))
+
+    def _check_state(self, state: NetworkState | None) -> None:
+        if state is None:
+            return
+        if not isinstance(state, NetworkState):
+            raise TypeError(f"state must be a NetworkState, got {type(state).__name__}")
+        if not len(state.neurons) == len(state.lines) == len(self.stages):
+            raise ValueError(f"state must be that of {len(self.stages)} stages, got {len(state.neurons)}")
 
     def _encode(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         self._check(x)

@@ -38,6 +38,12 @@ class Transmission:
         self._free_weights = free.split(free.weight, self.projections)
         self._free_delays = free.split(free.delay, self.projections)
 
+    @property
+    def biases(self) -> list[Tensor]:
+        """The biases of each projection's targets, shape ``(m,)``."""
+        bias = self.graph.bias
+        return [bias[projection.target_index] for projection in self.projections]
+
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through a projection with the engine that fits it.
 
@@ -101,7 +107,7 @@ class Transmission:
 
 
 class Materialised:
-    """The projections of a graph with their weights computed once, for many passes without gradients.
+    """The projections of a graph with weights and biases computed once, for many passes without gradients.
 
     Args:
         graph: the network.
@@ -115,6 +121,7 @@ class Materialised:
     def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
         transmission = Transmission(graph, projections)
         self.matrices = [materialise(transmission, number) for number in range(len(transmission.projections))]
+        self.biases = [bias.detach() for bias in transmission.biases]
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""

@@ -102,3 +102,8 @@ def test_one_spike_each_the_sooner_the_larger_the_value(values, steps):
     spikes = latency(x, steps)
     assert torch.equal(spikes.sum(0), torch.ones(len(values)))
     assert (spikes.argmax(0).diff() <= 0).all()
+
+
+def test_an_unknown_coding():
+    with pytest.raises(ValueError, match="coding must be one of 'current', 'rate', 'latency', got 'Rate'"):
+        encode(torch.rand(3), "Rate", 5)

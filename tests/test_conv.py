@@ -1,5 +1,3 @@
-import copy
-import pickle
 import warnings
 
 import numpy as np
@@ -9,7 +7,7 @@ import torch_geometric.nn as pyg
 from references import LAWS, assert_close, law_weight, softened_squares
 from torch import nn
 
-from spatialgraph import SpatialConv, SpatialLinear, conv
+from spatialgraph import SpatialConv
 from spatialgraph.laws import InversePower
 
 EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4], [1, 2, 1, 3, 0, 3, 3]])
@@ -210,141 +208,3 @@ def test_wrong_settings():
         SpatialConv("newton")
     with pytest.raises(ValueError, match="gain must be finite, got inf"):
         SpatialConv(gain=float("inf"))
-
-
-# SpatialLinear ----
-
-
-def linear_twin(layer):
-    """An ``nn.Linear`` with the same weights."""
-    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight().dtype)
-    with torch.no_grad():
-        twin.weight.copy_(layer.weight())
-        if layer.bias is not None:
-            twin.bias.copy_(layer.bias)
-    return twin
-
-
-@pytest.mark.parametrize("leading", [(), (0,), (7,), (2, 3)])
-@pytest.mark.parametrize("polarity", ["graded", "binary"])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("law", ["inverse_distance", "inverse_power", "gaussian", "yukawa"])
-def test_linear_is_a_linear_layer(law, bias, polarity, leading):
-    layer = SpatialLinear(6, 4, bias=bias, polarity=polarity, law=law, dtype=torch.float64)
-    if bias:
-        nn.init.normal_(layer.bias)
-    twin = linear_twin(layer)
-    x = torch.randn(*leading, 6, dtype=torch.float64, requires_grad=True)
-    expected = twin(x)
-    assert_close(layer(x), expected, 1e-12)
-    (right,) = torch.autograd.grad(expected.square().sum(), x)
-    (gradient,) = torch.autograd.grad(layer(x).square().sum(), x)
-    assert_close(gradient, right, 1e-12)
-    with torch.no_grad():
-        assert_close(layer.eval()(x), expected, 1e-12)
-
-
-def test_weights_of_a_linear_layer_by_hand():
-    layer = SpatialLinear(5, 3, dim=2, gain=0.3, law="yukawa", dtype=torch.float64)
-    every = torch.cartesian_prod(torch.arange(5), torch.arange(3)).t()
-    expected, _ = signed_weights(layer.law, 0.3, layer.source_pos, layer.target_pos, layer.polarity, every)
-    assert_close(layer.weight(), expected, 1e-12)
-    assert not layer.weight().requires_grad
-    assert SpatialLinear(16, 2).gain == 0.25
-
-
-@pytest.mark.parametrize(("dim", "bias", "count"), [(3, True, 11_328), (3, False, 9_280), (1, True, 5_664)])
-def test_number_of_parameters(dim, bias, count):
-    layer = SpatialLinear(784, 2048, dim, bias=bias)
-    assert sum(p.numel() for p in layer.parameters()) == count
-    assert (layer.bias is None) == (not bias)
-
-
-def test_start_of_a_linear_layer():
-    layer = SpatialLinear(400, 300)
-    assert layer.source_pos[:, 2].eq(0.0).all() and layer.target_pos[:, 2].eq(1.0).all() and layer.bias.eq(0.0).all()
-    before = copy.deepcopy(layer.state_dict())
-    torch.manual_seed(1)
-    layer.reset_parameters()
-    assert not torch.equal(layer.source_pos, before["source_pos"])
-    again = SpatialLinear(400, 300)
-    torch.manual_seed(1)
-    again.reset_parameters()
-    assert torch.equal(again.weight(), layer.weight())
-
-
-def test_linear_layers_learn_with_others():
-    model = nn.Sequential(SpatialLinear(6, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), SpatialLinear(8, 2))
-    model(torch.randn(16, 6)).square().sum().backward()
-    assert all((p.grad != 0).any() for p in model.parameters())
-
-
-def test_weights_are_kept_in_eval(monkeypatch):
-    calls = []
-    original = conv.pairwise_weight
-    monkeypatch.setattr(conv, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
-    layer = SpatialLinear(6, 4).eval()
-    x = torch.randn(3, 6)
-    with torch.no_grad():
-        for _ in range(3):
-            before = layer(x)
-        assert len(calls) == 1
-        layer.source_pos.mul_(2.0)
-        after = layer(x)
-        assert len(calls) == 2 and not torch.equal(before, after)
-        layer.load_state_dict(SpatialLinear(6, 4).state_dict())
-        assert not torch.equal(layer(x), after) and len(calls) == 3
-        layer.double()(x.double())
-        assert len(calls) == 4
-    y = layer(x.double())
-    assert y.requires_grad and len(calls) == 4
-    y.sum().backward()
-    assert layer.source_pos.grad is not None
-
-
-def test_copies_of_a_linear_layer(tmp_path):
-    layer, x = SpatialLinear(6, 4, polarity="binary").eval(), torch.randn(3, 6)
-    with torch.no_grad():
-        expected = layer(x)
-        for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-            assert torch.equal(twin(x), expected)
-            twin.target_pos.add_(torch.rand(4, 3))
-            assert not torch.equal(twin(x), expected) and torch.equal(layer(x), expected)
-        torch.save(layer.state_dict(), tmp_path / "layer.pt")
-        other = SpatialLinear(6, 4, polarity="binary")
-        other.load_state_dict(torch.load(tmp_path / "layer.pt", weights_only=True))
-        assert torch.equal(other.eval()(x), expected)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_linear_layer_compiles_and_exports(training):
-    layer, x = SpatialLinear(6, 4).train(training), torch.randn(5, 6)
-    torch.compiler.reset()
-    assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), layer(x).detach().double(), 1e-6)
-    exported = torch.export.export(layer, (x,), dynamic_shapes={"x": {0: torch.export.Dim("batch", min=2)}}).module()
-    x = torch.randn(9, 6)
-    assert_close(exported(x), layer(x).detach().double(), 1e-6)
-
-
-def test_repr():
-    assert repr(SpatialLinear(6, 4)).startswith(
-        "SpatialLinear(\n  in_features=6, out_features=4, dim=3, bias=True, polarity='graded'"
-    )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ((0, 4), ValueError, "in_features must be at least 1, got 0"),
-        ((6, 2.0), TypeError, "out_features must be an int, got float"),
-        ((6, 4, 0), ValueError, "dim must be at least 1, got 0"),
-    ],
-)
-def test_wrong_sizes(arguments, error, message):
-    with pytest.raises(error, match=message):
-        SpatialLinear(*arguments)
-
-
-def test_wrong_features():
-    with pytest.raises(ValueError, match=r"x must have shape \(..., 6\), got \(3, 5\)"):
-        SpatialLinear(6, 4)(torch.zeros(3, 5))

@@ -19,8 +19,9 @@ from references import (
 )
 from torch import nn
 
-from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, models
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, serving
 from spatialgraph.laws import InversePower
+from spatialgraph.models import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 SIZES = [6, 5, 4, 3]
@@ -131,10 +132,10 @@ def test_an_edge_less_may_leave_a_hidden_neuron_without_input():
     assert_close(model(x), neuron_by_neuron(model.graph, x.numpy(), np.tanh), 1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(models.ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_activations(name):
     model = SpatialMLP(dag_graph(8, 0.5, 1).double(), activation=name)
-    function = models.ACTIVATIONS[name]
+    function = ACTIVATIONS[name]
     x = features(model, 4, dtype=torch.float64)
     expected = neuron_by_neuron(model.graph, x.numpy(), lambda total: function(torch.from_numpy(total)).numpy())
     assert_close(model(x), expected, 1e-10)
@@ -284,8 +285,8 @@ def test_training_lowers_the_loss():
 def builds(monkeypatch):
     """Count how often weights are computed for keeping."""
     calls = []
-    original = models.Materialised
-    monkeypatch.setattr(models, "Materialised", lambda *args: calls.append(1) or original(*args))
+    original = serving.Materialised
+    monkeypatch.setattr(serving, "Materialised", lambda *args: calls.append(1) or original(*args))
     return calls
 
 
@@ -541,6 +542,26 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
         SpatialMLP([4, 1, 2])
     assert SpatialMLP([4, 1, 2], normalize=False)(torch.zeros(1, 4)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("model", [SpatialMLP, DenseMLP])
+def test_truth_values_are_no_words(model):
+    for value in ("no", 0, None if model is DenseMLP else "False"):
+        with pytest.raises(TypeError, match=f"normalize must be True or False, got {value!r}"):
+            model(SIZES, normalize=value)
+    assert model(SIZES, normalize=np.bool_(False))(torch.rand(2, 6)).shape == (2, 3)
+
+
+def test_settings_are_checked_whenever_they_are_set():
+    model = SpatialMLP(SIZES)
+    with pytest.raises(TypeError, match="normalize must be True or False, got 'no'"):
+        model.normalize = "no"
+    for value, error in (("x", TypeError), (float("nan"), ValueError), (torch.ones(2), TypeError)):
+        with pytest.raises(error, match="gain must be"):
+            model.graph.gain = value
+    with pytest.raises(ValueError, match="polarity_kind must be one of 'binary', 'graded', got 'Binary'"):
+        model.graph.polarity_kind = "Binary"
+    assert model.normalize is True and model.graph.gain == 0.05
 
 
 # The dense baseline ----

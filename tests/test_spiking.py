@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from references import assert_close, random_dag, randomise
 from torch import nn
 
-from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN, from_networkx, spiking, to_networkx
+from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN, from_networkx, serving, to_networkx
 from spatialgraph.coding import latency, rate
 from spatialgraph.neurons import Leaky, SnnTorchNeuron
 from spatialgraph.transmission import Materialised
@@ -654,8 +654,8 @@ def test_outputs_stay_in_order_where_a_hidden_neuron_has_lost_its_targets(read_o
 def builds(monkeypatch):
     """Count how often weights are computed for keeping."""
     calls = []
-    original = spiking.Materialised
-    monkeypatch.setattr(spiking, "Materialised", lambda graph: calls.append(1) or original(graph))
+    original = serving.Materialised
+    monkeypatch.setattr(serving, "Materialised", lambda *args: calls.append(1) or original(*args))
     return calls
 
 
@@ -704,6 +704,90 @@ def test_delays_are_never_kept(builds):
         model.graph.place(1.3 * model.graph.pos[:, :2])
         assert not torch.equal(model(x), before)
     assert not builds
+
+
+# State and settings ----
+
+
+@pytest.mark.parametrize("kind", ["all-to-all", "delays"])
+def test_a_state_without_its_history(kind):
+    model = make(kind, torch.float64)
+    x = features(model, 3, dtype=torch.float64)
+    state = model.simulate(x).state
+    detached = state.detach()
+    tensors = [values for state in detached.neurons for group in state if group is not None for values in group]
+    tensors += [line for line in detached.lines if line is not None]
+    assert len(tensors) > 2 and not any(values.requires_grad for values in tensors)
+    assert any(line is not None for line in detached.lines) == (kind == "delays")
+    ours, right = model.simulate(x, detached), model.simulate(x, state)
+    for value, expected in zip(ours.potentials, right.potentials, strict=True):
+        assert torch.equal(value, expected)
+    # Nothing flows back into the run before.
+    (grad,) = torch.autograd.grad(ours.potentials[-1].sum(), model.graph.raw_bias, retain_graph=True)
+    (through,) = torch.autograd.grad(right.potentials[-1].sum(), model.graph.raw_bias)
+    assert not torch.allclose(grad, through)
+
+
+def test_a_state_in_another_dtype():
+    model = make("delays", torch.float64)
+    state = model.simulate(features(model, 3, dtype=torch.float64)).state.to(torch.float32)
+    kinds = {values.dtype for groups in state.neurons for group in groups if group is not None for values in group}
+    assert kinds == {torch.float32} and {line.dtype for line in state.lines if line is not None} == {torch.float32}
+    assert state.to("cpu").detach().to(dtype=torch.float64).lines[0].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "message"),
+    [
+        (lambda: "state", TypeError, "state must be a NetworkState, got str"),
+        (lambda: SpatialSNN([3, 4, 4, 2], steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 3"),
+        (lambda: SpatialSNN([3, 2], steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 1"),
+        (
+            lambda: SpatialSNN([3, 4, 2], steps=4, velocity=0.5).simulate(torch.rand(1, 3)).state,
+            ValueError,
+            r"lines of shape \('steps', 5, 3\), got \(\d+, 1, 3\)",
+        ),
+    ],
+)
+def test_a_state_of_another_network(state, error, message):
+    with pytest.raises(error, match=message):
+        SpatialSNN([3, 4, 2], steps=4, velocity=0.5).simulate(torch.rand(5, 3), state())
+
+
+@pytest.mark.parametrize("network", [SpatialSNN, DenseSNN])
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("normalize", "no", TypeError, "normalize must be True or False, got 'no'"),
+        ("normalize", 1, TypeError, "normalize must be True or False, got 1"),
+        ("steps", 2.5, TypeError, "steps must be an int, got float"),
+        ("coding", "Rate", ValueError, "coding must be one of 'current', 'rate', 'latency', got 'Rate'"),
+        ("drive", float("nan"), ValueError, "drive must be finite, got nan"),
+        ("read_out", "count", AttributeError, "read_out"),
+    ],
+)
+def test_settings_are_checked_whenever_they_are_set(network, name, value, error, message):
+    if name != "read_out":
+        with pytest.raises(error, match=message):
+            network([3, 4, 2], **{name: value})
+    model = network([3, 4, 2])
+    with pytest.raises(error, match=message):
+        setattr(model, name, value)
+    assert model.extra_repr() == network([3, 4, 2]).extra_repr()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("beta", 1.5, "beta must be between 0 and 1, got 1.5"),
+        ("threshold", 0.0, "threshold must be above 0, got 0.0"),
+        ("reset", "Zero", "reset must be one of .* got 'Zero'"),
+    ],
+)
+def test_settings_of_neurons_are_checked_too(name, value, message):
+    neurons = SpatialSNN([3, 4, 2]).hidden_neurons[0]
+    with pytest.raises(ValueError, match=message):
+        setattr(neurons, name, value)
 
 
 # Physics ----
