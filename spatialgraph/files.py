@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from spatialgraph import checks
+from spatialgraph import atomic, checks
 from spatialgraph.connectome import settings as settings_of
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.laws import LAWS
@@ -51,7 +50,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     the ``settings`` of the network, and a checksum of all of it, ``sha256``.
 
     The wiring that selected the edges is not kept, and of ``init`` only a name. A file that exists is replaced once the
-    new one is complete.
+    new one is complete, and keeps its permissions; where ``path`` is a symbolic link, the file that it names is.
 
     Args:
         graph: the network; of a model, ``model.graph``.
@@ -60,6 +59,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     Raises:
         TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
         ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`.
+        OSError: if the file cannot be written; one that existed is then as it was.
 
     Example:
         >>> import tempfile
@@ -79,7 +79,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     header = {"version": VERSION, "sha256": _checksum(settings, tensors), "settings": settings}
     data = safetensors.torch.save(tensors, {FORMAT: json.dumps(header)})
     _build(*_parse(data))  # what could not be read again is not written
-    _replace(_as_path(path), data)
+    atomic.write_bytes(_as_path(path), data)
 
 
 def load(path: str | os.PathLike[str]) -> SpatialGraph:
@@ -157,20 +157,6 @@ def _checksum(settings: dict[str, Any], tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 # Reading ----
