@@ -87,7 +87,7 @@ def find(folder: Path, record: Record) -> tuple[Path | None, str]:
                     "with, or train in another folder"
                 )
             note = "; ".join(f"{folder / other} {fault}" for other, fault in faults.items())
-            return path, note and f"{note}: the training continues from {path}, one epoch earlier"
+            return path, note and f"{note}: the training continues from {path}, the one before"
     if set(faults.values()) == {"does not exist"}:
         return None, ""
     what = "; ".join(f"{name} {fault}" for name, fault in faults.items())
@@ -131,7 +131,7 @@ def _load(file: IO[bytes]) -> dict[str, Any]:
     if broken is not None:
         raise ValueError(f"is damaged (the checksum of its part {broken} is wrong)")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(_RECORD), dict):
-        raise ValueError("has no record of its training: another program wrote it, or an earlier release")
+        raise ValueError("has no record of its training: another program or an earlier release wrote it")
     version = checkpoint[_RECORD].get("version")
     if version != _VERSION:
         raise ValueError(f"is of version {version}, not {_VERSION}: another release wrote it")
@@ -180,6 +180,7 @@ class CheckpointFiles(CheckpointIO):
         file = io.BytesIO()
         torch.save(checkpoint, file)
         if Path(path) != self.folder / LAST:  # that of a callback of the user's
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
             atomic.write_bytes(path, file.getvalue())
             return
         if not self._was_read_back:

@@ -166,6 +166,11 @@ class History(lightning.Callback):
         if trainer.is_global_zero:
             self.write()
 
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the files of a training that was over when it was resumed: there may be none of them left."""
+        if trainer.is_global_zero and self.rows:
+            self.write()
+
     def write(self) -> None:
         """Write the rows."""
         atomic.write_text(self.folder / self.FILES[0], json.dumps(self.rows, indent=1))
