@@ -278,7 +278,7 @@ def test_a_folder_that_must_not_be_written_is_noticed_before_training(tmp_path, 
 
 def test_one_training_at_a_time_uses_a_folder(tmp_path, whole):
     pytest.importorskip("fcntl")
-    with claim(tmp_path), pytest.raises(RuntimeError, match=f"another running training, got {tmp_path}"):
+    with claim(tmp_path), pytest.raises(BlockingIOError, match=f"another running training, got {tmp_path}"):
         train(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RuntimeError, match="stop"):

@@ -221,7 +221,7 @@ def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
     Path("here").unlink()
     example.main(tiny(folder))
     before = {path: path.read_bytes() for path in seed_folder().iterdir()}
-    with example.training.claim(seed_folder()), pytest.raises(RuntimeError, match="another running training"):
+    with example.training.claim(seed_folder()), pytest.raises(BlockingIOError, match="another running training"):
         example.main(tiny(folder))
     assert {path: path.read_bytes() for path in seed_folder().iterdir()} == before
 

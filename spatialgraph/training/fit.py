@@ -103,7 +103,7 @@ def fit(
             training.
         FloatingPointError: if a loss or, at the end of an epoch, a number of the model is not finite.
         NotADirectoryError, PermissionError: if ``folder`` is a file or must not be written.
-        RuntimeError: if another training uses ``folder``.
+        BlockingIOError: if another training uses ``folder``.
         OSError: if the disk is full; the checkpoints are then those of the epochs before.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint of the last full epoch was kept.
 

@@ -20,7 +20,7 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
     Raises:
         NotADirectoryError: if it is a file.
         PermissionError: if it must not be written.
-        RuntimeError: if another training has it.
+        BlockingIOError: if another training has it.
 
     Example:
         >>> import tempfile
@@ -46,11 +46,12 @@ def _lock(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f"folder must not be that of another running training, got {folder}") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"folder must not be that of another running training, got {folder}") from None
+        except OSError:  # a file system without locks
+            pass
         yield
     finally:
         os.close(descriptor)
