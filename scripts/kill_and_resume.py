@@ -214,10 +214,9 @@ def kill_and_resume(folder: Path, kills: int, expected: str, seconds: float, dra
         findings += check(part, left, expected, resumed)
         if part.killed:
             hit[where_hit(part, folder)] += 1
-        else:
-            finished += 1
-        if part.of("done"):
-            shutil.rmtree(folder)
+        finished += bool(part.of("done"))
+        if part.of("done") or part.of("crash") or part.of("error"):  # what failed once would fail again
+            shutil.rmtree(folder, ignore_errors=True)
     left = tuple(epoch_of(folder / name) for name in FILES)
     last = run(functools.partial(train, folder))
     findings += check(last, left, expected, resumed)
