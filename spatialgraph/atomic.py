@@ -137,13 +137,13 @@ def _check(target: Path, before: os.stat_result | None) -> None:
     """Say what is wrong with a place before anything is written, in terms of that place."""
     folder = target.parent
     if not folder.exists():
-        raise FileNotFoundError(errno.ENOENT, "The folder of the file does not exist", str(folder))
+        raise FileNotFoundError(errno.ENOENT, f"The folder {folder} does not exist", str(target))
     if not folder.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "The folder of the file is not a folder", str(folder))
+        raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(target))
     if before is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "The file must not be written", str(target))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, "The folder of the file must not be written", str(folder))
+        raise PermissionError(errno.EACCES, f"The folder {folder} must not be written", str(target))
 
 
 def _write_part(part: Path, data: bytes, before: os.stat_result | None) -> None:

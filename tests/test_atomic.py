@@ -182,9 +182,9 @@ def test_a_new_file_follows_the_mask(tmp_path, mask):
 
 def test_places_that_are_none_are_named(tmp_path):
     (tmp_path / "file").write_bytes(OLD)
-    with pytest.raises(FileNotFoundError, match=r"folder of the file does not exist: '.*/absent'$"):
+    with pytest.raises(FileNotFoundError, match=r"The folder .*/absent does not exist: '.*/absent/file'$"):
         atomic.write_bytes(tmp_path / "absent" / "file", NEW)
-    with pytest.raises(NotADirectoryError, match=r"not a folder: '.*/file'$"):
+    with pytest.raises(NotADirectoryError, match=r".*/file is not a folder: '.*/file/inner'$"):
         atomic.write_bytes(tmp_path / "file" / "inner", NEW)
     with pytest.raises(IsADirectoryError, match=rf"{tmp_path}'$"):
         atomic.write_bytes(tmp_path, NEW)
