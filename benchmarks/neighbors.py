@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from spatialgraph import atomic
 from spatialgraph.training import environment
 from spatialgraph.wiring import knn
 
@@ -42,7 +43,8 @@ def main() -> None:
         print(f"{neurons:>10,} neurons, k = {args.k}: {statistics.median(taken):.2f} s")
     if args.json is not None:
         command = f"python benchmarks/neighbors.py --k {args.k} --rounds {args.rounds}"
-        args.json.write_text(json.dumps({"command": command, "environment": environment(), "rows": rows}, indent=1))
+        about = {"command": command, "environment": environment(), "rows": rows}
+        atomic.write_text(args.json, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from step_time import BATCH, SIZES, compare, training_step
 from torch.profiler import ProfilerActivity, profile
 
 import spatialgraph as sg
+from spatialgraph import atomic
 from spatialgraph.training import environment
 
 AMOUNTS = (0.8, 0.95)
@@ -110,7 +111,7 @@ def main() -> None:
         command = f"python benchmarks/pruning_step.py --rounds {args.rounds} --threads {args.threads}"
         about = {"command": command, "environment": environment(), "rows": rows}
         about |= {"peak_bytes": memory, "resident_bytes": resident}
-        args.json.write_text(json.dumps(about, indent=1))
+        atomic.write_text(args.json, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

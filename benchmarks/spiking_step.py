@@ -17,6 +17,7 @@ from step_time import BATCH, SIZES, compare, training_step
 from torch import Tensor, nn
 
 import spatialgraph as sg
+from spatialgraph import atomic
 from spatialgraph.training import environment
 
 STEPS = 25
@@ -69,7 +70,8 @@ def main() -> None:
         print(f"{name:<45} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")
     if args.json is not None:
         command = f"python benchmarks/spiking_step.py --rounds {args.rounds} --threads {args.threads}"
-        args.json.write_text(json.dumps({"command": command, "environment": environment(), "rows": rows}, indent=1))
+        about = {"command": command, "environment": environment(), "rows": rows}
+        atomic.write_text(args.json, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

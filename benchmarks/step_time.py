@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GraphConv
 
 import spatialgraph as sg
+from spatialgraph import atomic
 from spatialgraph.functional import sparse
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.training import environment
@@ -146,7 +147,8 @@ def main() -> None:
         print(f"{name:<85} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")
     if args.json is not None:
         command = f"python benchmarks/step_time.py --rounds {args.rounds} --threads {args.threads}"
-        args.json.write_text(json.dumps({"command": command, "environment": environment(), "rows": rows}, indent=1))
+        about = {"command": command, "environment": environment(), "rows": rows}
+        atomic.write_text(args.json, json.dumps(about, indent=1))
 
 
 if __name__ == "__main__":

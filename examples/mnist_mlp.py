@@ -10,10 +10,10 @@ Prints a table and writes metrics, checkpoints and figures to ``runs/``. The tes
 
 import argparse
 import functools
-import sys
 from collections.abc import Sequence
 
 import mnist_runs
+import resumable
 from mnist_runs import CLASSES, Candidate, Experiment
 from torch import nn
 
@@ -68,7 +68,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+    resumable.as_script(main)

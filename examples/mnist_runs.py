@@ -2,9 +2,7 @@
 
 import argparse
 import dataclasses
-import json
 import shlex
-import shutil
 import statistics
 import sys
 import warnings
@@ -12,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import resumable
 import torch
 from lightning import Callback
 from torch import nn
@@ -58,7 +57,8 @@ class Experiment:
 
     ``add_options`` adds options to the command line; those named in ``settings`` decide how a training comes out.
     ``columns`` names those of the models' further figures that make a second table, and its headings. ``report`` draws
-    and prints what follows from all models and seeds, and returns what of it belongs into the results.
+    and prints what follows from all models and seeds, and returns what of it belongs into the results; it is told what
+    the data are, as only MNIST may stand beside the paper's figures.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Experiment:
     settings: tuple[str, ...] = ()
     add_options: Callable[[argparse.ArgumentParser], None] = lambda parser: None
     columns: dict[str, str] = dataclasses.field(default_factory=dict)
-    report: Callable[[list[training.Result], Figures, Path], dict[str, Any]] = lambda results, figures, folder: {}
+    report: Callable[[list[training.Result], Figures, Path, str], dict[str, Any]] = lambda *ignored: {}
 
 
 def parse(experiment: Experiment, argv: Sequence[str] | None) -> argparse.Namespace:
@@ -121,7 +121,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
         warnings.simplefilter("always")
         data = training.load_mnist(args.data_dir)
     for note in notes:
-        print(f"Note: {note.message}", flush=True)
+        resumable.note(str(note.message))
     folder = folder_of(experiment, args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     results: list[training.Result] = []
@@ -130,21 +130,21 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
     recipes = {candidate.name: recipe_of(experiment, args, candidate) for candidate in listed}
     for candidate in listed:
         name = candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-")
-        runs = []
+        trained = []
         for seed in seeds:
             to = folder / name / f"seed-{seed}"
-            runs.append(train_seed(experiment, candidate, seed, data, recipes[candidate.name], args, to))
+            trained.append(train_seed(experiment, candidate, seed, data, recipes[candidate.name], args, to))
         if not training.is_main_process():
             continue
-        results.append(result_of(candidate, runs, data))
-        figures[candidate.name] = [run.get("examined", {}) for run in runs]
+        results.append(result_of(candidate, trained, data))
+        figures[candidate.name] = [run.get("examined", {}) for run in trained]
     if not training.is_main_process():
         return results
     command = shlex.join(["python", f"examples/{experiment.name}.py", *(sys.argv[1:] if argv is None else argv)])
     about = {"command": command, "data": data.source} | recipes_of_record(recipes)
     if any(any(rows) for rows in figures.values()):
         about["figures"] = figures
-    about |= experiment.report(results, figures, folder)
+    about |= experiment.report(results, figures, folder, data.source)
     training.write_results(folder, results, about | {"environment": training.environment()})
     print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n")
     if experiment.columns:
@@ -156,8 +156,8 @@ def run(experiment: Experiment, argv: Sequence[str] | None) -> list[training.Res
 def means_table(columns: dict[str, str], figures: Figures) -> str:
     """Return the means over the seeds of further figures as a Markdown table."""
     rows = [
-        [model, *(f"{statistics.fmean(run[name] for run in runs):,.0f}" for name in columns)]
-        for model, runs in figures.items()
+        [model, *(f"{statistics.fmean(run[name] for run in trained):,.0f}" for name in columns)]
+        for model, trained in figures.items()
     ]
     return training.markdown(["model", *columns.values()], rows)
 
@@ -178,16 +178,16 @@ def recipe_of(experiment: Experiment, args: argparse.Namespace, candidate: Candi
     return dataclasses.replace(experiment.recipes[args.protocol], **given)
 
 
-def result_of(candidate: Candidate, runs: list[dict[str, Any]], data: training.Mnist) -> training.Result:
+def result_of(candidate: Candidate, trained: list[dict[str, Any]], data: training.Mnist) -> training.Result:
     """Sum the runs of a model up in a row of the table."""
     return training.Result(
         candidate.name,
-        runs[0]["parameters"],
-        runs[0]["synapses"],
-        tuple(run["seed"] for run in runs),
-        tuple(run["accuracy"] for run in runs),
+        trained[0]["parameters"],
+        trained[0]["synapses"],
+        tuple(run["seed"] for run in trained),
+        tuple(run["accuracy"] for run in trained),
         candidate.paper if data.source == "MNIST" else "",
-        sum(run["seconds"] for run in runs) / len(runs),
+        sum(run["seconds"] for run in trained) / len(trained),
     )
 
 
@@ -201,12 +201,11 @@ def train_seed(
     to: Path,
 ) -> dict[str, Any]:
     """Train one model with one seed, or read the figures of a finished run."""
-    done = to / "metrics.json"
     if training.is_main_process():
-        prepare(to, settings_of(experiment, args, recipe, data), args.resume)
-    if args.resume and done.exists():
+        resumable.prepare(to, settings_of(experiment, args, recipe, data), args.resume)
+    if args.resume and (figures := resumable.finished(to)) is not None:
         print(f"{candidate.name}, seed {seed}: finished before", flush=True)
-        return dict(json.loads(done.read_text()))
+        return figures
     print(f"{candidate.name}, seed {seed}", flush=True)
     torch.manual_seed(seed)
     model = candidate.build()
@@ -233,7 +232,7 @@ def train_seed(
     judged = held_out if held_out is not None else (data.test_images, data.test_labels)
     candidate.finish()
     torch.manual_seed(seed)  # a model may draw: a run that was interrupted after its last epoch draws the same
-    figures: dict[str, Any] = {
+    figures = {
         "seed": seed,
         "accuracy": training.accuracy(model, judged),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -245,8 +244,7 @@ def train_seed(
         figures["gaps"] = graph.positions.gaps.tolist()
         draw_layers(graph, to / "layers.png")
     draw_history(rows, candidate.name, to / "accuracy.png")
-    torch.save(model.state_dict(), to / "model.pt")
-    done.write_text(json.dumps(figures, indent=1))
+    resumable.finish(to, model, figures)
     return figures
 
 
@@ -303,7 +301,7 @@ def draw_layers(graph: sg.SpatialGraph, path: Path) -> None:
     figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
     for number in range(count):
         plotting.layer(graph, number, ax=figure.add_subplot(1, count, number + 1))
-    figure.savefig(path, dpi=110)
+    resumable.save_figure(figure, path)
 
 
 def draw_history(rows: list[dict[str, float]], title: str, path: Path) -> None:
@@ -312,7 +310,7 @@ def draw_history(rows: list[dict[str, float]], title: str, path: Path) -> None:
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     plotting.history(rows, ax=figure.add_subplot()).set_title(title)
-    figure.savefig(path, dpi=110)
+    resumable.save_figure(figure, path)
 
 
 def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
@@ -329,19 +327,3 @@ def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
     parts += [f"penalty{args.penalty:g}"] if args.penalty else []
     parts += [f"{name.replace('_', '-')}-{getattr(args, name)}" for name in experiment.settings]
     return Path("runs") / "_".join(parts)
-
-
-def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Empty the folder of an earlier run with this seed, or check that the run to resume had the same settings."""
-    record = folder / "settings.json"
-    if resume and record.exists():
-        before = json.loads(record.read_text())
-        for name, value in settings.items():
-            if before.get(name) != value:
-                was = f"{name} was {before.get(name)!r}, got {value!r}"
-                raise SystemExit(f"--resume needs the settings of the run in {folder}: {was}")
-        return
-    if folder.exists() and not resume:
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    record.write_text(json.dumps(settings, indent=1))

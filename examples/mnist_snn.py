@@ -11,12 +11,12 @@ Prints a table and writes metrics, checkpoints and figures to ``runs/``. The tes
 import argparse
 import dataclasses
 import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mnist_runs
+import resumable
 import torch
 from mnist_runs import CLASSES, Candidate, Experiment
 from torch import nn
@@ -105,7 +105,7 @@ def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
             of_outputs.plot(range(1, model.steps + 1), potential, label=str(digit), color=f"C{digit}")
         of_outputs.set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
         of_outputs.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=110)
+    resumable.save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(
@@ -131,7 +131,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+    resumable.as_script(main)

@@ -14,12 +14,12 @@ import copy
 import dataclasses
 import functools
 import statistics
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mnist_runs
+import resumable
 from mnist_runs import CLASSES, Candidate, Experiment, Figures
 from torch import nn
 
@@ -98,23 +98,23 @@ def prune_afterwards(model: nn.Module, judged: training.Images, folder: Path) ->
     return {"after_training": accuracies}
 
 
-def report(results: list[training.Result], figures: Figures, folder: Path) -> dict[str, Any]:
-    """Draw the curves and print what became of the paper's statements."""
+def report(results: list[training.Result], figures: Figures, folder: Path, data: str) -> dict[str, Any]:
+    """Draw the curves and print what became of the paper's statements, which are on MNIST."""
     by_name = {result.model: result for result in results}
     names = [result.model for result in results if any(figures[result.model])]
     unpruned = {name: list(by_name[name].accuracies) for name in names}
     after: dict[str, Curve] = {}
     during: dict[str, Curve] = {}
     for name in names:
-        runs = [run["after_training"] for run in figures[name]]
-        after[name] = {0: unpruned[name]} | {amount: [run[str(amount)] for run in runs] for amount in AMOUNTS}
+        pruned = [run["after_training"] for run in figures[name]]
+        after[name] = {0: unpruned[name]} | {amount: [run[str(amount)] for run in pruned] for amount in AMOUNTS}
         during[name] = {0: unpruned[name]} | {
             amount: list(by_name[with_amount(name, amount)].accuracies) for amount in AMOUNTS
         }
     draw(after, during, folder / "pruning.png")
     print("\nAccuracy (%) after pruning a trained network:\n" + curves_table(after))
     print("\nAccuracy (%) after pruning in training:\n" + curves_table(during))
-    rows = statements(after, during)
+    rows = statements(after, during) if data == "MNIST" else []
     if rows:
         print("\nWhat the paper states:\n" + training.markdown(["statement", "holds", "figures"], rows))
     return {"statements": [dict(zip(("statement", "holds", "figures"), row, strict=True)) for row in rows]}
@@ -180,7 +180,7 @@ def draw(after: dict[str, Curve], during: dict[str, Curve], path: Path) -> None:
         ax.grid(alpha=0.3)
     figure.axes[0].set_ylabel("accuracy (%)")
     figure.axes[0].legend(loc="lower left")
-    figure.savefig(path, dpi=120)
+    resumable.save_figure(figure, path, dpi=120)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +205,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+    resumable.as_script(main)

@@ -11,12 +11,12 @@ and figures to ``runs/``. The test images are read once a training is over; ``--
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mnist_runs
+import resumable
 import torch
 from mnist_runs import CLASSES, Candidate, Experiment, Figures
 from torch import nn
@@ -93,7 +93,7 @@ def examine(model: nn.Module, judged: training.Images, folder: Path) -> dict[str
     }
 
 
-def report(results: list[training.Result], figures: Figures, folder: Path) -> dict[str, Any]:
+def report(results: list[training.Result], figures: Figures, folder: Path, data: str) -> dict[str, Any]:
     """Print how far the sparse networks are from the all-to-all one."""
     whole, *sparse = results
     points = {result.model: round(100 * (result.mean - whole.mean), 3) for result in sparse}
@@ -131,7 +131,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+    resumable.as_script(main)

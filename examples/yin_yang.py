@@ -12,13 +12,13 @@ to ``runs/``. The test points are read once, after training; ``--validate`` judg
 
 import argparse
 import dataclasses
-import json
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import resumable
 import torch
 from torch import Tensor, nn
 
@@ -116,13 +116,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """Train one network with one seed, or read the figures of a finished run."""
     folder = args.out / delays / f"seed-{seed}"
-    done = folder / "metrics.json"
     recipe = dataclasses.replace(RECIPE, epochs=args.epochs, rates=RATES[delays])
     settings = {"hidden": args.hidden, "points": args.points, "validate": args.validate} | dataclasses.asdict(recipe)
-    if args.resume and done.exists():
-        before: dict[str, Any] = json.loads(done.read_text())
-        if before["settings"] != settings:
-            raise SystemExit(f"--resume needs the settings of the run in {folder}: {before['settings']}")
+    resumable.prepare(folder, settings, args.resume)
+    if args.resume and (before := resumable.finished(folder)) is not None:
         print(f"{delays}, seed {seed}: finished before", flush=True)
         return before
     print(f"{delays}, seed {seed}", flush=True)
@@ -133,15 +130,13 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     judged = training.yin_yang(TEST_POINTS, seed=1001 if args.validate else 1002)
     accuracy = training.accuracy(model, judged)
     figures = {
-        "settings": settings,
         "accuracy": accuracy,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "synapses": model.graph.synapses,
         "seconds": rows[-1]["seconds"],
     }
     draw(model, f"{delays}, seed {seed}: {100 * accuracy:.1f} %", folder / "map.png")
-    torch.save(model.state_dict(), folder / "model.pt")
-    done.write_text(json.dumps(figures, indent=1))
+    resumable.finish(folder, model, figures)
     return figures
 
 
@@ -171,7 +166,7 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
     )
     right.set(title="delays", xlabel="delay (time steps)", ylabel="synapses")
     right.legend()
-    figure.savefig(path, dpi=110)
+    resumable.save_figure(figure, path)
 
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
@@ -180,16 +175,16 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     seeds = list(range(args.seeds)) if args.seeds else [args.seed]
     results = []
     for delays in args.networks:
-        runs = [train(delays, seed, args) for seed in seeds]
+        trained = [train(delays, seed, args) for seed in seeds]
         results.append(
             training.Result(
                 f"delays: {delays}",
-                runs[0]["parameters"],
-                runs[0]["synapses"],
+                trained[0]["parameters"],
+                trained[0]["synapses"],
                 tuple(seeds),
-                tuple(run["accuracy"] for run in runs),
+                tuple(run["accuracy"] for run in trained),
                 PUBLISHED[delays],
-                sum(run["seconds"] for run in runs) / len(runs),
+                sum(run["seconds"] for run in trained) / len(trained),
             )
         )
     command = shlex.join(["python", "examples/yin_yang.py", *(sys.argv[1:] if argv is None else argv)])
@@ -206,7 +201,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+    resumable.as_script(main)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from spatialgraph import atomic
 from spatialgraph.training.mnist import Mnist, load_mnist
 
 PER_DIGIT = {"train": 1000, "test": 200}
@@ -67,7 +68,8 @@ def write(arrays: dict[str, Bytes], path: Path) -> None:
         arrays: Name of each array, and the array.
         path: The file to write.
     """
-    with zipfile.ZipFile(path, "w") as file:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
@@ -77,6 +79,7 @@ def write(arrays: dict[str, Bytes], path: Path) -> None:
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_LZMA
             file.writestr(entry, content.getvalue())
+    atomic.write_bytes(path, archive.getvalue())
 
 
 def _to_bytes(images: Tensor) -> Bytes:

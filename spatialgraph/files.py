@@ -1,7 +1,6 @@
 """Files: one network as one safetensors file, which is written whole or not at all and read without running code."""
 
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import safetensors
 import torch
 from torch import Tensor
 
-from spatialgraph import checks
+from spatialgraph import atomic, checks
 from spatialgraph.connectome import settings as settings_of
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.laws import LAWS
@@ -57,7 +56,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     format, the ``settings`` of the network, and a checksum of all of it, ``sha256``.
 
     The wiring that selected the edges is not kept, and of ``init`` only a name. A file that exists is replaced once the
-    new one is complete.
+    new one is complete, and keeps its permissions; where ``path`` is a symbolic link, the file that it names is.
 
     Args:
         graph: the network; of a model, ``model.graph``.
@@ -67,6 +66,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
         TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
         ValueError: if the network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`, or
             a parameter that is infinite or NaN; the message names the neuron.
+        OSError: if the file cannot be written; one that existed is then as it was.
 
     Example:
         >>> import tempfile
@@ -85,7 +85,7 @@ def save(graph: SpatialGraph, path: str | os.PathLike[str]) -> None:
     graph.connectivity.verify()
     data = seal(FORMAT, VERSION, _settings(graph), _pack(graph))
     _build(*unseal(FORMAT, VERSION, data))  # what could not be read again is not written
-    _replace(_as_path(path), data)
+    atomic.write_bytes(_as_path(path), data)
 
 
 def load(path: str | os.PathLike[str]) -> SpatialGraph:
@@ -152,20 +152,6 @@ def _pack(graph: SpatialGraph) -> dict[str, Tensor]:
         "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
         "connectivity.sources": sources[torch.argsort(targets * graph.neurons + sources)],
     }
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 # Reading ----

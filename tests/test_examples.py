@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,7 +35,7 @@ def load(monkeypatch, tmp_path):
         return module
 
     yield by_name
-    for name in [*loaded, "mnist_runs"]:
+    for name in [*loaded, "mnist_runs", "resumable"]:
         sys.modules.pop(name, None)
 
 
@@ -135,6 +136,95 @@ def test_options_that_make_no_sense(example, argv, capsys):
     with pytest.raises(SystemExit):
         example.main(argv)
     assert "error:" in capsys.readouterr().err
+
+
+# What is resumed, and what of a damaged disk ----
+
+
+def write_digits(folder, seed=0, train=100, test=40):
+    """Write images of noise in the format of MNIST."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    generator = np.random.default_rng(seed)
+    for name, count in (("train", train), ("t10k", test)):
+        images = generator.integers(0, 256, (count, 28, 28)).astype(np.uint8)
+        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count).astype(np.uint8) % 10)):
+            header = np.array([0x800 + array.ndim, *array.shape], ">u4")
+            (raw / f"{name}-{kind}-ubyte").write_bytes(header.tobytes() + array.tobytes())
+    return str(folder)
+
+
+def tiny(folder, *more):
+    return [*SHORT, "--out", "here", "--data-dir", folder, *more]
+
+
+def seed_folder():
+    return next(Path("here").rglob("seed-0"))
+
+
+def test_other_data_are_named_and_not_taken_for_those_before(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(example.mnist_runs, "is_papers", lambda args: True)
+    first, second = (write_digits(tmp_path / name, seed) for seed, name in enumerate("ab"))
+    (result,) = example.main(tiny(first))
+    written = json.loads(Path("here/metrics.json").read_text())
+    assert written["data"].startswith("other 28 x 28 images (sha256 ")
+    assert result.paper == ""
+    assert example.main(tiny(first, "--resume")) == [result]
+    with pytest.raises(SystemExit, match=r"--resume needs the settings.*data was 'other .*', got 'other .*'"):
+        example.main(tiny(second, "--resume"))
+
+
+@pytest.mark.parametrize("content", [b"", b'{"seed": 0, "accur', b'{"seed": 0}'])
+def test_half_written_figures_count_as_unfinished(example, tmp_path, capsys, content):
+    folder = write_digits(tmp_path / "a")
+    first = example.main(tiny(folder))
+    whole = json.loads((seed_folder() / "metrics.json").read_text())
+    (seed_folder() / "metrics.json").write_bytes(content)
+    assert example.main(tiny(folder, "--resume")) == first
+    printed = capsys.readouterr().out
+    assert "metrics.json is damaged" in printed and "finished before" not in printed
+    assert json.loads((seed_folder() / "metrics.json").read_text()) == whole
+
+
+@pytest.mark.parametrize("content", [b'{"epochs": 1', None])
+def test_a_training_of_unknown_settings_starts_anew(example, tmp_path, capsys, content):
+    folder = write_digits(tmp_path / "a")
+    (first,) = example.main(tiny(folder))
+    settings = seed_folder() / "settings.json"
+    if content is None:
+        settings.unlink()
+    else:
+        settings.write_bytes(content)
+    (again,) = example.main(tiny(folder, "--resume", "--learning-rate", "0.001"))
+    printed = capsys.readouterr().out
+    assert "does not say of what settings: it is emptied" in printed and "finished before" not in printed
+    assert json.loads(settings.read_text())["learning_rate"] == 0.001
+
+
+def test_other_half_written_files_are_no_matter(example, tmp_path):
+    folder = write_digits(tmp_path / "a")
+    first = example.main(tiny(folder))
+    others = [seed_folder() / name for name in ("history.json", "history.csv", "accuracy.png", "model.pt")]
+    for path in others:
+        path.write_bytes(b"")
+    (seed_folder() / "metrics.json").unlink()
+    assert example.main(tiny(folder, "--resume")) == first
+    assert all(path.stat().st_size > 0 for path in others)
+
+
+def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
+    example = load("mnist_mlp")
+    folder = write_digits(tmp_path / "a")
+    Path("here").write_text("a file")
+    with pytest.raises(SystemExit, match=r"here.*\. The same command with --resume continues once this is mended"):
+        example.resumable.as_script(lambda: example.main(tiny(folder)))
+    assert Path("here").read_text() == "a file"
+    Path("here").unlink()
+    example.main(tiny(folder))
+    before = {path: path.read_bytes() for path in seed_folder().iterdir()}
+    with example.training.claim(seed_folder()), pytest.raises(BlockingIOError, match="another running training"):
+        example.main(tiny(folder))
+    assert {path: path.read_bytes() for path in seed_folder().iterdir()} == before
 
 
 # Spiking networks ----

@@ -9,21 +9,28 @@ import hashlib
 import http.server
 import importlib.util
 import os
+import re
 import socket
 import sys
 import threading
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from spatialgraph.training import idx as idx_module
 from spatialgraph.training import mnist as module
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
+
+# What a set of 28 x 28 images that is not MNIST is called.
+OTHER = re.compile(r"other 28 x 28 images \(sha256 [0-9a-f]{12}\)")
 
 FILES = [
     "train-images-idx3-ubyte",
@@ -92,7 +99,7 @@ def test_reads_the_files_exactly(tmp_path, no_download):
     before = snapshot(tmp_path)
     mnist = load_mnist(tmp_path)
     arrays, _ = contents()
-    assert mnist.source == "MNIST"
+    assert OTHER.fullmatch(mnist.source)
     for images, labels, pixels, digits in (
         (mnist.train_images, mnist.train_labels, arrays[0], arrays[1]),
         (mnist.test_images, mnist.test_labels, arrays[2], arrays[3]),
@@ -132,7 +139,7 @@ def test_a_read_only_folder_is_enough(tmp_path, no_download):
     raw = fill(tmp_path)
     raw.chmod(0o555)
     try:
-        assert load_mnist(tmp_path).source == "MNIST"
+        assert OTHER.fullmatch(load_mnist(tmp_path).source)
     finally:
         raw.chmod(0o755)
 
@@ -140,7 +147,7 @@ def test_a_read_only_folder_is_enough(tmp_path, no_download):
 def test_files_are_used_without_download_and_without_torchvision(tmp_path, monkeypatch, no_download):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     fill(tmp_path)
-    assert load_mnist(tmp_path, download=False).source == "MNIST"
+    assert OTHER.fullmatch(load_mnist(tmp_path, download=False).source)
 
 
 def test_order_of_the_folders(tmp_path, monkeypatch, no_download):
@@ -235,6 +242,74 @@ def test_a_damaged_folder_does_not_give_way_to_the_next(tmp_path, monkeypatch, n
         load_mnist()
 
 
+def test_no_more_is_unpacked_than_the_header_promises(tmp_path, no_download):
+    """A file of some kilobytes that would take 3 GB, or that says it holds that much."""
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    header = np.array([0x803, 20, 28, 28], ">u4").tobytes()
+    block = bytes(2**24)
+    packed = bomb.compress(header) + b"".join(bomb.compress(block) for _ in range(12)) + bomb.flush()
+    raw = fill(tmp_path)
+    (raw / FILES[0]).unlink()
+    (raw / f"{FILES[0]}.gz").write_bytes(packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="expected 15696 bytes for 20 items, found more"):
+            load_mnist(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("file", [FILES[0], FILES[1]])
+def test_a_header_that_promises_more_than_sensible(tmp_path, no_download, file, packed):
+    size = 16 if "images" in file else 8
+    content = bytearray(contents()[1][file])
+    content[4:8] = np.array([2**32 - 1], ">u4").tobytes()
+    raw = fill(tmp_path)
+    (raw / file).unlink()
+    (raw / (f"{file}.gz" if packed else file)).write_bytes(gzip.compress(content[:size]) if packed else content)
+    with pytest.raises(ValueError, match="damaged: expected 1000000 items at most, found 4294967295"):
+        load_mnist(tmp_path)
+
+
+def test_swapped_files_are_refused(tmp_path, no_download):
+    files = contents()[1]
+    train, test = FILES[:2], FILES[2:]
+    raw = fill(tmp_path, dict(zip(test + train, (files[file] for file in FILES), strict=True)))
+    with pytest.raises(ValueError, match=rf"10 training images .*{FILES[0]}.*20 test images .*swapped") as caught:
+        load_mnist(tmp_path)
+    assert str(raw) in str(caught.value)
+
+
+def test_sets_are_named_by_their_content(tmp_path, no_download, monkeypatch):
+    files = contents()[1]
+    names = set()
+    for number in range(5):
+        changed = dict(files)
+        if number < 4:
+            content = bytearray(files[FILES[number]])
+            content[-1] ^= 1
+            changed[FILES[number]] = bytes(content)
+        fill(tmp_path / str(number), changed)
+        names.add(load_mnist(tmp_path / str(number)).source)
+    assert len(names) == 5 and all(OTHER.fullmatch(name) for name in names)
+    # What is known as MNIST are the sums of the published files, unpacked: here those of a small set.
+    sums = (hashlib.sha256(files[file]).hexdigest() for file in FILES)
+    monkeypatch.setattr(idx_module, "_MNIST", dict(zip(idx_module.FILES, sums, strict=True)))
+    assert load_mnist(tmp_path / "4").source == "MNIST"
+    assert OTHER.fullmatch(load_mnist(tmp_path / "0").source)
+
+
+def test_a_broken_torchvision_is_not_called_missing(tmp_path, monkeypatch):
+    (tmp_path / "torchvision.py").write_text("import a_module_that_is_not_there")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_is_not_there"):
+        load_mnist(tmp_path / "data")
+
+
 @pytest.mark.parametrize("part, file", [("train", FILES[1]), ("test", FILES[2])])
 def test_images_and_labels_must_match(tmp_path, no_download, part, file):
     raw = fill(tmp_path)
@@ -281,7 +356,7 @@ def test_downloads_once_in_silence(tmp_path, server, capfd):
     folder = tmp_path / "new" / "folder"
     timeout = socket.getdefaulttimeout()
     mnist = load_mnist(folder)
-    assert mnist.source == "MNIST" and repr(mnist) == "Mnist(train=20, test=10, source='MNIST')"
+    assert OTHER.fullmatch(mnist.source) and repr(mnist) == f"Mnist(train=20, test=10, source={mnist.source!r})"
     assert capfd.readouterr() == ("", "")
     assert socket.getdefaulttimeout() == timeout
     assert {path.name: path.read_bytes() for path in (folder / "MNIST" / "raw").iterdir()} == contents()[1]
@@ -292,7 +367,7 @@ def test_downloads_once_in_silence(tmp_path, server, capfd):
 def test_downloads_into_the_first_folder(tmp_path, monkeypatch, server):
     monkeypatch.setenv("SPATIALGRAPH_DATA", str(tmp_path / "variable"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert load_mnist().source == "MNIST"
+    assert OTHER.fullmatch(load_mnist().source)
     assert (tmp_path / "variable" / "MNIST" / "raw" / FILES[0]).is_file()
     assert not (tmp_path / "cache").exists()
 
@@ -301,7 +376,7 @@ def test_completes_a_partial_set_and_keeps_what_is_there(tmp_path, server):
     folder = tmp_path / "data"
     raw = fill(folder, {FILES[0]: contents(seed=1)[1][FILES[0]]})
     kept = snapshot(folder)
-    assert load_mnist(folder).source == "MNIST"
+    assert OTHER.fullmatch(load_mnist(folder).source)
     assert kept.items() <= snapshot(folder).items()
     assert sorted(path.name for path in raw.iterdir()) == sorted(FILES)
 
@@ -311,7 +386,7 @@ def test_torchvisions_old_processed_files_are_no_substitute(tmp_path, server):
     processed.mkdir(parents=True)
     for file in ("training.pt", "test.pt"):
         (processed / file).write_bytes(b"not a tensor")
-    assert load_mnist(tmp_path / "data").source == "MNIST"
+    assert OTHER.fullmatch(load_mnist(tmp_path / "data").source)
 
 
 def test_a_download_with_a_wrong_checksum_is_not_kept(tmp_path, server):

@@ -2,14 +2,18 @@
 
 try:
     import lightning as _  # noqa: F401 - asked for here, so that the error can say what to install
-except ImportError as error:
+except ModuleNotFoundError as error:
+    if error.name != "lightning":  # it is there, and something that it needs is not
+        raise
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
-from spatialgraph.training.fit import Images, accuracy, fit, is_main_process
+from spatialgraph.training.fit import accuracy, fit, is_main_process
+from spatialgraph.training.folder import claim
 from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
+from spatialgraph.training.samples import Images
 from spatialgraph.training.yin_yang import yin_yang
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "Recipe",
     "Result",
     "accuracy",
+    "claim",
     "environment",
     "fit",
     "is_main_process",

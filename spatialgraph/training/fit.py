@@ -3,8 +3,8 @@
 import contextlib
 import dataclasses
 import logging
+import operator
 import os
-import pickle
 import signal
 import threading
 import warnings
@@ -12,19 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
+from spatialgraph import atomic
+from spatialgraph.training import checkpoints
 from spatialgraph.training.batches import ShuffledBatches, batches
+from spatialgraph.training.finite import check_model
+from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import Recipe
+from spatialgraph.training.samples import Images, checked
 from spatialgraph.training.task import Classifier, EpochSeed, History
 
-__all__ = ["Images", "accuracy", "fit", "is_main_process"]
-
-Images = tuple[Tensor, Tensor]
-"""Samples of shape (count, features) and their classes of shape (count,)."""
+__all__ = ["accuracy", "fit", "is_main_process"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +72,19 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model in place and return its history.
 
-    After every epoch a checkpoint (``last.ckpt``) replaces the one before, so that an interruption of any kind loses
-    one epoch at most; a resumed training ends at the same bits as an uninterrupted one. Started by ``torchrun``, the
-    processes share each batch (distributed data parallel): the loss is the mean over the samples of the whole batch.
-    All begin with the network of the first process, also where each has drawn a random wiring of its own.
+    After every epoch a checkpoint (``last.ckpt``) takes the place of the one before, which stays as ``previous.ckpt``:
+    an interruption of any kind loses one epoch at most, and a last checkpoint that the disk has damaged one more. A
+    resumed training ends at the same bits as an uninterrupted one. One training at a time may use a folder. A loss that
+    is not finite ends the training, and no checkpoint is written of a model whose numbers are not. Started by
+    ``torchrun``, the processes share each batch (distributed data parallel): the loss is the mean over the samples of
+    the whole batch. All begin with the network of the first process, also where each has drawn a random wiring.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``, already initialised.
-        train: training images and labels.
+        train: training images and labels: finite numbers of shape ``(samples, features)`` and whole ones of shape
+            ``(samples,)``, from 0 to the number of classes minus 1.
         recipe: the schedule.
-        folder: where checkpoint and history go.
+        folder: where checkpoints and history go.
         seed: seed of the shuffling, and at each epoch of PyTorch's random numbers.
         validation: held-out images and labels; None trains without.
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
@@ -88,7 +93,8 @@ def fit(
         device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
             ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
-        resume: continue from the checkpoint in ``folder`` where there is one.
+        resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe, seed
+            and parameters. Without, checkpoints that are there are removed.
         progress: whether to show a progress bar.
 
     Returns:
@@ -96,7 +102,14 @@ def fit(
         ``validation_loss`` and ``validation_accuracy``.
 
     Raises:
-        ValueError: if ``patience`` is given without ``validation``, or the checkpoint to resume from is damaged.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if images and labels do not fit the model or each other, if a number among them is not finite, if
+            ``patience`` is given without ``validation``, if the checkpoints to resume from are damaged or of another
+            training.
+        FloatingPointError: if a loss or, at the end of an epoch, a number of the model is not finite.
+        NotADirectoryError, PermissionError: if ``folder`` is a file or must not be written.
+        BlockingIOError: if another training uses ``folder``.
+        OSError: if the disk is full; the checkpoints are then those of the epochs before.
         KeyboardInterrupt: on Ctrl-C, after the checkpoint of the last full epoch was kept.
 
     Example:
@@ -106,30 +119,36 @@ def fit(
         >>> [row["epoch"] for row in rows]
         [1, 2]
     """
-    if patience is not None and validation is None:
-        raise ValueError(f"patience needs validation images, got patience={patience} without")
+    _check_arguments(model, recipe, validation, patience)
+    seed = _seed(seed)
+    train = checked("train", train, model)
+    validation = None if validation is None else checked("validation", validation, model)
+    check_model(model, [], "before training")
     folder = Path(folder)
     processes = _Processes.from_environment()
+    record = checkpoints.record_of(model, train, validation, recipe, seed)
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     samplers = {"train": sampler}
     if validation is not None:
         samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
     task = Classifier(model, recipe, recipe.epochs * len(sampler), penalty, samplers)
     history = History(folder)
-    own: list[Callback] = [EpochSeed(seed, processes.rank), history, _checkpoint(folder)]
+    own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:
-        own.append(EarlyStopping("validation_accuracy", mode="max", patience=patience))
-    checkpoint = _checkpoint_to_resume(folder) if resume else None
-    with _quiet():
-        trainer = _trainer(recipe, [*own, *callbacks], processes, device, strategy, progress)
-    with _quiet(), _interruptible(trainer):
-        trainer.fit(
-            task,
-            batches(*train, sampler),
-            None if validation is None else batches(*validation, samplers["validation"]),
-            ckpt_path=checkpoint,
-            weights_only=True,
-        )
+        own.append(_Patience("validation_accuracy", mode="max", patience=operator.index(patience)))
+    with claim(folder) if processes.rank == 0 else contextlib.nullcontext():
+        checkpoint = _begin(folder, record, resume, processes)
+        files = checkpoints.CheckpointFiles(folder, last_is_whole=checkpoint == folder / checkpoints.LAST)
+        with _quiet():
+            trainer = _trainer(recipe, [*own, *callbacks], files, processes, device, strategy, progress)
+        with _quiet(), _interruptible(trainer):
+            trainer.fit(
+                task,
+                batches(*train, sampler),
+                None if validation is None else batches(*validation, samplers["validation"]),
+                ckpt_path=checkpoint,
+                weights_only=True,
+            )
     model.cpu().eval()
     return history.rows
 
@@ -138,19 +157,81 @@ def fit(
 def accuracy(model: nn.Module, images: Images) -> float:
     """Return the share of right answers.
 
+    Args:
+        model: from ``(batch, features)`` to ``(batch, classes)``; it is put into ``eval()``.
+        images: images and labels, as for :func:`fit`.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if images and labels do not fit the model or each other, or a number among them is not finite.
+
     Example:
         >>> accuracy(nn.Identity(), (torch.eye(4), torch.arange(4)))
         1.0
     """
+    _check_model_type(model)
     model.eval()
+    images = checked("images", images, model)
     parts = zip(torch.split(images[0], 1000), torch.split(images[1], 1000), strict=True)
     right = sum(int((model(x).argmax(1) == y).sum()) for x, y in parts)
     return right / len(images[1])
 
 
+def _check_model_type(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
+def _check_arguments(model: nn.Module, recipe: Recipe, validation: Images | None, patience: int | None) -> None:
+    _check_model_type(model)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError("model must have parameters that can be trained, got none")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
+    if patience is None:
+        return
+    if validation is None:
+        raise ValueError(f"patience needs validation images, got patience={patience} without")
+    if isinstance(patience, bool) or not hasattr(patience, "__index__"):
+        raise TypeError(f"patience must be an int, got {type(patience).__name__}")
+    if patience < 0:
+        raise ValueError(f"patience must be at least 0, got {patience}")
+
+
+def _seed(seed: int) -> int:
+    """Return a seed that all random numbers of a training can be drawn from."""
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed must be an int, got {type(seed).__name__}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be between 0 and {2**32 - 1}, got {seed}")
+    return operator.index(seed)
+
+
+def _begin(folder: Path, record: checkpoints.Record, resume: bool, processes: _Processes) -> Path | None:
+    """Clear away what the folder holds of trainings that were killed or are over; return what to resume from."""
+    checkpoint, note = checkpoints.find(folder, record) if resume else (None, "")
+    if processes.rank == 0:
+        if note:
+            warnings.warn(note, stacklevel=3)
+        atomic.remove_parts(folder, [checkpoints.LAST, *History.FILES])
+        if not resume:  # to resume later must not continue another training
+            for name in (checkpoints.PREVIOUS, checkpoints.LAST):
+                (folder / name).unlink(missing_ok=True)
+    return checkpoint
+
+
+class _Patience(EarlyStopping):
+    """Stop also a training that is resumed after it had stopped."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 def _trainer(
     recipe: Recipe,
     callbacks: list[Callback],
+    files: checkpoints.CheckpointFiles,
     processes: _Processes,
     device: str,
     strategy: str | Strategy,
@@ -164,27 +245,12 @@ def _trainer(
         strategy="ddp" if processes.world > 1 and strategy == "auto" else strategy,
         use_distributed_sampler=False,
         callbacks=callbacks,
+        plugins=[files],
         logger=False,
         enable_progress_bar=progress,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
-
-
-def _checkpoint(folder: Path) -> Callback:
-    return ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-
-
-def _checkpoint_to_resume(folder: Path) -> str | None:
-    path = folder / "last.ckpt"
-    if not path.exists():
-        return None
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).split(".")[0]
-        raise ValueError(f"{path} is damaged ({reason}); delete it to train from the start") from error
-    return str(path)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ Reference:
 from __future__ import annotations
 
 import contextlib
-import gzip
 import http.client
 import io
 import os
@@ -20,32 +19,22 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from spatialgraph.training.idx import FILES, Bytes, name_of, raw, read_folder
 
 __all__ = ["Mnist", "load_mnist", "validation_split"]
 
 _SAMPLE = Path(__file__).with_name("mnist_sample.npz")
-_PIXELS = 28 * 28
-# Each array of the set, its file, and the shape of one item in that file.
-_FILES: dict[str, tuple[str, tuple[int, ...]]] = {
-    "train_images": ("train-images-idx3-ubyte", (28, 28)),
-    "train_labels": ("train-labels-idx1-ubyte", ()),
-    "test_images": ("t10k-images-idx3-ubyte", (28, 28)),
-    "test_labels": ("t10k-labels-idx1-ubyte", ()),
-}
 # Seconds without any answer from a server before a download is given up.
 _PATIENCE = 10.0
-
-_Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +48,8 @@ class Mnist:
         train_labels: Their digits, shape `(n,)`, int64 from 0 to 9.
         test_images: Test images, shape `(m, 784)`, float32 in [0, 1].
         test_labels: Their digits, shape `(m,)`, int64 from 0 to 9.
-        source: `"MNIST"` for the set found on disk or downloaded, otherwise `"bundled sample"`.
+        source: what the images are, by their content: `"MNIST"` for the original set, `"bundled sample"`, or the
+            checksum of another set, such as `"other 28 x 28 images (sha256 1f2e3d4c5b6a)"`.
 
     Example:
         >>> import torch
@@ -92,7 +82,8 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
     set (1,000 training and 200 test images of each digit) and a `UserWarning` says so: figures measured on
     the sample cannot be compared with those of the full set. `source` of the result tells which one it is.
 
-    A damaged file is an error, never a reason to use the sample, and no file is deleted.
+    A damaged file is an error, never a reason to use the sample, and no file is deleted. Other sets in the same format
+    are read, too: `source` of the result names a set by its content, and says `"MNIST"` of the original one only.
 
     Args:
         data_dir: The only folder to look in and to download into; created if it does not exist.
@@ -103,7 +94,8 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
         `(10000, 784)` and `(2000, 784)`.
 
     Raises:
-        ValueError: If a file is truncated or not what its name says, or if images and labels do not match.
+        ValueError: If a file is truncated or not what its name says, if images and labels do not match, or if there
+            are more test than training images, as in swapped files.
         NotADirectoryError: If `data_dir` or `$SPATIALGRAPH_DATA` is a file.
         ImportError: If a download is needed and torchvision is not installed.
 
@@ -122,15 +114,16 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
     folders = _folders(data_dir)
     absent = []
     for folder in folders:
-        arrays = _read_folder(folder)
-        if len(arrays) == len(_FILES):
-            return _to_mnist(arrays, "MNIST", str(_raw(folder)))
-        missing = ", ".join(file for name, (file, _) in _FILES.items() if name not in arrays)
-        absent.append(f"{_raw(folder)} lacks {missing}" if arrays else f"{_raw(folder)} holds no MNIST file")
+        arrays = read_folder(folder)
+        if len(arrays) == len(FILES):
+            return _to_mnist(arrays, name_of(arrays))
+        missing = ", ".join(file for name, (file, _) in FILES.items() if name not in arrays)
+        absent.append(f"{raw(folder)} lacks {missing}" if arrays else f"{raw(folder)} holds no MNIST file")
     if download:
         failure = _download(folders[0])
         if failure is None:
-            return _to_mnist(_read_folder(folders[0]), "MNIST", str(_raw(folders[0])))
+            arrays = read_folder(folders[0])
+            return _to_mnist(arrays, name_of(arrays))
         reason = f"{'; '.join(absent)}; the download into {folders[0]} failed: {failure}"
     else:
         reason = f"{'; '.join(absent)}; download=False"
@@ -202,76 +195,14 @@ def _folders(data_dir: str | Path | None) -> list[Path]:
     return [folder for _, folder in folders]
 
 
-def _raw(folder: Path) -> Path:
-    """Return where torchvision keeps the files below `folder`."""
-    return folder / "MNIST" / "raw"
-
-
-def _read_folder(folder: Path) -> dict[str, _Bytes]:
-    """Read the files of the set that `folder` holds: all four, some or none; a damaged one is an error."""
-    arrays = {}
-    for name, (file, item) in _FILES.items():
-        plain = _raw(folder) / file
-        packed = plain.with_name(f"{file}.gz")
-        if plain.is_file():
-            arrays[name] = _parse_idx(plain, plain.read_bytes(), item)
-        elif packed.is_file():
-            arrays[name] = _parse_idx(packed, _unpack(packed), item)
-    return arrays
-
-
-def _damaged(path: Path, what: str) -> ValueError:
-    """Return the error for a file of the set that is not as it should be."""
-    return ValueError(f"{path} is damaged: {what}. Delete it and run again to download it anew")
-
-
-def _unpack(path: Path) -> bytes:
-    """Return the content of a gzip file."""
-    try:
-        with gzip.open(path) as file:
-            return file.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        what = f"expected a complete gzip file, found {path.stat().st_size} bytes that are not ({error})"
-        raise _damaged(path, what) from error
-
-
-def _parse_idx(path: Path, content: bytes, item: tuple[int, ...]) -> _Bytes:
-    """Return the array `(n, *item)` of an idx file: magic number, sizes, all big-endian, then bytes."""
-    header = 4 * (2 + len(item))
-    if len(content) < header:
-        raise _damaged(path, f"expected a header of {header} bytes, found {len(content)} bytes in all")
-    magic, count, *found = (int(number) for number in np.frombuffer(content, ">u4", count=header // 4))
-    expected = 0x800 + 1 + len(item)  # 8: unsigned bytes; then the number of dimensions
-    if magic != expected:
-        raise _damaged(path, f"expected the magic number {expected}, found {magic}")
-    if tuple(found) != item:
-        raise _damaged(path, f"expected images of {item} pixels, found {tuple(found)}")
-    if count == 0:
-        raise _damaged(path, "expected at least one item, found 0")
-    size = header + count * int(np.prod(item, dtype=int))
-    if len(content) != size:
-        raise _damaged(path, f"expected {size} bytes for {count} items, found {len(content)} bytes")
-    array = np.frombuffer(content, np.uint8, offset=header).reshape(count, *item)
-    if not item and array.max() > 9:
-        raise _damaged(path, f"expected labels from 0 to 9, found {array.max()}")
-    return array
-
-
-def _to_mnist(arrays: dict[str, _Bytes], source: str, place: str) -> Mnist:
-    """Check that images and labels belong together, and turn bytes into tensors."""
-    for part in ("train", "test"):
-        images, labels = len(arrays[f"{part}_images"]), len(arrays[f"{part}_labels"])
-        if images != labels:
-            raise ValueError(
-                f"{place} holds {images} {part} images but {labels} {part} labels: the files do not belong "
-                "together. Delete them and run again to download them anew"
-            )
+def _to_mnist(arrays: dict[str, Bytes], source: str) -> Mnist:
+    """Turn bytes into tensors."""
     tensors = {}
     for name, array in arrays.items():
         if name.endswith("labels"):
             tensors[name] = torch.from_numpy(array.astype(np.int64))
         else:
-            tensors[name] = torch.from_numpy(array.reshape(-1, _PIXELS).astype(np.float32)).div_(255)
+            tensors[name] = torch.from_numpy(array.reshape(len(array), -1).astype(np.float32)).div_(255)
     return Mnist(**tensors, source=source)
 
 
@@ -280,11 +211,12 @@ def _read_sample() -> Mnist:
     try:
         # Opened here, as numpy does not close a file that it cannot read.
         with _SAMPLE.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in _FILES}
-        for name, (_, item) in _FILES.items():
-            if arrays[name].dtype != np.uint8 or arrays[name].shape[1:] != item:
+            arrays = {name: file[name] for name in FILES}
+        for name, (_, item) in FILES.items():
+            count = len(arrays[name.replace("images", "labels")])
+            if arrays[name].dtype != np.uint8 or arrays[name].shape != (count, *item):
                 raise ValueError(f"{name} has type {arrays[name].dtype} and shape {arrays[name].shape}")
-        return _to_mnist(arrays, "bundled sample", str(_SAMPLE))
+        return _to_mnist(arrays, "bundled sample")
     except FileNotFoundError as error:
         what = f"the bundled sample {_SAMPLE} is missing: install spatialgraph again"
         raise FileNotFoundError(what) from error
@@ -298,7 +230,9 @@ def _download(folder: Path) -> str | None:
     """Download the missing files into `folder`; return None, or in one line why it could not be done."""
     try:
         from torchvision import datasets
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":  # it is there, and something that it needs is not
+            raise
         raise ImportError(
             'downloading MNIST needs torchvision: pip install "spatialgraph[train]" '
             "(or call load_mnist(download=False) for the bundled sample)"
@@ -307,12 +241,12 @@ def _download(folder: Path) -> str | None:
     if silence is not None:
         return silence
     try:
-        raw = _raw(folder)
-        raw.mkdir(parents=True, exist_ok=True)
+        place = raw(folder)
+        place.mkdir(parents=True, exist_ok=True)
         # Downloaded beside, then moved: an interrupted or a simultaneous run leaves no half-written files.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=raw) as aside, _quiet_and_impatient():
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=place) as aside, _quiet_and_impatient():
             datasets.MNIST(aside, download=True)
-            _adopt(_raw(Path(aside)), raw)
+            _adopt(raw(Path(aside)), place)
     # torchvision reports through RuntimeError, but lets through what breaks in the middle of an answer.
     except (RuntimeError, OSError, EOFError, http.client.HTTPException) as error:
         return _one_line(error)
@@ -321,7 +255,7 @@ def _download(folder: Path) -> str | None:
 
 def _adopt(source: Path, target: Path) -> None:
     """Move the files of the set that `target` lacks there from `source`."""
-    for file, _ in _FILES.values():
+    for file, _ in FILES.values():
         if not (target / file).is_file() and not (target / f"{file}.gz").is_file():
             os.replace(source / file, target / file)
 

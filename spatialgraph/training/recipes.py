@@ -1,6 +1,9 @@
 """Recipes: how long and how fast to train."""
 
 import dataclasses
+import math
+import numbers
+import operator
 
 __all__ = ["RECIPES", "Recipe"]
 
@@ -19,8 +22,8 @@ class Recipe:
             ``{"positions": 0.005}``.
 
     Raises:
-        TypeError: if a count is not an int.
-        ValueError: if a number is not positive or the schedule is unknown.
+        TypeError: if a count is not an int, or a rate not a number.
+        ValueError: if a number is not positive and finite, or the schedule is unknown.
 
     Example:
         >>> RECIPES["paper"]
@@ -36,16 +39,28 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the fields."""
         for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int):
-                raise TypeError(f"{name} must be an int, got {type(getattr(self, name)).__name__}")
-        for name in ("epochs", "learning_rate", "batch_size"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        for word, rate in self.rates.items():
-            if not rate > 0:
-                raise ValueError(f"rates must be above 0, got {rate} for {word!r}")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not hasattr(value, "__index__"):
+                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
+            if value < 1:
+                raise ValueError(f"{name} must be above 0, got {value}")
+            object.__setattr__(self, name, operator.index(value))  # NumPy's whole numbers are taken, too
+        object.__setattr__(self, "learning_rate", _rate("learning_rate", self.learning_rate))
+        object.__setattr__(
+            self, "rates", {word: _rate(f"rates[{word!r}]", rate) for word, rate in dict(self.rates).items()}
+        )
         if self.schedule not in ("constant", "one_cycle"):
             raise ValueError(f"schedule must be 'constant' or 'one_cycle', got {self.schedule!r}")
+
+
+def _rate(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    if not value > 0:
+        raise ValueError(f"{name} must be above 0, got {value}")
+    if math.isinf(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return float(value)
 
 
 RECIPES: dict[str, Recipe] = {

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from spatialgraph.training.task import replace_text
+from spatialgraph import atomic
 
 __all__ = ["Result", "environment", "markdown", "table", "write_results"]
 
@@ -151,11 +152,10 @@ def write_results(folder: Path, results: list[Result], about: dict[str, Any]) ->
     rows = [
         dataclasses.asdict(result) | {"mean": result.mean, "standard_deviation": result.deviation} for result in results
     ]
-    replace_text(folder / "metrics.json", json.dumps(about | {"results": rows}, indent=1, ensure_ascii=False))
-    part = folder / "metrics.csv.part"
-    with part.open("w", newline="") as file:
-        names = ["model", "parameters", "synapses", "mean", "standard_deviation", "paper", "seconds"]
-        writer = csv.DictWriter(file, fieldnames=names, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, folder / "metrics.csv")
+    atomic.write_text(folder / "metrics.json", json.dumps(about | {"results": rows}, indent=1, ensure_ascii=False))
+    file = io.StringIO(newline="")
+    names = ["model", "parameters", "synapses", "mean", "standard_deviation", "paper", "seconds"]
+    writer = csv.DictWriter(file, fieldnames=names, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    atomic.write_text(folder / "metrics.csv", file.getvalue())

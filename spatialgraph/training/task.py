@@ -1,8 +1,8 @@
 """The Lightning module and what is recorded of a training."""
 
 import csv
+import io
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spatialgraph import atomic
 from spatialgraph.distributed import synchronize_
 from spatialgraph.training.batches import ShuffledBatches
+from spatialgraph.training.finite import check_loss
 from spatialgraph.training.recipes import Recipe
 
 __all__ = ["Classifier", "EpochSeed", "History"]
@@ -57,7 +59,11 @@ class Classifier(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self._count("train", batch, batch_idx)
-        return loss if self.penalty is None else loss + self.penalty()
+        if self.penalty is None:
+            return loss
+        penalty = self.penalty()
+        check_loss("penalty", penalty, self.current_epoch + 1, batch_idx + 1)
+        return loss + penalty
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Count right answers on held-out images."""
@@ -70,8 +76,10 @@ class Classifier(lightning.LightningModule):
         optimizer = torch.optim.Adam(groups)
         if recipe.schedule == "constant":
             return optimizer
+        # With one step to rise in, PyTorch divides by the number of steps after the first, which is 0.
+        rise = 0.1 if self.steps != 10 else 0.1 + 1e-9
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [group["lr"] for group in groups], total_steps=self.steps, pct_start=0.1
+            optimizer, [group["lr"] for group in groups], total_steps=self.steps, pct_start=rise
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -88,6 +96,7 @@ class Classifier(lightning.LightningModule):
         images, labels = batch
         logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
+        check_loss(f"{stage} loss", loss, self.current_epoch + 1, number + 1)
         sampler = self.samplers.get(stage)
         own, whole = (len(labels), len(labels)) if sampler is None else sampler.sizes(number)
         with torch.no_grad():
@@ -152,6 +161,8 @@ class History(lightning.Callback):
         []
     """
 
+    FILES = ("history.json", "history.csv")
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.rows: list[dict[str, float]] = []
@@ -174,16 +185,19 @@ class History(lightning.Callback):
         if trainer.is_global_zero:
             self.write()
 
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the files of a training that was over when it was resumed: there may be none of them left."""
+        if trainer.is_global_zero and self.rows:
+            self.write()
+
     def write(self) -> None:
         """Write the rows."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.folder / "history.json", json.dumps(self.rows, indent=1))
-        part = self.folder / "history.csv.part"
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(part, self.folder / "history.csv")
+        atomic.write_text(self.folder / self.FILES[0], json.dumps(self.rows, indent=1))
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        atomic.write_text(self.folder / self.FILES[1], file.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into a checkpoint."""
@@ -192,18 +206,3 @@ class History(lightning.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what a checkpoint holds."""
         self.rows, self._seconds = list(state_dict["rows"]), state_dict["seconds"]
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "a.txt"
-        >>> replace_text(path, "hello")
-        >>> path.read_text()
-        'hello'
-    """
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

@@ -1,0 +1,242 @@
+"""Checkpoints: the last one and the one before, each a whole file, with a record of the training that they are of."""
+
+import dataclasses
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import lightning
+import torch
+from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from torch import nn
+
+from spatialgraph import atomic
+from spatialgraph.training.finite import check_model
+from spatialgraph.training.recipes import Recipe
+from spatialgraph.training.samples import Images, checksum
+
+__all__ = ["LAST", "PREVIOUS", "CheckpointFiles", "EveryEpoch", "find", "record_of"]
+
+LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
+
+_RECORD = "spatialgraph"
+_VERSION = 1
+
+# What Lightning needs to continue, beside the record.
+_PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
+
+Record = dict[str, Any]
+"""What a training is: its data by content, its recipe, its seed and the parameters of its model."""
+
+
+def record_of(model: nn.Module, train: Images, validation: Images | None, recipe: Recipe, seed: int) -> Record:
+    """Return what must be the same for a checkpoint to be continued.
+
+    Example:
+        >>> data = torch.zeros(2, 3), torch.tensor([0, 1])
+        >>> record_of(nn.Linear(3, 2), data, None, Recipe(), seed=4)["parameters"]
+        {'weight': [2, 3], 'bias': [2]}
+    """
+    return {
+        "version": _VERSION,
+        "data": f"sha256 {checksum(train)}",
+        "validation": None if validation is None else f"sha256 {checksum(validation)}",
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
+    }
+
+
+def find(folder: Path, record: Record) -> tuple[Path | None, str]:
+    """Return the checkpoint to resume from, and a note where it is not the last one.
+
+    Args:
+        folder: the folder of the training.
+        record: what the training is.
+
+    Returns:
+        The path of the last checkpoint or, where that cannot be used, of the one before; None where there is neither.
+        A sentence about what is wrong with the last one; empty where nothing is.
+
+    Raises:
+        ValueError: if there are checkpoints and none can be used, or if they are of another training.
+
+    Example:
+        >>> import tempfile
+        >>> find(Path(tempfile.mkdtemp()), {})
+        (None, '')
+    """
+    faults: dict[str, str] = {}
+    for name in (LAST, PREVIOUS):
+        path = folder / name
+        try:
+            before = read(path)[_RECORD]
+        except FileNotFoundError:
+            faults[name] = "does not exist"
+        except ValueError as error:
+            faults[name] = str(error)
+        else:
+            if (what := _difference(before, record)) is not None:
+                raise ValueError(
+                    f"resume must continue the training that {path} is of: {what}. Resume with what it was started "
+                    "with, or train in another folder"
+                )
+            note = "; ".join(f"{folder / other} {fault}" for other, fault in faults.items())
+            return path, note and f"{note}: the training continues from {path}, the one before"
+    if set(faults.values()) == {"does not exist"}:
+        return None, ""
+    what = "; ".join(f"{name} {fault}" for name, fault in faults.items())
+    raise ValueError(f"no checkpoint in {folder} can be used: {what}. Delete them to train from the start")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return a checkpoint, checked to be whole and one of ours.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged, or not one of ours; the message continues a sentence that begins with its name.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "last.ckpt"
+        >>> path.touch()
+        >>> read(path)
+        Traceback (most recent call last):
+            ...
+        ValueError: is empty
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise ValueError("is empty")
+        return _load(file)
+
+
+def _load(file: IO[bytes]) -> dict[str, Any]:
+    try:
+        # PyTorch does not compare the checksums that it writes.
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+        file.seek(0)
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+    # Damage can surface anywhere between the zip directory and a pickled tensor, as nearly any exception.
+    except Exception as error:
+        # What PyTorch says of the reason comes after its advice.
+        what = str(error).rpartition("WeightsUnpickler error:")[2]
+        raise ValueError(f"is damaged ({type(error).__name__}: {' '.join(what.split())[:150]})") from error
+    if broken is not None:
+        raise ValueError(f"is damaged (the checksum of its part {broken} is wrong)")
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(_RECORD), dict):
+        raise ValueError("has no record of its training: another program or an earlier release wrote it")
+    version = checkpoint[_RECORD].get("version")
+    if version != _VERSION:
+        raise ValueError(f"is of version {version}, not {_VERSION}: another release wrote it")
+    missing = [part for part in _PARTS if part not in checkpoint]
+    if missing:
+        raise ValueError(f"lacks {', '.join(missing)}")
+    return checkpoint
+
+
+def _difference(before: Record, now: Record) -> str | None:
+    """Return in words what differs first between two trainings; None where nothing does."""
+    pairs = [(name, before.get(name), now[name]) for name in ("data", "validation", "seed")]
+    fields = before.get("recipe", {}) | now["recipe"]
+    pairs += [(f"recipe.{name}", before.get("recipe", {}).get(name), now["recipe"].get(name)) for name in fields]
+    shapes = before.get("parameters", {}) | now["parameters"]
+    pairs += [
+        (f"the shape of parameter {name!r}", before.get("parameters", {}).get(name), now["parameters"].get(name))
+        for name in shapes
+    ]
+    return next((f"{name} was {old!r}, got {new!r}" for name, old, new in pairs if old != new), None)
+
+
+class CheckpointFiles(CheckpointIO):
+    """Write checkpoints whole or not at all; where the last one is replaced, keep the one before.
+
+    Args:
+        folder: the folder of the training.
+        last_is_whole: whether the last checkpoint that is there may become the one before.
+
+    Example:
+        >>> CheckpointFiles(Path("runs")).folder.name
+        'runs'
+    """
+
+    def __init__(self, folder: Path, last_is_whole: bool = False) -> None:
+        self.folder, self.last_is_whole = folder, last_is_whole
+        self._was_read_back = False
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Any = None,  # noqa: ANN401 - as in Lightning
+    ) -> None:
+        """Write a checkpoint."""
+        file = io.BytesIO()
+        torch.save(checkpoint, file)
+        if Path(path) != self.folder / LAST:  # that of a callback of the user's
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            atomic.write_bytes(path, file.getvalue())
+            return
+        if not self._was_read_back:
+            self._read_back(file)
+        keep = self.folder / PREVIOUS if self.last_is_whole else None
+        atomic.write_bytes(path, file.getvalue(), keep)
+        self.last_is_whole = True
+
+    def _read_back(self, file: IO[bytes]) -> None:
+        """Check once that what is written can be read, rather than when it is needed."""
+        file.seek(0)
+        try:
+            _load(file)
+        except ValueError as error:
+            raise TypeError(
+                f"a checkpoint must hold tensors, numbers, strings, lists and dictionaries only, but {error}: this "
+                "is what a callback's state_dict may return"
+            ) from error
+        self._was_read_back = True
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Callable[..., Any] | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint onto the CPU; nothing in it is run."""
+        return read(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove a checkpoint."""
+        Path(path).unlink(missing_ok=True)
+
+
+class EveryEpoch(Checkpoint):
+    """Write a checkpoint after every epoch, unless a number of the model is not finite.
+
+    Args:
+        folder: the folder of the training.
+        record: what the training is.
+
+    Example:
+        >>> EveryEpoch(Path("runs"), {}).path.name
+        'last.ckpt'
+    """
+
+    def __init__(self, folder: Path, record: Record) -> None:
+        self.path, self.record = folder / LAST, record
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Check the model and write the checkpoint."""
+        check_model(pl_module, trainer.optimizers, f"at the end of epoch {trainer.current_epoch + 1}")
+        trainer.save_checkpoint(self.path)
+
+    def on_save_checkpoint(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add the record."""
+        checkpoint[_RECORD] = self.record

@@ -1,0 +1,75 @@
+"""Numbers that must stay finite while a model trains: a training that loses them stops at once and says where."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["check_loss", "check_model"]
+
+_CAUSES = (
+    "Likely causes: a learning rate that is too high; a penalty, a law or a layer of your own without a finite value "
+    "or gradient; numbers too large for their type. The checkpoint of the last full epoch, if any, is kept"
+)
+
+
+def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
+    """Check a loss.
+
+    Args:
+        name: what it is the loss of.
+        loss: one number.
+        epoch: the epoch, counted from 1.
+        step: the step in this epoch, counted from 1.
+
+    Raises:
+        FloatingPointError: if it is NaN or infinite.
+
+    Example:
+        >>> check_loss("train loss", torch.tensor(float("nan")), epoch=3, step=7)
+        Traceback (most recent call last):
+            ...
+        FloatingPointError: train loss must be finite, got nan in epoch 3, step 7. Likely causes: ...
+    """
+    value = float(torch.as_tensor(loss).detach())
+    if not math.isfinite(value):
+        raise FloatingPointError(f"{name} must be finite, got {value} in epoch {epoch}, step {step}. {_CAUSES}")
+
+
+def check_model(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], when: str) -> None:
+    """Check the parameters of a model, their gradients, and what optimisers remember of these.
+
+    Args:
+        model: the model.
+        optimizers: the optimisers.
+        when: the moment, for the message.
+
+    Raises:
+        FloatingPointError: if one of them is NaN or infinite.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> nn.init.constant_(model.bias, float("inf"))
+        Parameter containing:
+        tensor([inf], requires_grad=True)
+        >>> check_model(model, [], "before training")
+        Traceback (most recent call last):
+            ...
+        FloatingPointError: the parameter 'bias' must be finite, got inf before training. Likely causes: ...
+    """
+    for name, parameter in model.named_parameters():
+        _check(f"the parameter {name!r}", parameter, when)
+        if parameter.grad is not None:
+            _check(f"the gradient of the parameter {name!r}", parameter.grad, when)
+        for optimizer in optimizers:
+            for kind, state in optimizer.state.get(parameter, {}).items():
+                if isinstance(state, Tensor):
+                    _check(f"{kind} of the parameter {name!r} in the optimiser", state, when)
+
+
+def _check(name: str, values: Tensor, when: str) -> None:
+    bad = ~torch.isfinite(values.detach())
+    if bad.any():
+        value = values.detach()[bad][0].item()
+        raise FloatingPointError(f"{name} must be finite, got {value} {when}. {_CAUSES}")

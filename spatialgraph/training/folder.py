@@ -1,0 +1,57 @@
+"""The folder of a training: one training at a time writes into it."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["claim"]
+
+
+@contextlib.contextmanager
+def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Make a folder where there is none, and keep other trainings out of it.
+
+    The lock ends with the process, however that ends. Where the system or the file system has no locks, there is none.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        NotADirectoryError: if it is a file.
+        PermissionError: if it must not be written.
+        BlockingIOError: if another training has it.
+
+    Example:
+        >>> import tempfile
+        >>> with claim(Path(tempfile.mkdtemp()) / "run"):
+        ...     pass
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"folder must be a folder, got the file {folder}")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"folder must be one that can be written, got {folder}")
+    with _lock(folder):
+        yield
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(f"folder must not be that of another running training, got {folder}") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
