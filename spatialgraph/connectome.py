@@ -26,8 +26,9 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
         ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``;
-        without layers also ``is_input`` and ``is_output``. Edges carry the signed ``weight``, the ``length`` (length units), the ``delay`` (time steps) where there is a
-        velocity, and ``free_weight`` and ``free_delay`` where these are learned. The graph itself carries the settings.
+        without layers also ``is_input`` and ``is_output``. Edges carry the signed ``weight``, the ``length`` (length
+        units), the ``delay`` (time steps) where there is a velocity, and ``free_weight`` and ``free_delay`` where these
+        are learned. The graph itself carries the settings.
 
     Raises:
         TypeError: if ``graph`` is not a :class:`SpatialGraph <spatialgraph.SpatialGraph>`.
