@@ -205,6 +205,12 @@ def _roles(
         marked = flags(name, values, labels)
         roles.append(torch.where(torch.from_numpy(np.isnan(values)), default, marked))  # type: ignore[arg-type]
     is_input, is_output = roles
+    for (name, default), marked in zip(by_edges.items(), roles, strict=True):
+        if default.any() and not marked.any():
+            first = labels.neuron(int(default.nonzero()[0]))
+            raise ValueError(
+                f"graph must hold True in {name!r} for a neuron at least, got False for {first} and others"
+            )
     for name, wrong, rule in (
         ("is_input", is_input & hears, "lead no edge into an input"),
         ("is_output", is_output & heard, "lead no edge out of an output"),

@@ -510,6 +510,9 @@ def test_roles_that_edges_contradict():
     exported.add_edge(5, 6)
     refused(exported, "graph must lead no edge out of an output, got True in 'is_output' for node 5")
     exported = to_networkx(NETWORKS["pruned"]())
+    exported.nodes[5]["is_output"] = exported.nodes[6]["is_output"] = False
+    refused(exported, "graph must hold True in 'is_output' for a neuron at least, got False for node 6 and others")
+    exported = to_networkx(NETWORKS["pruned"]())
     exported.nodes[5]["is_input"] = True
     refused(exported, "no input that is an output as well, got True in 'is_input' and 'is_output' for node 5")
 
@@ -658,8 +661,8 @@ def test_any_edit_is_refused_by_name_or_changes_what_was_edited(network, data):
     if place == "graph":
         allowed = {"settings", *FOLLOWS.get(name, set())}
         assert {column for column, _ in changed} <= allowed
-        entry = "law_" if name.startswith("law_") else name
-        assert {key for column, key in changed if column == "settings"} <= {entry}
+        entries = {"law_"} if name.startswith("law_") else {name, "law_"} if name == "law" else {name}
+        assert {key for column, key in changed if column == "settings"} <= entries
         return
     column = "pos" if name in ("x", "y", "z", "p3") else name.removeprefix("raw_")
     if name in NOT_READ:
