@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import delay_kernels, kernels
+from spatialgraph import checks, delay_kernels, kernels
 from spatialgraph.functional import sparse
 from spatialgraph.projections import CompressedEdges
 
@@ -40,11 +40,16 @@ def delayed(
         Inputs of the targets, shape ``(T, ..., m)``. What arrives later is lost; ``line`` of a later call brings it
         back.
 
+    Raises:
+        TypeError: if the dtypes differ.
+        ValueError: if the shapes do not fit together, or a delay is negative or not finite.
+
     Example:
         >>> x = torch.tensor([[1.0], [0.0], [0.0]])
         >>> delayed(x, torch.tensor([[2.0]]), torch.tensor([[1.25]]))[:, 0].tolist()
         [0.0, 1.5, 0.5]
     """
+    _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
     flat = whole.reshape(whole.shape[0], -1, whole.shape[-1])
@@ -56,6 +61,21 @@ def delayed(
     else:
         y = _delayed_sparse(flat, weight, delay, edges, before)
     return y.view(*x.shape[:-1], y.shape[-1])
+
+
+def _check(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, line: Tensor | None) -> None:
+    if edges is None:
+        sources = checks.axes("weight", weight, 2).shape[1]
+    else:
+        sources = edges.shape[1]
+        checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
+    checks.operand("delay", delay, weight.shape, weight)
+    checks.operand("x", checks.last_axis("x", x, sources), x.shape, weight)
+    if x.dim() < 2:
+        raise ValueError(f"x must have shape (T, ..., {sources}), got {tuple(x.shape)}")
+    if line is not None:
+        checks.operand("line", line, (checks.last_axis("line", line, sources).shape[0], *x.shape[1:]), x)
+    checks.delays("delay", delay)
 
 
 def line_length(delay: Tensor) -> int:
@@ -160,7 +180,7 @@ class _Fused(torch.autograd.Function):
         # Sorted once for both passes; the tensors are saved for autograd's check that nothing changed them.
         ctx.save_for_backward(runs, weight, delay)
         ctx.by_source, ctx.arguments, ctx.before = by_source, arguments, before
-        targets = weight.shape[0] if edges is None else edges.target_pointer.numel() - 1
+        targets = weight.shape[0] if edges is None else edges.shape[0]
         return delay_kernels.send(*arguments, targets, before).permute(2, 0, 1).contiguous()
 
     @staticmethod
@@ -180,7 +200,7 @@ def _share(distance: Tensor) -> Tensor:
 
 def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
     """One product in compressed rows for each tap, of those edges only whose spikes arrive there."""
-    sources, targets = edges.source_pointer.numel() - 1, edges.target_pointer.numel() - 1
+    targets, sources = edges.shape
     floor = delay.detach().floor()
     fraction = delay - floor
     y = x.new_zeros(x.shape[0] - before, x.shape[1], targets)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels, sparse_kernels
+from spatialgraph import checks, kernels, sparse_kernels
 from spatialgraph.laws import Law, softened_square
 from spatialgraph.projections import CompressedEdges
 from spatialgraph.threshold import without_smallest
@@ -39,12 +39,17 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
     Returns:
         Tensor of shape ``(m, n)``, the layout of ``nn.Linear``, differentiable.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
         >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
         tensor([[ 0.5000, -1.0000]])
     """
+    checks.geometry(source_pos, target_pos, scale)
     weight: Tensor = _PairwiseWeight.apply(source_pos, target_pos, scale, law, *law.parameters())
     return weight
 
@@ -113,12 +118,22 @@ def all_to_all(
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
         >>> all_to_all(torch.tensor([[2.0, 3.0]]), pos, target, torch.tensor([1.0, -1.0]), InverseDistance())
         tensor([[-2.0000]])
     """
+    checks.geometry(source_pos, target_pos, scale)
+    checks.last_axis("x", x, source_pos.shape[0])
+    if bias is not None:
+        checks.shape("bias", bias, target_pos.shape[:1])
+    if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
+        raise TypeError(f"mask must be bool, got {mask.dtype}")
     x = x.to(_product_dtype(x))
     flat = x.reshape(-1, x.shape[-1])
     y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, silent, law, *law.parameters())
@@ -227,6 +242,10 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
     Returns:
         Tensor of shape ``(E,)``, differentiable.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
@@ -234,6 +253,10 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
         tensor([ 0.5000, -1.0000])
     """
+    checks.geometry(source_pos, target_pos, scale)
+    if (target_pos.shape[0], source_pos.shape[0]) != edges.shape:
+        got = source_pos.shape[0], target_pos.shape[0]
+        raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     if kernels.serves(law, source_pos):
         weight: Tensor = _EdgeWeight.apply(source_pos, target_pos, scale, law.softening, edges)
         return weight
@@ -286,11 +309,20 @@ def sparse(
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
         >>> sparse(torch.tensor([[2.0, 3.0]]), torch.tensor([1.0, -1.0]), edges)
         tensor([[-1.]])
     """
+    targets, sources = edges.shape
+    checks.last_axis("x", x, sources)
+    checks.operand("weight", checks.axes("weight", weight, 1), edges.sources.shape, weight)
+    if bias is not None:
+        checks.operand("bias", bias, (targets,), weight)
     flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
     y: Tensor = _SparseProduct.apply(flat.t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0])

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spatialgraph import kernels, normalisation_kernels
+from spatialgraph import checks, kernels, normalisation_kernels
 
 __all__ = ["normalised"]
 
@@ -28,10 +28,14 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
     Returns:
         Tensor of the shape of ``total``.
 
+    Raises:
+        ValueError: if the bias does not have a number for each input.
+
     Example:
         >>> normalised(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]))
         tensor([[-1.0000,  2.0000]])
     """
+    checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0])
     lies_by_neuron = total.dim() == 2 and total.t().is_contiguous() and not total.is_contiguous()
     if lies_by_neuron and total.dtype == bias.dtype and kernels.available(total):
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)

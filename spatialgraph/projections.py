@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
+
 __all__ = [
     "DENSE_FROM",
     "CompressedEdges",
@@ -25,7 +27,9 @@ DENSE_FROM = 0.25
 class CompressedEdges:
     """The edges of one projection in compressed rows, by target and by source.
 
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward.
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward. The
+    tensors are checked here, and belong to these edges from then on. Kernels look at indices again before they follow
+    them, in each call, so that not even a tensor that was written to leads them out of an array.
 
     Args:
         target_pointer: where each target's edges begin, shape ``(m + 1,)``.
@@ -33,6 +37,10 @@ class CompressedEdges:
         targets: target of each edge, shape ``(E,)``.
         source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
         by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
+
+    Raises:
+        TypeError: if a tensor is not int64.
+        ValueError: if the tensors do not describe the same edges.
     """
 
     target_pointer: Tensor
@@ -40,6 +48,25 @@ class CompressedEdges:
     targets: Tensor
     source_pointer: Tensor
     by_source: Tensor
+
+    def __post_init__(self) -> None:
+        """Check that the tensors describe the same edges."""
+        count = checks.indices("sources", self.sources).shape[0]
+        checks.indices("targets", self.targets, count)
+        checks.indices("by_source", self.by_source, count)
+        for name in ("target_pointer", "source_pointer"):
+            checks.indices(name, getattr(self, name))
+        if checks.has_values(self.sources):
+            checks.within("by_source", self.by_source, count)
+            _check_rows("target", self.target_pointer, self.targets, self.sources)
+            _check_rows("source", self.source_pointer, self.sources[self.by_source], self.by_source)
+            if bool((self.by_source.sort().values.diff() != 1).any()):
+                raise ValueError("by_source must name each edge once")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of targets and sources."""
+        return self.target_pointer.shape[0] - 1, self.source_pointer.shape[0] - 1
 
     @classmethod
     def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
@@ -50,11 +77,21 @@ class CompressedEdges:
             n_sources: number of sources.
             n_targets: number of targets.
 
+        Raises:
+            TypeError: if the edges are not int64.
+            ValueError: if they are not sorted, or lead from or to neurons that do not exist.
+
         Example:
             >>> CompressedEdges.from_edges(torch.tensor([[0, 1, 0], [0, 0, 1]]), 2, 2).target_pointer
             tensor([0, 2, 3])
         """
-        sources, targets = edges[0].contiguous(), edges[1].contiguous()
+        if checks.tensor("edges", edges).dim() != 2 or edges.shape[0] != 2:
+            raise ValueError(f"edges must have shape (2, edges), got {tuple(edges.shape)}")
+        sources, targets = edges.clone(memory_format=torch.contiguous_format)  # the caller may go on to change its own
+        for name, indices, size in (("sources", sources, n_sources), ("targets", targets, n_targets)):
+            checks.indices(name, indices)
+            if checks.has_values(indices):
+                checks.within(name, indices, checks.integer(f"n_{name}", size, minimum=0))
         return cls(
             target_pointer=_pointer(targets, n_targets),
             sources=sources,
@@ -65,23 +102,27 @@ class CompressedEdges:
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
-        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
-        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, shape, check_invariants=False)
+        self._check_again()
+        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, self.shape, check_invariants=False)
 
     def mask(self) -> Tensor:
         """Return which pairs have an edge, shape ``(m, n)``, bool."""
-        shape = (self.target_pointer.numel() - 1, self.source_pointer.numel() - 1)
-        return torch.zeros(shape, dtype=torch.bool, device=self.sources.device).index_put(
+        return torch.zeros(self.shape, dtype=torch.bool, device=self.sources.device).index_put(
             (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
         )
 
     def transposed_matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(n, m)`` transpose of :meth:`matrix`, in compressed rows too."""
-        shape = (self.source_pointer.numel() - 1, self.target_pointer.numel() - 1)
+        self._check_again()
         columns = self.targets[self.by_source]
         return torch.sparse_csr_tensor(
-            self.source_pointer, columns, weight[self.by_source], shape, check_invariants=False
+            self.source_pointer, columns, weight[self.by_source], self.shape[::-1], check_invariants=False
         )
+
+    def _check_again(self) -> None:
+        """Check the tensors before PyTorch's products follow them unchecked; on an accelerator that would wait."""
+        if self.sources.device.type == "cpu":
+            self.__post_init__()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,6 +344,17 @@ def _as_slice(numbers: Tensor) -> slice | Tensor:
     first, count = int(numbers[0]), numbers.numel()
     consecutive = torch.equal(numbers, torch.arange(first, first + count, device=numbers.device))
     return slice(first, first + count) if consecutive else numbers
+
+
+def _check_rows(end: str, pointer: Tensor, rows: Tensor, columns: Tensor) -> None:
+    """Check that edges are sorted by the neurons at one end, then the other, and that the pointer says the same."""
+    checks.pointer(f"{end}_pointer", pointer, rows.shape[0])
+    if not torch.equal(rows, torch.repeat_interleave(pointer.diff())):
+        raise ValueError(f"{end}_pointer must count the edges of each {end}, sorted by {end}, got other edges")
+    falls = torch.nonzero((rows[1:] == rows[:-1]) & (columns[1:] < columns[:-1]))[:, 0]
+    if falls.numel():
+        row = int(rows[falls[0]])
+        raise ValueError(f"edges of a {end} must be sorted, got {columns[rows == row].tolist()[:10]} for {end} {row}")
 
 
 def _pointer(indices: Tensor, count: int) -> Tensor:
