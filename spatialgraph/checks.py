@@ -229,6 +229,12 @@ def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
     return value  # type: ignore[no-any-return]
 
 
+def beside(name: str, value: Tensor, like: Tensor) -> None:
+    """Check that a tensor is on the device of another."""
+    if value.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} like the others, got {value.device}")
+
+
 def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: ANN401
     """Return an int64 tensor with one axis, of the size where one is given."""
     if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):

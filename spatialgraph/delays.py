@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from spatialgraph import checks, delay_kernels, kernels
-from spatialgraph.functional import sparse
+from spatialgraph.functional import check_edges, sparse
 from spatialgraph.projections import CompressedEdges
 
 __all__ = ["delayed", "line_length"]
@@ -52,7 +52,7 @@ def delayed(
     _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    flat = whole.reshape(whole.shape[0], -1, whole.shape[-1])
+    flat = whole.reshape(whole.shape[0], whole.shape[1:-1].numel(), whole.shape[-1])
     y: Tensor
     if kernels.available(flat):
         y = _Fused.apply(flat, weight, delay, edges, before)
@@ -67,7 +67,7 @@ def _check(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | No
     if edges is None:
         sources = checks.axes("weight", weight, 2).shape[1]
     else:
-        sources = edges.shape[1]
+        sources = check_edges(edges)[1]
         checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
     checks.operand("delay", delay, weight.shape, weight)
     checks.operand("x", checks.last_axis("x", x, sources), x.shape, weight)
@@ -107,7 +107,7 @@ class _DelayedAllToAll(torch.autograd.Function):
         y = x.new_zeros(x.shape[0] - before, x.shape[1], weight.shape[0])
         for tap, read, write in _taps(delay, before, x.shape[0]):
             part = weight * _share(delay - tap)
-            y[write].view(-1, y.shape[-1]).addmm_(x[read].reshape(-1, x.shape[-1]), part.t())
+            y[write].flatten(0, 1).addmm_(x[read].flatten(0, 1), part.t())
         return y
 
     @staticmethod
@@ -118,12 +118,12 @@ class _DelayedAllToAll(torch.autograd.Function):
         grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
         grad_y = grad_y.contiguous()
         for tap, read, write in _taps(delay, ctx.before, x.shape[0]):
-            g = grad_y[write].view(-1, grad_y.shape[-1])
+            g = grad_y[write].flatten(0, 1)
             distance = delay - tap
             share = _share(distance)
             if grad_x is not None:
-                grad_x[read].view(-1, x.shape[-1]).addmm_(g, weight * share)
-            product = g.t() @ x[read].reshape(-1, x.shape[-1])
+                grad_x[read].flatten(0, 1).addmm_(g, weight * share)
+            product = g.t() @ x[read].flatten(0, 1)
             grad_weight.addcmul_(product, share)
             # On a whole number of steps the slope is that to the right, so that no delay is stuck there.
             rising = ((distance >= -1) & (distance < 0)).to(weight.dtype)

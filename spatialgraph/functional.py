@@ -49,7 +49,7 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
         tensor([[ 0.5000, -1.0000]])
     """
-    checks.geometry(source_pos, target_pos, scale)
+    _check_geometry(source_pos, target_pos, scale, law)
     weight: Tensor = _PairwiseWeight.apply(source_pos, target_pos, scale, law, *law.parameters())
     return weight
 
@@ -128,14 +128,14 @@ def all_to_all(
         >>> all_to_all(torch.tensor([[2.0, 3.0]]), pos, target, torch.tensor([1.0, -1.0]), InverseDistance())
         tensor([[-2.0000]])
     """
-    checks.geometry(source_pos, target_pos, scale)
-    checks.last_axis("x", x, source_pos.shape[0])
+    _check_geometry(source_pos, target_pos, scale, law)
+    checks.beside("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
     if bias is not None:
-        checks.shape("bias", bias, target_pos.shape[:1])
+        checks.beside("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     x = x.to(_product_dtype(x))
-    flat = x.reshape(-1, x.shape[-1])
+    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, silent, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
@@ -215,7 +215,7 @@ def _geometry_gradients(
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:
     rows, columns = matrix.shape
     elements = _CPU_BLOCK if matrix.device.type == "cpu" else _ACCELERATOR_BLOCK
-    step = rows if torch.compiler.is_compiling() else max(1, elements // columns)
+    step = rows if torch.compiler.is_compiling() else max(1, elements // max(1, columns))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -253,8 +253,8 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
         tensor([ 0.5000, -1.0000])
     """
-    checks.geometry(source_pos, target_pos, scale)
-    if (target_pos.shape[0], source_pos.shape[0]) != edges.shape:
+    _check_geometry(source_pos, target_pos, scale, law)
+    if (target_pos.shape[0], source_pos.shape[0]) != check_edges(edges):
         got = source_pos.shape[0], target_pos.shape[0]
         raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     if kernels.serves(law, source_pos):
@@ -318,12 +318,12 @@ def sparse(
         >>> sparse(torch.tensor([[2.0, 3.0]]), torch.tensor([1.0, -1.0]), edges)
         tensor([[-1.]])
     """
-    targets, sources = edges.shape
-    checks.last_axis("x", x, sources)
-    checks.operand("weight", checks.axes("weight", weight, 1), edges.sources.shape, weight)
+    targets, sources = check_edges(edges)
+    checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
+    checks.beside("x", checks.last_axis("x", x, sources), weight)
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
-    flat = x.reshape(-1, x.shape[-1]).to(weight.dtype)
+    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1]).to(weight.dtype)
     y: Tensor = _SparseProduct.apply(flat.t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0])
 
@@ -377,6 +377,19 @@ class _SparseProduct(torch.autograd.Function):
                 pattern = edges.matrix(torch.zeros_like(weight))
                 grad_weight = torch.sparse.sampled_addmm(pattern, grad_y, x.t(), beta=0.0).values()
         return grad_x, grad_weight, grad_y.sum(1) if needs_bias else None, None, None
+
+
+def check_edges(edges: CompressedEdges) -> tuple[int, int]:
+    """Return the numbers of targets and sources of compressed edges."""
+    if not isinstance(edges, CompressedEdges):
+        raise TypeError(f"edges must be CompressedEdges, got {type(edges).__name__}")
+    return edges.shape
+
+
+def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> None:
+    checks.geometry(source_pos, target_pos, scale)
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a Law, got {type(law).__name__}")
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

@@ -68,6 +68,7 @@ def compressed_rows(pointer: Tensor, column: Tensor, columns: int, column_name: 
     from spatialgraph import compiled_checks
 
     arrays = [array(checks.indices("pointer", pointer)), array(checks.indices(column_name, column))]
+    checks.integer("columns", columns, minimum=0)
     if not compiled_checks.rows_fit(*arrays, columns, 1):
         checks.pointer("pointer", pointer, column.shape[0])
         checks.within(column_name, column, columns)

@@ -163,7 +163,7 @@ def _check(current: Tensor, steps: int, potential: Tensor, shares: Tensor | None
         raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
     checks.operand("state", potential, current.shape[1:], current)
     if shares is not None:
-        checks.shape("shares", shares, (steps,))
+        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
 
 
 def _step_by_step(
@@ -174,7 +174,7 @@ def _step_by_step(
     potentials: bool,
     shares: Tensor | None,
     settings: tuple[float, float, str, Surrogate],
-) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     fired, traced = [], []
     summed = torch.zeros_like(potential)
     for step in range(steps):
@@ -185,7 +185,9 @@ def _step_by_step(
             traced.append(potential)
         if shares is not None:
             summed = summed + shares[step] * spike
-    return torch.stack(fired) if spikes else None, torch.stack(traced) if potentials else None, summed, potential
+    nothing = potential.new_zeros(0, *potential.shape)
+    recorded = [torch.stack(rows) if rows else nothing for rows in (fired, traced)]
+    return recorded[0], recorded[1], summed, potential
 
 
 @dataclasses.dataclass(frozen=True)

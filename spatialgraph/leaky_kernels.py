@@ -139,7 +139,7 @@ def _check(current: Tensor, potential: Tensor, reset: int, steps: int, shares: T
     if reset not in (0, 1, 2):
         raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
     if shares is not None:
-        checks.shape("shares", shares, (steps,))
+        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
 
 
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision

@@ -56,6 +56,8 @@ class CompressedEdges:
         checks.indices("by_source", self.by_source, count)
         for name in ("target_pointer", "source_pointer"):
             checks.indices(name, getattr(self, name))
+        for field in dataclasses.fields(self):
+            checks.beside(field.name, getattr(self, field.name), self.sources)
         if checks.has_values(self.sources):
             checks.within("by_source", self.by_source, count)
             _check_rows("target", self.target_pointer, self.targets, self.sources)
