@@ -31,7 +31,6 @@ from torch import Tensor
 
 from spatialgraph import delay_kernels, kernels, leaky_kernels, normalisation_kernels, sparse_kernels
 from spatialgraph.projections import CompressedEdges
-from spatialgraph.training import environment
 
 Mutation = Callable[[Any, Draw], Any]
 
@@ -283,8 +282,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     outcome = summary(supervise(options, arguments.calls), arguments)
     print(json.dumps(outcome, indent=1))
     if arguments.out:
+        from spatialgraph.training import environment
+
         record = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": []}
-        command = "python scripts/fuzz_bounds.py " + " ".join(options)
+        checked = "NUMBA_BOUNDSCHECK=1 " if outcome["bounds_checked"] else ""
+        command = f"{checked}python scripts/fuzz_bounds.py {' '.join(options)}"
         record["environment"] = environment()
         record["runs"].append({"command": command, **outcome})
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")

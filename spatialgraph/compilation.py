@@ -43,8 +43,8 @@ class Kernel:
         """Run the loops, on several threads where there are several parts."""
         if arguments[-1] == 1 or not _has_threads():
             return self._run(False, arguments)
-        with _threads(arguments[-1]) as are_several:
-            return self._run(are_several, arguments)
+        with _threads(arguments[-1]):
+            return self._run(True, arguments)
 
     def _run(self, is_parallel: bool, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
@@ -127,38 +127,30 @@ def _is_of_loops(error: Exception) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _has_threads() -> bool:
-    """Tell whether Numba's threads can be had; where not, one thread does all of the work."""
+    """Tell whether Numba has several threads; where not, one does all of the work."""
     if _is_forked:
         return False
     try:
         import numba
 
-        numba.get_num_threads()  # starts them
+        return bool(numba.config.NUMBA_NUM_THREADS > 1 and numba.get_num_threads())  # the latter starts them
     except Exception as error:  # whatever a broken threading layer may raise
         warn("Numba's threads cannot be used, and one thread does their work", error)
         return False
-    return True
 
 
 @contextlib.contextmanager
-def _threads(parts: int) -> Iterator[bool]:
-    """Set so many threads at most, and tell whether they are several.
-
-    A kernel that has fewer parts than Numba has threads would wait for them all, and they for busy cores.
-    """
+def _threads(parts: int) -> Iterator[None]:
+    """Set so many threads at most: one that has no part would wait for the others, and they for busy cores."""
     import numba
 
-    wanted = min(parts, numba.config.NUMBA_NUM_THREADS)
-    if wanted == 1:
-        yield False
-        return
     with _lock:
-        before = numba.get_num_threads()
+        before, wanted = numba.get_num_threads(), min(parts, numba.config.NUMBA_NUM_THREADS)
         if wanted == before:  # the common case: setting takes longer than many a kernel
-            yield True
+            yield
             return
         numba.set_num_threads(wanted)
         try:
-            yield True
+            yield
         finally:
             numba.set_num_threads(before)

@@ -296,12 +296,24 @@ def _rows(name: str, value: Tensor | None) -> Tensor:
     return member
 
 
+def _check_compressed(adj_t: Adj) -> None:
+    """Check a matrix whose compressed indices PyTorch was told not to check, before they are written out."""
+    is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
+    is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
+    if not (is_csr or is_csc) or not checks.has_values(adj_t):
+        return
+    pointer, indices = (adj_t.crow_indices, adj_t.col_indices) if is_csr else (adj_t.ccol_indices, adj_t.row_indices)
+    checks.pointer("crow_indices of adj_t" if is_csr else "ccol_indices of adj_t", pointer(), indices().numel())
+    checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
+
+
 def _check_edges(edge_index: Adj, counts: tuple[int, int]) -> bool:
     """Check that edges join existing nodes, and tell whether they are a matrix."""
     if is_sparse(edge_index):
         shape = tuple(int(edge_index.size(axis)) for axis in (0, 1))
         if shape != counts[::-1]:
             raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
+        _check_compressed(edge_index)
         return True
     if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")

@@ -228,12 +228,24 @@ def test_a_matrix_of_another_size_is_refused(size, aggr):
         SpatialConv(aggr=aggr)(torch.zeros(5, 4), torch.zeros(5, 3), matrix)
 
 
-def test_a_matrix_whose_columns_do_not_exist_is_refused():
-    matrix = torch.sparse_csr_tensor(
-        torch.tensor([0, 1, 2]), torch.tensor([0, 10**9]), torch.ones(2), (2, 2), check_invariants=False
-    )
-    with pytest.raises(ValueError, match="sources must lie between 0 and 1, got 1000000000"):
-        SpatialConv()(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
+@pytest.mark.parametrize(
+    ("pointer", "column", "message"),
+    [
+        ([0, 1, 2], [0, 10**9], "_indices of adj_t must lie between 0 and 1, got 1000000000"),
+        (
+            [0, 1, 2**31],
+            [0, 1],
+            r"adj_t must lead from 0 to the number of edges \(2\), got 0 to 2147483648",
+        ),
+        ([0, 5, 2], [0, 1], "_indices of adj_t must not fall, got 5 before 2"),
+    ],
+)
+@pytest.mark.parametrize("make", [torch.sparse_csr_tensor, torch.sparse_csc_tensor])
+@pytest.mark.parametrize("aggr", ["add", "max"])
+def test_a_matrix_whose_entries_do_not_exist_is_refused(aggr, make, pointer, column, message):
+    matrix = make(torch.tensor(pointer), torch.tensor(column), torch.ones(2), (2, 2), check_invariants=False)
+    with pytest.raises(ValueError, match=message):
+        SpatialConv(aggr=aggr)(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
 
 
 @pytest.mark.parametrize("features", [torch.float64, torch.float32, torch.bfloat16])
