@@ -93,8 +93,8 @@ def tensor(name: str, value: Any) -> Tensor:  # noqa: ANN401
 
 def shape(name: str, value: Any, expected: tuple[int, ...]) -> Tensor:  # noqa: ANN401
     """Return a tensor of the expected shape."""
-    if tuple(tensor(name, value).shape) != expected:
-        raise ValueError(f"{name} must have shape {expected}, got {tuple(value.shape)}")
+    if tensor(name, value).shape != expected:
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(value.shape)}")
     return value  # type: ignore[no-any-return]
 
 
@@ -212,3 +212,95 @@ def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  #
     if x.dtype != parameter.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
         raise TypeError(f"{name} must have the dtype of the parameters ({parameter.dtype}), got {x.dtype}")
     return x
+
+
+def axes(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
+    """Return a floating-point tensor with so many axes."""
+    if tensor(name, value).dim() != count:
+        raise ValueError(f"{name} must have {count} axes, got shape {tuple(value.shape)}")
+    if not value.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {value.dtype}")
+    return value  # type: ignore[no-any-return]
+
+
+def for_kernel(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
+    """Return a tensor with so many axes that compiled CPU code can read."""
+    if axes(name, value, count).dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
+    if value.device.type != "cpu" or value.layout != torch.strided:
+        raise ValueError(f"{name} must be a dense tensor on the CPU, got {value.layout} on {value.device}")
+    return value  # type: ignore[no-any-return]
+
+
+def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> Tensor:  # noqa: ANN401
+    """Return a tensor of the expected shape, of the dtype of another one and beside it."""
+    if shape(name, value, expected).dtype != like.dtype:
+        raise TypeError(f"{name} must have dtype {like.dtype} like the others, got {value.dtype}")
+    if value.device != like.device or value.layout != like.layout:
+        raise ValueError(
+            f"{name} must be {like.layout} on {like.device} like the others, got {value.layout} on {value.device}"
+        )
+    return value  # type: ignore[no-any-return]
+
+
+def geometry(source_pos: Any, target_pos: Any, scale: Any) -> None:  # noqa: ANN401
+    """Check positions of sources ``(n, d)`` and targets ``(m, d)`` and what multiplies each source ``(n,)``."""
+    sources, dimensions = axes("source_pos", source_pos, 2).shape
+    operand("target_pos", target_pos, (axes("target_pos", target_pos, 2).shape[0], dimensions), source_pos)
+    operand("scale", scale, (sources,), source_pos)
+
+
+def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
+    """Return a tensor whose last axis has so many entries."""
+    if tensor(name, value).dim() == 0 or value.shape[-1] != count:
+        raise ValueError(f"{name} must have shape (..., {count}), got {tuple(value.shape)}")
+    return value  # type: ignore[no-any-return]
+
+
+def beside(name: str, value: Tensor, like: Tensor) -> None:
+    """Check that a tensor is on the device of another."""
+    if value.device != like.device:
+        raise ValueError(f"{name} must be on {like.device} like the others, got {value.device}")
+
+
+def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: ANN401
+    """Return an int64 tensor with one axis, of the size where one is given."""
+    if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):
+        rule = "one axis" if size is None else f"shape ({size},)"
+        raise ValueError(f"{name} must have {rule}, got shape {tuple(value.shape)}")
+    if value.dtype != torch.int64 or value.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor of int64, got {value.layout} of {value.dtype}")
+    return value  # type: ignore[no-any-return]
+
+
+def has_values(value: Tensor) -> bool:
+    """Tell whether the values of a tensor can be looked at: no compiler is tracing, and it has memory."""
+    return value.device.type != "meta" and not torch.compiler.is_compiling()
+
+
+def within(name: str, value: Tensor, count: int) -> None:
+    """Check that all indices lie between 0 and ``count - 1``."""
+    if value.numel() == 0:
+        return
+    low, high = (int(bound) for bound in torch.aminmax(value))
+    if low < 0 or high >= count:
+        raise ValueError(f"{name} must lie between 0 and {count - 1}, got {low if low < 0 else high}")
+
+
+def delays(name: str, value: Tensor) -> None:
+    """Check that delays in time steps are at least 0 and finite."""
+    if value.numel() and has_values(value):
+        low, high = (float(bound) for bound in torch.aminmax(value.detach()))
+        if not 0.0 <= low <= high < math.inf:  # false for NaN too
+            raise ValueError(f"{name} must be at least 0 and finite, got {low if not low >= 0.0 else high}")
+
+
+def pointer(name: str, value: Tensor, entries: int) -> None:
+    """Check that a pointer leads from 0 to the number of entries and never back."""
+    if value.numel() == 0 or int(value[0]) != 0 or int(value[-1]) != entries:
+        got = "nothing" if value.numel() == 0 else f"{int(value[0])} to {int(value[-1])}"
+        raise ValueError(f"{name} must lead from 0 to the number of edges ({entries}), got {got}")
+    falls = torch.nonzero(value[1:] < value[:-1])[:, 0]
+    if falls.numel():
+        row = int(falls[0])
+        raise ValueError(f"{name} must not fall, got {int(value[row])} before {int(value[row + 1])}")

@@ -5,16 +5,12 @@
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from spatialgraph.compilation import kernel
 
 # To be vectorised, loops must not raise on a division by zero and sums may be reordered; infinities and NaN stay.
-_compile = njit(
-    nogil=True,
-    cache=True,
-    parallel=True,
-    error_model="numpy",
-    fastmath={"reassoc", "contract", "nsz", "arcp"},
-)
+_compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
 @_compile
@@ -37,11 +33,11 @@ def fill(columns, rows, scale, constant, out, parts):
 
 
 @_compile
-def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale):
+def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, parts):
     """Add up the gradients by positions and scales."""
     zero, one = columns.dtype.type(0), columns.dtype.type(1)
     largest = columns.dtype.type(np.finfo(columns.dtype).max)
-    count, parts = rows.shape[0], grad_scale.shape[0]
+    count = rows.shape[0]
     for part in prange(parts):
         pull = np.empty(columns.shape[1], columns.dtype)
         scales = grad_scale[part]

@@ -8,13 +8,15 @@ silence before the first and after the last spike is passed over.
 
 from numba import njit, prange
 
+from spatialgraph.compilation import kernel
+
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
-_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-_compile = njit(**_options)
-_compile_parallel = njit(parallel=True, **_options)
+_options = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_inline = njit(**_options)
+_compile = kernel(**_options)
 
 
-@_compile
+@_inline
 def active(run):
     """Return the steps from the first to behind the last that is not 0."""
     first, behind = 0, run.size
@@ -25,13 +27,13 @@ def active(run):
     return first, behind
 
 
-@_compile
+@_inline
 def overlap(first, behind, shift, steps):
     """Cut a range of steps down to those that lie within a run of ``steps`` once they are shifted."""
     return max(first, -shift), min(behind, steps - shift)
 
 
-@_compile
+@_inline
 def add(source, factor, shift, first, behind, target):
     """Add a range of a run times a factor to another run, ``shift`` steps later."""
     low, high = overlap(first, behind, shift, target.size)
@@ -41,7 +43,7 @@ def add(source, factor, shift, first, behind, target):
             write[t] += factor * read[t]
 
 
-@_compile
+@_inline
 def correlate(source, other, shift, first, behind):
     """Return the scalar product of a range of a run with another run ``shift`` steps later."""
     low, high = overlap(first, behind, shift, other.size)
@@ -53,7 +55,7 @@ def correlate(source, other, shift, first, behind):
     return total
 
 
-@_compile_parallel
+@_compile
 def send(x, before, pointer, target, whole, fraction, weight, y, parts):
     """Add the delayed runs of all sources to those of their targets."""
     one = x.dtype.type(1)
@@ -72,11 +74,11 @@ def send(x, before, pointer, target, whole, fraction, weight, y, parts):
                     add(run, weight[e] * fraction[e], shift + 1, first, behind, heard)
 
 
-@_compile_parallel
-def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay):
+@_compile
+def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay, parts):
     """Add up the gradients by weights and delays, a row for each thread, and by ``x`` where it has room for them."""
     one = x.dtype.type(1)
-    batch, parts = x.shape[0], grad_weight.shape[0]
+    batch = x.shape[0]
     for part in prange(parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
             for i in range(x.shape[1]):

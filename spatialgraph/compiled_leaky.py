@@ -8,14 +8,16 @@ of a step after step in PyTorch.
 import numpy as np
 from numba import njit, prange
 
+from spatialgraph.compilation import kernel
+
 SUBTRACT, ZERO, NONE = 0, 1, 2
 CHUNK = 512
 
-_compile = njit(nogil=True, cache=True, error_model="numpy")
-_compile_parallel = njit(nogil=True, cache=True, parallel=True, error_model="numpy")
+_inline = njit(error_model="numpy")
+_compile = kernel(error_model="numpy")
 
 
-@_compile
+@_inline
 def advance(current, before, after, beta, threshold, reset):
     """Compute the potentials of the next instant."""
     nothing = before.dtype.type(0)
@@ -32,7 +34,7 @@ def advance(current, before, after, beta, threshold, reset):
             after[i] = beta * before[i] + current[i]
 
 
-@_compile_parallel
+@_compile
 def run(current, potential, beta, threshold, reset, steps, spikes, potentials, shares, summed, parts):
     """Write spikes, potentials and the spikes' weighted sum, whichever has rows; leave the last potentials behind."""
     one = potential.dtype.type(1)
@@ -61,7 +63,7 @@ def run(current, potential, beta, threshold, reset, steps, spikes, potentials, s
             potential[start:stop] = v
 
 
-@_compile_parallel
+@_compile
 def pull(
     current,
     potential,

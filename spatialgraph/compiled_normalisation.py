@@ -4,10 +4,12 @@ Inputs have shape ``(neurons, batch)``. Threads share the batch, in pieces that 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from spatialgraph.compilation import kernel
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
-_compile = njit(nogil=True, cache=True, parallel=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+_compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 PIECE = 128
 
@@ -43,10 +45,9 @@ def forward(total, bias, floor, out, mean, scale, parts):
 
 
 @_compile
-def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias):
+def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts):
     """Write the gradients by the inputs, and add those by the biases up in a row for each thread."""
     count, batch = total.shape
-    parts = grad_bias.shape[0]
     zero = total.dtype.type(0)
     for part in prange(parts):
         both = np.empty((2, PIECE), total.dtype)

@@ -9,15 +9,16 @@ shape ``(columns, batch)``, or where ``is_turned`` ``(batch, columns)``, and is 
 import numpy as np
 from numba import njit, prange
 
+from spatialgraph.compilation import kernel
 from spatialgraph.compiled_vectors import combine, compare, strip
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
-_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-_compile = njit(**_options)
-_compile_parallel = njit(parallel=True, **_options)
+_options = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_inline = njit(**_options)
+_compile = kernel(**_options)
 
 
-@_compile
+@_inline
 def share(pointer, part, parts):
     """Return the rows of one thread, such that all threads have about as many edges."""
     edges = pointer[-1]
@@ -30,7 +31,7 @@ def share(pointer, part, parts):
     return first, behind
 
 
-@_compile
+@_inline
 def aligned(size, like):
     """Return zeros that begin at a multiple of 64 bytes."""
     values = np.zeros(size + 64 // like.itemsize, like.dtype)
@@ -38,7 +39,7 @@ def aligned(size, like):
     return values[skip : skip + size]
 
 
-@_compile
+@_inline
 def pack(x, is_turned, start, size, width, packed):
     """Copy a strip of each column, one after the other."""
     if not is_turned:
@@ -58,7 +59,7 @@ def pack(x, is_turned, start, size, width, packed):
             packed[i * width + b] = x[start + b, i]
 
 
-@_compile_parallel
+@_compile
 def product(pointer, column, weight, x, is_turned, is_packed, bias, floor, y, parts):
     """Write ``max(floor, matrix @ x + bias)`` to ``y`` of shape ``(rows, batch)``."""
     width, batch = strip(x.itemsize), y.shape[1]
@@ -83,7 +84,7 @@ def product(pointer, column, weight, x, is_turned, is_packed, bias, floor, y, pa
                     flat[at : at + size] = row[:size]
 
 
-@_compile_parallel
+@_compile
 def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, out, sums, parts):
     """Add, for each edge, the scalar product of its row of ``rows`` and its column of ``x`` to ``out``.
 
@@ -117,7 +118,7 @@ def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, o
                     sums[j] += compare(plain, batch, start, column, values, at, active_values, is_masked, e, end, out)
 
 
-@_compile_parallel
+@_compile
 def weigh(pointer, column, sources, targets, scale, constant, out, parts):
     """Write the scaled inverse distance of each edge; positions have shape ``(d, neurons)``."""
     for part in prange(parts):
@@ -135,11 +136,13 @@ def weigh(pointer, column, sources, targets, scale, constant, out, parts):
                 row[k] = scale[columns[k]] / np.sqrt(row[k])
 
 
-@_compile_parallel
-def pull(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale):
+@_compile
+def pull(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale, parts):
     """Add up the gradients by positions and scales; those of sources once for each thread."""
     one, zero = sources.dtype.type(1), sources.dtype.type(0)
-    axes, parts, longest = sources.shape[0], grad_scale.shape[0], np.max(np.diff(pointer))
+    axes, longest = sources.shape[0], 0
+    for j in range(pointer.size - 1):
+        longest = max(longest, pointer[j + 1] - pointer[j])
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
         differences = np.empty((axes, longest), sources.dtype)

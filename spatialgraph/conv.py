@@ -9,7 +9,16 @@ from spatialgraph import checks
 from spatialgraph.functional import edge_weight, sparse
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.projections import CompressedEdges
-from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size, to_edge_index
+from spatialgraph.pyg import (
+    Adj,
+    MessagePassing,
+    OptPairTensor,
+    OptTensor,
+    PairTensor,
+    Size,
+    is_sparse,
+    to_edge_index,
+)
 
 __all__ = ["SpatialConv"]
 
@@ -26,6 +35,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     Args:
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
         gain: constant factor :math:`\gamma`.
+        decomposed_layers: number of groups of features whose messages are stored one after the other, to save memory;
+            a matrix ``adj_t`` stores none.
         **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
 
     Raises:
@@ -40,9 +51,18 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
                 [1.5000]])
     """
 
-    def __init__(self, law: str | Law = "inverse_distance", gain: float = 1.0, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        law: str | Law = "inverse_distance",
+        gain: float = 1.0,
+        *,
+        decomposed_layers: int = 1,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
         kwargs.setdefault("aggr", "add")
         super().__init__(**kwargs)
+        # PyG splits what messages take as x_j only, and would compute all features in each of the rounds.
+        self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
         self.law = make_law(law)
         self.gain = checks.number("gain", gain)
         self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
@@ -66,19 +86,27 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
 
         Returns:
             Features of the targets, shape ``(N, F)``.
+
+        Raises:
+            TypeError: if an argument is of the wrong type.
+            ValueError: if features, positions, polarities, ``size`` and edges do not belong to as many nodes.
         """
-        features = _pair("x", x, receiver=1 if self.flow == "source_to_target" else 0)
-        places = _pair("pos", pos)
-        sender = 0 if self.flow == "source_to_target" else 1
-        senders = places[sender].shape[0]
-        scale = places[sender].new_full((senders,), self.gain)
-        if polarity is not None:
-            scale = self.gain * checks.shape("polarity", polarity, (senders,))
+        places = _positions(pos)
         counts = places[0].shape[0], places[1].shape[0]
+        sender = 0 if self.flow == "source_to_target" else 1
+        features = _features(x, counts, sender)
+        scale = places[sender].new_full((counts[sender],), self.gain)
+        if polarity is not None:
+            scale = self.gain * checks.shape("polarity", polarity, (counts[sender],))
         if size is not None and tuple(size) != counts:
             raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
-        out: Tensor = self.propagate(edge_index, x=features, pos=places, scale=scale, size=counts)
-        return out
+        is_matrix = _check_edges(edge_index, counts)
+        groups = 1 if self.explain or (is_matrix and self.fuse) else self.groups
+        out = []
+        for group in features.chunk(groups, -1):
+            pair = (group, None) if sender == 0 else (None, group)
+            out.append(self.propagate(edge_index, x=pair, pos=places, scale=scale, size=counts))
+        return torch.cat(out, -1) if len(out) > 1 else out[0]
 
     def message(
         self, x: PairTensor, pos: PairTensor, scale: Tensor, edge_index_i: Tensor, edge_index_j: Tensor
@@ -98,14 +126,74 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         listed = torch.stack([sources[order], targets[order]])
         edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
         weight = edge_weight(pos[0], pos[1], scale, self.law, edges)
-        return sparse(x[0].t(), weight, edges).t()
+        # Features and weights of different precision meet in the higher one, as where messages are multiplied.
+        return sparse(x[0].t(), weight.to(torch.promote_types(weight.dtype, x[0].dtype)), edges).t()
+
+    def __repr__(self) -> str:
+        """Show law and gain, and other settings where they are not the usual ones."""
+        settings = [repr(self.law), f"gain={self.gain:g}"]
+        settings += [f"aggr={self.aggr!r}"] if self.aggr not in ("add", "sum") else []
+        settings += [f"flow={self.flow!r}"] if self.flow != "source_to_target" else []
+        settings += [f"decomposed_layers={self.groups}"] if self.groups > 1 else []
+        return f"{type(self).__name__}({', '.join(settings)})"
 
 
-def _pair(name: str, value: Tensor | PairTensor | OptPairTensor, receiver: int | None = None) -> PairTensor:
+def _positions(pos: Tensor | PairTensor) -> PairTensor:
+    """Return positions of both sets of nodes, in one space."""
+    first, second = (_rows("pos", member) for member in _pair("pos", pos))
+    checks.axes("pos", first, 2)
+    checks.operand("pos", second, (second.shape[0], first.shape[1]), first)
+    return first, second
+
+
+def _features(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int], sender: int) -> Tensor:
+    """Return the features of those who send; both sets of nodes have a row for each, or the receivers none at all."""
+    pair = _pair("x", x)
+    for number, count in enumerate(counts):
+        if (number == sender or pair[number] is not None) and (rows := _rows("x", pair[number]).shape[0]) != count:
+            raise ValueError(f"x must have as many rows as pos ({count}), got {rows}")
+    return _rows("x", pair[sender])
+
+
+def _pair(name: str, value: Tensor | PairTensor | OptPairTensor) -> PairTensor:
     pair = value if isinstance(value, tuple) else (value, value)
-    for number, member in enumerate(pair):
-        if member is None and number == receiver:
-            continue
-        if checks.tensor(name, member).dim() != 2:
-            raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a tensor or a pair of tensors, got {len(pair)}")
     return pair
+
+
+def _rows(name: str, value: Tensor | None) -> Tensor:
+    member = checks.tensor(name, value)
+    if member.dim() != 2:
+        raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
+    return member
+
+
+def _check_compressed(adj_t: Adj) -> None:
+    """Check a matrix whose compressed indices PyTorch was told not to check, before they are written out."""
+    is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
+    is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
+    if not (is_csr or is_csc) or not checks.has_values(adj_t):
+        return
+    pointer, indices = (adj_t.crow_indices, adj_t.col_indices) if is_csr else (adj_t.ccol_indices, adj_t.row_indices)
+    checks.pointer("crow_indices of adj_t" if is_csr else "ccol_indices of adj_t", pointer(), indices().numel())
+    checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
+
+
+def _check_edges(edge_index: Adj, counts: tuple[int, int]) -> bool:
+    """Check that edges join existing nodes, and tell whether they are a matrix."""
+    if is_sparse(edge_index):
+        shape = tuple(int(edge_index.size(axis)) for axis in (0, 1))
+        if shape != counts[::-1]:
+            raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
+        _check_compressed(edge_index)
+        return True
+    if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
+    if edge_index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
+    # An accelerator checks for itself, and need not be waited for.
+    if edge_index.device.type == "cpu" and checks.has_values(edge_index):
+        for row, count in enumerate(counts):
+            checks.within(f"edge_index[{row}]", edge_index[row], count)
+    return False

@@ -5,15 +5,22 @@ those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its ta
 of its delay, and its weight.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from spatialgraph.kernels import array, part_count, threads
+from spatialgraph import checks
+from spatialgraph.compilation import part_count
+from spatialgraph.kernels import array, compressed_rows
 
 __all__ = ["gradients", "send"]
 
 # Below this product of inputs and weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**20
+
+# Steps of the longest delay; sums of such numbers do not overflow.
+_LONGEST = 2**60
 
 
 def send(
@@ -49,11 +56,9 @@ def send(
     """
     from spatialgraph import compiled_delays
 
+    operands = _operands(runs, pointer, target, whole, fraction, weight, targets, before)
     y = runs.new_zeros(runs.shape[0], targets, runs.shape[2] - before)
-    edges = [array(values) for values in (pointer, target, whole, fraction, weight)]
-    parts = _parts(runs, weight)
-    with threads(parts):
-        compiled_delays.send(array(runs), before, *edges, y.numpy(), parts)
+    compiled_delays.send(*operands, y.numpy(), _parts(runs, weight))
     return y
 
 
@@ -82,14 +87,40 @@ def gradients(
     """
     from spatialgraph import compiled_delays
 
+    targets = checks.for_kernel("grad", grad, 3).shape[1]
+    operands = _operands(runs, pointer, target, whole, fraction, weight, targets, before)
+    checks.operand("grad", grad, (runs.shape[0], targets, runs.shape[2] - before), runs)
     grad_runs = torch.zeros_like(runs, memory_format=torch.contiguous_format) if by_runs else runs.new_empty(0, 0, 0)
     parts = _parts(runs, weight)
     sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-    edges = [array(values) for values in (pointer, target, whole, fraction, weight)]
-    with threads(parts):
-        compiled_delays.pull(array(runs), before, *edges, array(grad), grad_runs.numpy(), *sums)
+    compiled_delays.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
     by_weight, by_delay = (torch.from_numpy(part.sum(0)) for part in sums)
     return grad_runs if by_runs else None, by_weight, by_delay
+
+
+def _operands(
+    runs: Tensor,
+    pointer: Tensor,
+    target: Tensor,
+    whole: Tensor,
+    fraction: Tensor,
+    weight: Tensor,
+    targets: int,
+    before: int,
+) -> list[Any]:
+    """Return spikes and edges as arrays."""
+    _, sources, steps = checks.for_kernel("runs", runs, 3).shape
+    if checks.integer("before", before, minimum=0) > steps:
+        raise ValueError(f"before must be at most the number of steps ({steps}), got {before}")
+    checks.indices("pointer", pointer, sources + 1)
+    edges = compressed_rows(pointer, target, checks.integer("targets", targets, minimum=0), "target")
+    checks.indices("whole", whole, target.shape[0])
+    for name, values in (("fraction", fraction), ("weight", weight)):
+        checks.operand(name, values, target.shape, runs)
+    shifts = array(whole)
+    if shifts.size and not 0 <= shifts.min() <= shifts.max() <= _LONGEST:
+        raise ValueError(f"whole must lie between 0 and {_LONGEST}, got {shifts.min()} to {shifts.max()}")
+    return [array(runs), before, *edges, shifts, array(fraction), array(weight)]
 
 
 def _parts(runs: Tensor, weight: Tensor) -> int:

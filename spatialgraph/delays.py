@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spatialgraph import composed, delay_kernels, kernels
-from spatialgraph.functional import sparse
+from spatialgraph import checks, composed, delay_kernels, kernels
+from spatialgraph.functional import check_edges, sparse
 from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
 
@@ -41,18 +41,20 @@ def delayed(
         Inputs of the targets, shape ``(T, ..., m)``. What arrives later is lost; ``line`` of a later call brings it
         back.
 
+    Raises:
+        TypeError: if the dtypes differ.
+        ValueError: if the shapes do not fit together, or a delay is negative or not finite.
+
     Example:
         >>> x = torch.tensor([[1.0], [0.0], [0.0]])
         >>> delayed(x, torch.tensor([[2.0]]), torch.tensor([[1.25]]))[:, 0].tolist()
         [0.0, 1.5, 0.5]
     """
+    _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    flat, weight, delay = (
-        in_single(whole.reshape(whole.shape[0], -1, whole.shape[-1])),
-        in_single(weight),
-        in_single(delay),
-    )
+    flat = in_single(whole.reshape(whole.shape[0], whole.shape[1:-1].numel(), whole.shape[-1]))
+    weight, delay = in_single(weight), in_single(delay)
     y: Tensor
     if kernels.is_observed(flat, weight, delay):
         y = _composed(flat, weight, delay, edges, before)
@@ -63,6 +65,21 @@ def delayed(
     else:
         y = _delayed_sparse(flat, weight, delay, edges, before)
     return y.reshape(*x.shape[:-1], y.shape[-1]).to(x.dtype)
+
+
+def _check(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, line: Tensor | None) -> None:
+    if edges is None:
+        sources = checks.axes("weight", weight, 2).shape[1]
+    else:
+        sources = check_edges(edges)[1]
+        checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
+    checks.operand("delay", delay, weight.shape, weight)
+    checks.operand("x", checks.last_axis("x", x, sources), x.shape, weight)
+    if x.dim() < 2:
+        raise ValueError(f"x must have shape (T, ..., {sources}), got {tuple(x.shape)}")
+    if line is not None:
+        checks.operand("line", line, (checks.last_axis("line", line, sources).shape[0], *x.shape[1:]), x)
+    checks.delays("delay", delay)
 
 
 def line_length(delay: Tensor) -> int:
@@ -94,7 +111,7 @@ class _DelayedAllToAll(torch.autograd.Function):
         y = x.new_zeros(x.shape[0] - before, x.shape[1], weight.shape[0])
         for tap, read, write in _taps(delay, before, x.shape[0]):
             part = weight * _share(delay - tap)
-            y[write].view(-1, y.shape[-1]).addmm_(x[read].reshape(-1, x.shape[-1]), part.t())
+            y[write].flatten(0, 1).addmm_(x[read].flatten(0, 1), part.t())
         return y
 
     @staticmethod
@@ -107,12 +124,12 @@ class _DelayedAllToAll(torch.autograd.Function):
         grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
         grad_y = grad_y.contiguous()
         for tap, read, write in _taps(delay, ctx.before, x.shape[0]):
-            g = grad_y[write].view(-1, grad_y.shape[-1])
+            g = grad_y[write].flatten(0, 1)
             distance = delay - tap
             share = _share(distance)
             if grad_x is not None:
-                grad_x[read].view(-1, x.shape[-1]).addmm_(g, weight * share)
-            product = g.t() @ x[read].reshape(-1, x.shape[-1])
+                grad_x[read].flatten(0, 1).addmm_(g, weight * share)
+            product = g.t() @ x[read].flatten(0, 1)
             grad_weight.addcmul_(product, share)
             # On a whole number of steps the slope is that to the right, so that no delay is stuck there.
             rising = ((distance >= -1) & (distance < 0)).to(weight.dtype)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spatialgraph import composed, kernels, sparse_kernels
+from spatialgraph import checks, composed, kernels, sparse_kernels
 from spatialgraph.laws import Law
 from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
@@ -87,12 +87,17 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
     Returns:
         Tensor of shape ``(m, n)``, the layout of ``nn.Linear``, differentiable.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
         >>> pairwise_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(softening=1e-6))
         tensor([[ 0.5000, -1.0000]])
     """
+    _check_geometry(source_pos, target_pos, scale, law)
     geometry = _in_single(source_pos, target_pos, scale)
     if kernels.is_observed(*geometry):
         weight = composed.pairwise_weight(*geometry, law)
@@ -167,17 +172,27 @@ def all_to_all(
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
         >>> all_to_all(torch.tensor([[2.0, 3.0]]), pos, target, torch.tensor([1.0, -1.0]), InverseDistance())
         tensor([[-2.0000]])
     """
+    _check_geometry(source_pos, target_pos, scale, law)
+    checks.beside("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    if bias is not None:
+        checks.beside("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
+    if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
+        raise TypeError(f"mask must be bool, got {mask.dtype}")
     x = x.to(_product_dtype(x))
     geometry = _in_single(source_pos, target_pos, scale)
     if kernels.is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, bias, mask, silent, law)
-    flat = x.reshape(-1, x.shape[-1])
+    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, silent, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
@@ -272,7 +287,7 @@ def _geometry_gradients(
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:
     rows, columns = matrix.shape
     elements = _CPU_BLOCK if matrix.device.type == "cpu" else _ACCELERATOR_BLOCK
-    step = max(1, elements // columns)
+    step = max(1, elements // max(1, columns))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
 
@@ -299,6 +314,10 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
     Returns:
         Tensor of shape ``(E,)``, differentiable.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
@@ -306,6 +325,10 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
         tensor([ 0.5000, -1.0000])
     """
+    _check_geometry(source_pos, target_pos, scale, law)
+    if (target_pos.shape[0], source_pos.shape[0]) != check_edges(edges):
+        got = source_pos.shape[0], target_pos.shape[0]
+        raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     geometry = _in_single(source_pos, target_pos, scale)
     if kernels.serves(law, *geometry):
         weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
@@ -361,17 +384,26 @@ def sparse(
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
     Example:
         >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
         >>> sparse(torch.tensor([[2.0, 3.0]]), torch.tensor([1.0, -1.0]), edges)
         tensor([[-1.]])
     """
+    targets, sources = check_edges(edges)
+    checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
+    checks.beside("x", checks.last_axis("x", x, sources), weight)
+    if bias is not None:
+        checks.operand("bias", bias, (targets,), weight)
     dtype = weight.dtype
     x, weight = in_single(x.to(dtype)), in_single(weight)
     bias = None if bias is None else bias.to(weight.dtype)
     if kernels.is_observed(x, weight):
         return composed.sparse(x, weight, edges, bias, rectify).to(dtype)
-    y: Tensor = _SparseProduct.apply(x.reshape(-1, x.shape[-1]).t(), weight, bias, edges, rectify)
+    y: Tensor = _SparseProduct.apply(x.reshape(x.shape[:-1].numel(), x.shape[-1]).t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0]).to(dtype)
 
 
@@ -447,6 +479,19 @@ class _SampledProduct(torch.autograd.Function):
         grad_rows = _SparseProduct.apply(x, grad, None, edges, False) if needs_rows else None
         grad_x = _SparseProduct.apply(rows, grad[edges.by_source], None, edges.turned(), False) if needs_x else None
         return grad_rows, grad_x, None
+
+
+def check_edges(edges: CompressedEdges) -> tuple[int, int]:
+    """Return the numbers of targets and sources of compressed edges."""
+    if not isinstance(edges, CompressedEdges):
+        raise TypeError(f"edges must be CompressedEdges, got {type(edges).__name__}")
+    return edges.shape
+
+
+def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> None:
+    checks.geometry(source_pos, target_pos, scale)
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a Law, got {type(law).__name__}")
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:

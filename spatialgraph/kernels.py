@@ -3,13 +3,13 @@
 They compute what :mod:`spatialgraph.functional` computes by tensor operations, in one pass over the weights in place of
 a dozen. Each thread takes a run of rows and adds up sums of its own, so that the bits depend on the number of threads
 alone.
+
+All kernels are called with plain tensors. Before compiled code sees them, shapes, dtypes and devices are checked, and
+that no index leads out of an array, anew in every call: a list of edges may have been written to by any route.
 """
 
-import contextlib
 import functools
 import importlib.util
-import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,59 +17,23 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from spatialgraph import checks
+from spatialgraph.compilation import fork_between_compilations, part_count, warn
 from spatialgraph.laws import InverseDistance, Law
 
 __all__ = [
     "array",
     "available",
+    "compressed_rows",
     "constants",
     "geometry_gradients",
     "is_observed",
-    "part_count",
     "serves",
-    "threads",
     "weight",
 ]
 
 # Below this number of weights a hand-over to another thread costs more than it saves.
 _WORTH_A_THREAD = 2**16
-
-# One of Numba's threading layers must not be entered by two threads at once.
-_lock = threading.Lock()
-
-
-@contextlib.contextmanager
-def threads(parts: int) -> Iterator[None]:
-    """Run a compiled kernel on so many threads at most: one that waits for Numba's others waits for busy cores too.
-
-    Example:
-        >>> with threads(1):
-        ...     pass
-    """
-    import numba
-
-    with _lock:
-        before, wanted = numba.get_num_threads(), min(parts, numba.config.NUMBA_NUM_THREADS)
-        if wanted == before:  # the common case: setting takes longer than many a kernel
-            yield
-            return
-        numba.set_num_threads(wanted)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
-
-
-def part_count(work: int, worth: int, most: int | None = None) -> int:
-    """Return how many threads share some work: one where it is less than ``worth``, else at most ``most``.
-
-    Example:
-        >>> part_count(work=10, worth=1000)
-        1
-    """
-    if work < worth:
-        return 1
-    return torch.get_num_threads() if most is None else min(most, torch.get_num_threads())
 
 
 def array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kinds
@@ -91,6 +55,34 @@ def constants(like: Tensor, *values: float) -> list[Any]:
     """
     kind = np.float32 if like.dtype == torch.float32 else np.float64
     return [kind(value) for value in values]
+
+
+def compressed_rows(pointer: Tensor, column: Tensor, columns: int, column_name: str = "column") -> list[Any]:
+    """Return the arrays of a matrix in compressed rows, once all of its entries are known to lie inside of it.
+
+    Args:
+        pointer: where each row begins, shape ``(rows + 1,)``.
+        column: column of each entry, shape ``(E,)``.
+        columns: number of columns.
+        column_name: what an error calls ``column``.
+
+    Raises:
+        TypeError: if one is not int64.
+        ValueError: if the pointer does not lead from 0 to ``E`` without falling, or a column does not exist.
+
+    Example:
+        >>> compressed_rows(torch.tensor([0, 2]), torch.tensor([0, 5]), 3)
+        Traceback (most recent call last):
+        ValueError: column must lie between 0 and 2, got 5
+    """
+    from spatialgraph import compiled_checks
+
+    arrays = [array(checks.indices("pointer", pointer)), array(checks.indices(column_name, column))]
+    checks.integer("columns", columns, minimum=0)
+    if not compiled_checks.rows_fit(*arrays, columns, 1):
+        checks.pointer("pointer", pointer, column.shape[0])
+        checks.within(column_name, column, columns)
+    return arrays
 
 
 def is_observed(*values: Tensor) -> bool:
@@ -127,7 +119,7 @@ def available(*values: Tensor) -> bool:
         first.device.type == "cpu"
         and first.dtype in (torch.float32, torch.float64)
         and not is_observed(*values)
-        and _has_numba()
+        and _numba_works()
     )
 
 
@@ -145,11 +137,10 @@ def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: flo
     """Return the ``(m, n)`` matrix of scaled inverse distances; arguments as in ``functional.pairwise_weight``."""
     from spatialgraph import compiled
 
+    _check_geometry(source_pos, target_pos, scale)
     columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
     result = source_pos.new_empty(len(rows), len(factors))
-    parts = _parts(result)
-    with threads(parts):
-        compiled.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), parts)
+    compiled.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), _parts(result))
     return result
 
 
@@ -159,16 +150,22 @@ def geometry_gradients(
     """Carry the gradient of the signed weight matrix on to source positions, target positions and scales."""
     from spatialgraph import compiled
 
+    _check_geometry(source_pos, target_pos, scale)
+    checks.operand("grad_weight", grad_weight, (len(target_pos), len(source_pos)), source_pos)
     columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
     parts = _parts(grad_weight)
     grad_columns = np.zeros((parts, *columns.shape), columns.dtype)
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
     (constant,) = constants(source_pos, softening**2)
-    with threads(parts):
-        compiled.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale)
+    compiled.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
+
+
+def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> None:
+    checks.for_kernel("source_pos", source_pos, 2)
+    checks.geometry(source_pos, target_pos, scale)
 
 
 def _by_axis(pos: Tensor) -> Any:  # noqa: ANN401
@@ -180,5 +177,20 @@ def _parts(weight: Tensor) -> int:
 
 
 @functools.lru_cache(maxsize=1)
-def _has_numba() -> bool:
-    return importlib.util.find_spec("numba") is not None
+def _numba_works() -> bool:
+    """Tell whether Numba is installed and usable; where it is the one and not the other, a warning says so."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        import numba
+
+        if numba.config.DISABLE_JIT:
+            raise RuntimeError("NUMBA_DISABLE_JIT is set")
+        from spatialgraph import compiled_trial
+
+        fork_between_compilations()
+        compiled_trial.run()
+    except Exception as error:  # whatever a broken installation may raise
+        warn("Numba cannot be used, and slower tensor operations take its place", error)
+        return False
+    return True

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spatialgraph import composed, kernels, leaky_kernels
+from spatialgraph import checks, composed, kernels, leaky_kernels
 
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 
@@ -134,7 +134,9 @@ def leaky_run(
         Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
 
     Raises:
-        ValueError: if the current has a wrong number of rows, or the potential another shape than a row.
+        TypeError: if the potential has another dtype than the current.
+        ValueError: if the current has a wrong number of rows, the potential another shape than a row, there is no such
+            reset, or not a share for each step.
 
     Example:
         >>> options = dict(beta=0.5, threshold=1.0, reset="subtract", surrogate=FastSigmoid())
@@ -142,7 +144,8 @@ def leaky_run(
         >>> run.spikes[:, 0].tolist(), run.potentials[:, 0].tolist()
         ([0.0, 1.0, 0.0], [1.0, 1.5, 0.75])
     """
-    _check_rows(current, steps, potential)
+    _check(current, steps, potential, shares)
+    checks.choice("reset", reset, RESETS)
     spikes, potentials = "spikes" in record, "potentials" in record
     if type(surrogate) is FastSigmoid and kernels.available(current):
         settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
@@ -154,12 +157,15 @@ def leaky_run(
     return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
 
 
-def _check_rows(current: Tensor, steps: int, potential: Tensor) -> None:
-    # The kernel reads as many numbers as it is told to, and a loop would broadcast.
+def _check(current: Tensor, steps: int, potential: Tensor, shares: Tensor | None) -> None:
+    checks.integer("steps", steps, minimum=0)
+    if checks.tensor("current", current).dim() == 0:
+        raise ValueError("current must have an axis for steps, got shape ()")
     if current.shape[0] not in (1, steps):
         raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
-    if potential.shape != current.shape[1:]:
-        raise ValueError(f"state must have shape {tuple(current.shape[1:])}, got {tuple(potential.shape)}")
+    checks.operand("state", potential, current.shape[1:], current)
+    if shares is not None:
+        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
 
 
 def _step_by_step(
@@ -170,7 +176,7 @@ def _step_by_step(
     potentials: bool,
     shares: Tensor | None,
     settings: tuple[float, float, str, Surrogate],
-) -> tuple[Tensor | None, Tensor | None, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     fired, traced = [], []
     summed = torch.zeros_like(potential)
     for step in range(steps):
@@ -181,7 +187,9 @@ def _step_by_step(
             traced.append(potential)
         if shares is not None:
             summed = summed + shares[step] * spike
-    return torch.stack(fired) if spikes else None, torch.stack(traced) if potentials else None, summed, potential
+    nothing = potential.new_zeros(0, *potential.shape)
+    recorded = [torch.stack(rows) if rows else nothing for rows in (fired, traced)]
+    return recorded[0], recorded[1], summed, potential
 
 
 @dataclasses.dataclass(frozen=True)

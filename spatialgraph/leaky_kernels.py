@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatialgraph.kernels import array, constants, part_count, threads
+from spatialgraph import checks
+from spatialgraph.compilation import part_count
+from spatialgraph.kernels import array, constants
 
 __all__ = ["gradients", "run"]
 
@@ -52,24 +54,23 @@ def run(
     """
     from spatialgraph import compiled_leaky
 
+    _check(current, potential, reset, steps, shares)
     fired = current.new_empty(steps if spikes else 0, *potential.shape)
     traced = current.new_empty(steps if potentials else 0, *potential.shape)
     summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
     last = potential.detach().clone(memory_format=torch.contiguous_format)
-    parts = _parts(last, steps)
-    with threads(parts):
-        compiled_leaky.run(
-            _rows(current),
-            _flat(last),
-            *constants(current, beta, threshold),
-            reset,
-            steps,
-            _rows(fired),
-            _rows(traced),
-            _shares(current, shares),
-            _flat(summed),
-            parts,
-        )
+    compiled_leaky.run(
+        _rows(current),
+        _flat(last),
+        *constants(current, beta, threshold),
+        reset,
+        steps,
+        _rows(fired),
+        _rows(traced),
+        _shares(current, shares),
+        _flat(summed),
+        _parts(last, steps),
+    )
     return fired, traced, summed, last
 
 
@@ -98,28 +99,47 @@ def gradients(
     """
     from spatialgraph import compiled_leaky
 
+    _check(current, potential, reset, steps, shares)
+    run_shape = steps, *potential.shape
+    for name, grad, expected in (
+        ("by_spikes", by_spikes, run_shape),
+        ("by_potentials", by_potentials, run_shape),
+        ("by_sum", by_sum, potential.shape),
+        ("by_last", by_last, potential.shape),
+    ):
+        if grad is not None:
+            checks.operand(name, grad, expected, current)
     nothing = current.new_empty(0, *potential.shape)
     carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
     carried = carried.contiguous()
     grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
-    parts = _parts(carried, steps)
-    with threads(parts):
-        compiled_leaky.pull(
-            _rows(current),
-            _flat(potential),
-            *constants(current, beta, threshold),
-            reset,
-            *constants(current, slope),
-            steps,
-            _rows(nothing if by_spikes is None else by_spikes),
-            _rows(nothing if by_potentials is None else by_potentials),
-            _shares(current, None if by_sum is None else shares),
-            _flat(nothing if by_sum is None else by_sum),
-            _flat(carried),
-            _rows(grad_current),
-            parts,
-        )
+    compiled_leaky.pull(
+        _rows(current),
+        _flat(potential),
+        *constants(current, beta, threshold),
+        reset,
+        *constants(current, slope),
+        steps,
+        _rows(nothing if by_spikes is None else by_spikes),
+        _rows(nothing if by_potentials is None else by_potentials),
+        _shares(current, None if by_sum is None else shares),
+        _flat(nothing if by_sum is None else by_sum),
+        _flat(carried),
+        _rows(grad_current),
+        _parts(carried, steps),
+    )
     return grad_current, carried
+
+
+def _check(current: Tensor, potential: Tensor, reset: int, steps: int, shares: Tensor | None) -> None:
+    checks.for_kernel("current", current, checks.tensor("potential", potential).dim() + 1)
+    checks.operand("potential", potential, current.shape[1:], current)
+    if current.shape[0] not in (1, checks.integer("steps", steps, minimum=0)):
+        raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
+    if reset not in (0, 1, 2):
+        raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
+    if shares is not None:
+        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
 
 
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision

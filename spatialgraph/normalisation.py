@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spatialgraph import composed, kernels, normalisation_kernels
+from spatialgraph import checks, composed, kernels, normalisation_kernels
 
 __all__ = ["normalised"]
 
@@ -27,10 +27,16 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
     Returns:
         Tensor of the shape of ``total``.
 
+    Raises:
+        ValueError: if the bias does not have a number for each input.
+
     Example:
         >>> normalised(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]))
         tensor([[-1.0000,  2.0000]])
     """
+    checks.beside("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
+    if not total.is_floating_point():
+        raise TypeError(f"total must be floating point, got {total.dtype}")
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
     if lies_by_neuron and total.dtype == bias.dtype and kernels.available(total, bias):
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)

@@ -9,7 +9,9 @@ import math
 import torch
 from torch import Tensor
 
-from spatialgraph.kernels import array, constants, part_count, threads
+from spatialgraph import checks
+from spatialgraph.compilation import part_count
+from spatialgraph.kernels import array, constants
 
 __all__ = ["gradients", "normalise"]
 
@@ -32,12 +34,11 @@ def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tenso
     """
     from spatialgraph import compiled_normalisation
 
+    _check(total, bias)
     total = total.detach().contiguous()
     y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
-    parts = _parts(total)
     results = [values.numpy() for values in (y, mean, scale)]
-    with threads(parts):
-        compiled_normalisation.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, parts)
+    compiled_normalisation.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, _parts(total))
     return y, mean, scale
 
 
@@ -54,14 +55,22 @@ def gradients(
     """
     from spatialgraph import compiled_normalisation
 
+    _check(total, bias)
+    for name, values in (("mean", mean), ("scale", scale)):
+        checks.operand(name, values, total.shape[1:], total)
+    checks.operand("grad", grad, total.shape, total)
     total = total.detach().contiguous()
     parts = _parts(total)
     grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
     arrays = [array(values) for values in (mean, scale, grad)]
     sums = grad_total.numpy(), grad_bias.numpy()
-    with threads(parts):
-        compiled_normalisation.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums)
+    compiled_normalisation.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums, parts)
     return grad_total, grad_bias.sum(0)
+
+
+def _check(total: Tensor, bias: Tensor) -> None:
+    checks.for_kernel("total", total, 2)
+    checks.operand("bias", bias, total.shape[:1], total)
 
 
 def _floor(total: Tensor, rectify: bool) -> list[float]:

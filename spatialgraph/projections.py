@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
+
 __all__ = [
     "DENSE_FROM",
     "CompressedEdges",
@@ -32,7 +34,9 @@ with warnings.catch_warnings():
 class CompressedEdges:
     """The edges of one projection in compressed rows, by target and by source.
 
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward.
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward. The
+    tensors are checked here, and belong to these edges from then on. Kernels look at indices again before they follow
+    them, in each call, so that not even a tensor that was written to leads them out of an array.
 
     Args:
         target_pointer: where each target's edges begin, shape ``(m + 1,)``.
@@ -43,6 +47,10 @@ class CompressedEdges:
         n_sources: number of sources n.
         n_targets: number of targets m.
         count: number of edges E.
+
+    Raises:
+        TypeError: if a tensor is not int64.
+        ValueError: if the tensors do not describe the same edges.
     """
 
     target_pointer: Tensor
@@ -55,10 +63,29 @@ class CompressedEdges:
     count: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Count: numbers of their own, for a tracer records even the shape of a tensor."""
+        """Check that the tensors describe the same edges, and count them."""
+        count = checks.indices("sources", self.sources).shape[0]
+        checks.indices("targets", self.targets, count)
+        checks.indices("by_source", self.by_source, count)
+        for name in ("target_pointer", "source_pointer"):
+            checks.indices(name, getattr(self, name))
+        for name in ("target_pointer", "targets", "source_pointer", "by_source"):
+            checks.beside(name, getattr(self, name), self.sources)
+        # Numbers of their own, for a tracer records even the shape of a tensor.
         object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
         object.__setattr__(self, "n_targets", self.target_pointer.numel() - 1)
-        object.__setattr__(self, "count", self.sources.numel())
+        object.__setattr__(self, "count", count)
+        if checks.has_values(self.sources):
+            checks.within("by_source", self.by_source, count)
+            _check_rows("target", self.target_pointer, self.targets, self.sources)
+            _check_rows("source", self.source_pointer, self.sources[self.by_source], self.by_source)
+            if bool((self.by_source.sort().values.diff() != 1).any()):
+                raise ValueError("by_source must name each edge once")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of targets and sources."""
+        return self.n_targets, self.n_sources
 
     @classmethod
     def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
@@ -69,11 +96,21 @@ class CompressedEdges:
             n_sources: number of sources.
             n_targets: number of targets.
 
+        Raises:
+            TypeError: if the edges are not int64.
+            ValueError: if they are not sorted, or lead from or to neurons that do not exist.
+
         Example:
             >>> CompressedEdges.from_edges(torch.tensor([[0, 1, 0], [0, 0, 1]]), 2, 2).target_pointer
             tensor([0, 2, 3])
         """
-        sources, targets = edges[0].contiguous(), edges[1].contiguous()
+        if checks.tensor("edges", edges).dim() != 2 or edges.shape[0] != 2:
+            raise ValueError(f"edges must have shape (2, edges), got {tuple(edges.shape)}")
+        sources, targets = edges.clone(memory_format=torch.contiguous_format)  # the caller may go on to change its own
+        for name, indices, size in (("sources", sources, n_sources), ("targets", targets, n_targets)):
+            checks.indices(name, indices)
+            if checks.has_values(indices):
+                checks.within(name, indices, checks.integer(f"n_{name}", size, minimum=0))
         return cls(
             target_pointer=_pointer(targets, n_targets),
             sources=sources,
@@ -110,15 +147,20 @@ class CompressedEdges:
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
-        shape = (self.n_targets, self.n_sources)
-        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, shape, check_invariants=False)
+        self._check_again()
+        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, self.shape, check_invariants=False)
 
     def mask(self) -> Tensor:
         """Return which pairs have an edge, shape ``(m, n)``, bool."""
-        shape = (self.n_targets, self.n_sources)
-        return torch.zeros(shape, dtype=torch.bool, device=self.sources.device).index_put(
+        return torch.zeros(self.shape, dtype=torch.bool, device=self.sources.device).index_put(
             (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
         )
+
+    def _check_again(self) -> None:
+        """Check what PyTorch's product follows unchecked; on an accelerator that would wait."""
+        if self.sources.device.type == "cpu":
+            checks.pointer("target_pointer", self.target_pointer, self.count)
+            checks.within("sources", self.sources, self.n_sources)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -345,6 +387,17 @@ def _as_slice(numbers: Tensor) -> slice | Tensor:
     first, count = int(numbers[0]), numbers.numel()
     consecutive = torch.equal(numbers, torch.arange(first, first + count, device=numbers.device))
     return slice(first, first + count) if consecutive else numbers
+
+
+def _check_rows(end: str, pointer: Tensor, rows: Tensor, columns: Tensor) -> None:
+    """Check that edges are sorted by the neurons at one end, then the other, and that the pointer says the same."""
+    checks.pointer(f"{end}_pointer", pointer, rows.shape[0])
+    if not torch.equal(rows, torch.repeat_interleave(pointer.diff())):
+        raise ValueError(f"{end}_pointer must count the edges of each {end}, sorted by {end}, got other edges")
+    falls = torch.nonzero((rows[1:] == rows[:-1]) & (columns[1:] < columns[:-1]))[:, 0]
+    if falls.numel():
+        row = int(rows[falls[0]])
+        raise ValueError(f"edges of a {end} must be sorted, got {columns[rows == row].tolist()[:10]} for {end} {row}")
 
 
 def _pointer(indices: Tensor, count: int) -> Tensor:

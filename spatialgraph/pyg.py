@@ -11,6 +11,16 @@ with warnings.catch_warnings():
     from torch_geometric.data import Data
     from torch_geometric.nn import MessagePassing
     from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
-    from torch_geometric.utils import to_edge_index
+    from torch_geometric.utils import is_sparse, to_edge_index
 
-__all__ = ["Adj", "Data", "MessagePassing", "OptPairTensor", "OptTensor", "PairTensor", "Size", "to_edge_index"]
+__all__ = [
+    "Adj",
+    "Data",
+    "MessagePassing",
+    "OptPairTensor",
+    "OptTensor",
+    "PairTensor",
+    "Size",
+    "is_sparse",
+    "to_edge_index",
+]

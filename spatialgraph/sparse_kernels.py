@@ -9,7 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from spatialgraph.kernels import array, constants, part_count, threads
+from spatialgraph import checks
+from spatialgraph.compilation import part_count
+from spatialgraph.kernels import array, compressed_rows, constants
 
 __all__ = ["gradients", "product", "sampled", "weights"]
 
@@ -19,6 +21,9 @@ _WORTH_A_THREAD = 2**17
 # Edges of a column in the mean, from which on it pays to copy the activations to where they lie dense: half way between
 # 100, where it costs a tenth more time, and 400, where it saves a third (784-2048, batch 600).
 _WORTH_PACKING = 200
+
+# The backward pass numbers sources by 32 bits.
+_MOST_SOURCES = 2**32
 
 
 def product(
@@ -36,14 +41,15 @@ def product(
     """
     from spatialgraph import compiled_sparse
 
-    rows = len(pointer) - 1
+    checks.for_kernel("x", x, 2)
+    edges = compressed_rows(pointer, column, x.shape[0])
+    rows = pointer.shape[0] - 1
+    checks.operand("weight", weight, (column.shape[0],), x)
+    bias = x.new_zeros(rows) if bias is None else checks.operand("bias", bias, (rows,), x)
     y = x.new_empty(rows, x.shape[1])
-    bias = x.new_zeros(rows) if bias is None else bias
-    arrays = [array(values) for values in (pointer, column, weight)]
-    (floor,) = constants(weight, 0.0 if rectify else -math.inf)
-    parts = _parts(column, x)
-    with threads(parts):
-        compiled_sparse.product(*arrays, *_laid_out(x, column), array(bias), floor, y.numpy(), parts)
+    if y.numel():
+        numbers = array(weight), *_laid_out(x, column), array(bias), *constants(x, 0.0 if rectify else -math.inf)
+        compiled_sparse.product(*edges, *numbers, y.numpy(), _parts(column, x))
     return y
 
 
@@ -65,11 +71,15 @@ def sampled(
     """
     from spatialgraph import compiled_sparse
 
-    out, sums = x.new_zeros(len(column)), x.new_zeros(len(rows))
-    arrays = [array(values) for values in (pointer, column, rows, rows if active is None else active)]
-    is_masked, parts = active is not None, _parts(column, x)
-    with threads(parts):
-        compiled_sparse.sampled(*arrays, is_masked, *_laid_out(x, column), out.numpy(), sums.numpy(), parts)
+    checks.for_kernel("x", x, 2)
+    edges = compressed_rows(pointer, column, x.shape[0])
+    expected = pointer.shape[0] - 1, x.shape[1]
+    checks.operand("rows", rows, expected, x)
+    masks = array(rows if active is None else checks.operand("active", active, expected, x)), active is not None
+    out, sums = x.new_zeros(column.shape[0]), x.new_zeros(expected[0])
+    if rows.numel():
+        results = out.numpy(), sums.numpy()
+        compiled_sparse.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
     return out, sums
 
 
@@ -79,12 +89,9 @@ def weights(
     """Return the scaled inverse distance of each edge; rows are targets, columns sources."""
     from spatialgraph import compiled_sparse
 
-    out = source_pos.new_empty(len(column))
-    arrays = [array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
-    (constant,) = constants(source_pos, softening**2)
-    parts = _threads(16 * len(column))
-    with threads(parts):
-        compiled_sparse.weigh(*arrays, constant, out.numpy(), parts)
+    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
+    out = source_pos.new_empty(column.shape[0])
+    compiled_sparse.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
     return out
 
 
@@ -100,16 +107,29 @@ def gradients(
     """Carry the gradient of the edges' weights on to source positions, target positions and scales."""
     from spatialgraph import compiled_sparse
 
-    parts = _threads(16 * len(column))
+    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
+    checks.operand("grad", grad, (column.shape[0],), source_pos)
+    if source_pos.shape[0] > _MOST_SOURCES:
+        raise ValueError(f"source_pos must have at most {_MOST_SOURCES} rows, got {source_pos.shape[0]}")
+    parts = _threads(16 * column.shape[0])
     grad_sources = source_pos.new_zeros(parts, *source_pos.t().shape)
     grad_targets = target_pos.new_zeros(target_pos.t().shape)
     grad_scale = scale.new_zeros(parts, len(scale))
-    arrays = [array(values) for values in (pointer, column, source_pos.t(), target_pos.t(), scale)]
-    (constant,) = constants(source_pos, softening**2)
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    with threads(parts):
-        compiled_sparse.pull(*arrays, constant, array(grad), *sums)
+    compiled_sparse.pull(*operands, array(grad), *sums, parts)
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
+
+
+def _operands(
+    pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
+) -> list[Any]:
+    """Return the edges and the geometry as arrays, positions by axis."""
+    checks.for_kernel("source_pos", source_pos, 2)
+    checks.geometry(source_pos, target_pos, scale)
+    edges = compressed_rows(pointer, column, source_pos.shape[0])
+    checks.shape("target_pos", target_pos, (pointer.shape[0] - 1, source_pos.shape[1]))
+    positions = [array(values) for values in (source_pos.t(), target_pos.t(), scale)]
+    return [*edges, *positions, *constants(source_pos, softening**2)]
 
 
 def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:

@@ -195,6 +195,18 @@ def test_autocast_of_a_matrix():
         ({"pos": torch.zeros(5)}, ValueError, r"pos must have two axes, neurons first, got shape \(5,\)"),
         ({"pos": [0.0]}, TypeError, "pos must be a tensor, got list"),
         ({"polarity": torch.zeros(4)}, ValueError, r"polarity must have shape \(5,\), got \(4,\)"),
+        ({"x": torch.zeros(4, 4)}, ValueError, r"x must have as many rows as pos \(5\), got 4"),
+        ({"x": torch.zeros(6, 4)}, ValueError, r"x must have as many rows as pos \(5\), got 6"),
+        ({"x": (torch.zeros(5, 4), torch.zeros(6, 4))}, ValueError, r"x must have as many rows as pos \(5\), got 6"),
+        ({"x": (None, torch.zeros(5, 4))}, TypeError, "x must be a tensor, got NoneType"),
+        ({"pos": (torch.zeros(5, 3), torch.zeros(5, 2))}, ValueError, r"pos must have shape \(5, 3\), got \(5, 2\)"),
+        ({"pos": torch.zeros(5, 3, dtype=torch.int64)}, TypeError, "pos must be floating point, got torch.int64"),
+        ({"pos": (torch.zeros(5, 3),) * 3}, ValueError, "pos must be a tensor or a pair of tensors, got 3"),
+        ({"edge_index": EDGES + 1}, ValueError, r"edge_index\[0\] must lie between 0 and 4, got 5"),
+        ({"edge_index": EDGES - 1}, ValueError, r"edge_index\[0\] must lie between 0 and 4, got -1"),
+        ({"edge_index": EDGES.t()}, ValueError, r"edge_index must have shape \(2, edges\), got \(7, 2\)"),
+        ({"edge_index": EDGES.float()}, TypeError, "edge_index must be int64, got torch.float32"),
+        ({"edge_index": EDGES.int()}, TypeError, "edge_index must be int64, got torch.int32"),
     ],
 )
 def test_wrong_arguments(change, error, message):
@@ -203,8 +215,86 @@ def test_wrong_arguments(change, error, message):
         SpatialConv()(**arguments)
 
 
+@pytest.mark.parametrize("aggr", ["add", "max"])
+@pytest.mark.parametrize("size", [(6, 6), (5, 6), (6, 5), (4, 4), (3, 5)])
+def test_a_matrix_of_another_size_is_refused(size, aggr):
+    targets, sources = size
+    inside = (EDGES[0] < sources) & (EDGES[1] < targets)
+    matrix = transposed_adjacency(EDGES[:, inside], sources, targets)
+    message = rf"adj_t must have shape \(5, 5\), targets and sources, got \({targets}, {sources}\)"
+    with pytest.raises(ValueError, match=message):
+        SpatialConv(aggr=aggr)(torch.zeros(5, 4), torch.zeros(5, 3), matrix)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "column", "message"),
+    [
+        ([0, 1, 2], [0, 10**9], "_indices of adj_t must lie between 0 and 1, got 1000000000"),
+        (
+            [0, 1, 2**31],
+            [0, 1],
+            r"adj_t must lead from 0 to the number of edges \(2\), got 0 to 2147483648",
+        ),
+        ([0, 5, 2], [0, 1], "_indices of adj_t must not fall, got 5 before 2"),
+    ],
+)
+@pytest.mark.parametrize("make", [torch.sparse_csr_tensor, torch.sparse_csc_tensor])
+@pytest.mark.parametrize("aggr", ["add", "max"])
+def test_a_matrix_whose_entries_do_not_exist_is_refused(aggr, make, pointer, column, message):
+    matrix = make(torch.tensor(pointer), torch.tensor(column), torch.ones(2), (2, 2), check_invariants=False)
+    with pytest.raises(ValueError, match=message):
+        SpatialConv(aggr=aggr)(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
+
+
+@pytest.mark.parametrize("features", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("places", [torch.float64, torch.float32])
+def test_edge_list_and_matrix_compute_in_the_same_precision(features, places):
+    x, pos = torch.randn(5, 4).to(features).requires_grad_(), torch.randn(5, 3).to(places).requires_grad_()
+    results = []
+    for edges in (EDGES, transposed_adjacency(EDGES, 5, 5)):
+        y = SpatialConv()(x, pos, edges)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, pos])])
+    tolerance = 1e-12 if features == places == torch.float64 else 1e-2 if features == torch.bfloat16 else 1e-5
+    for listed, compressed in zip(*results, strict=True):
+        assert listed.dtype == compressed.dtype
+        torch.testing.assert_close(compressed, listed, rtol=tolerance, atol=tolerance)
+    assert results[0][0].dtype == torch.promote_types(features, places)
+
+
+def test_features_keep_their_digits():
+    # 1 + 2^-40 is no number of single precision.
+    x, pos = torch.tensor([[1.0 + 2.0**-40], [0.0]], dtype=torch.float64), torch.tensor([[0.0], [1.0]])
+    conv = SpatialConv(InversePower(softening=1e-6))
+    edges = torch.tensor([[0], [1]])
+    assert conv(x, pos, transposed_adjacency(edges, 2, 2))[1].item() == conv(x, pos, edges)[1].item() == 1.0 + 2.0**-40
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 7])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("aggr", ["add", "max"])
+def test_groups_of_features_change_nothing(groups, compressed, aggr):
+    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
+    edges = transposed_adjacency(PAIRS, 5, 3) if compressed else PAIRS
+    arguments = (x, None), (source_pos, target_pos), edges, polarity
+    y, expected = SpatialConv(aggr=aggr, decomposed_layers=groups)(*arguments), SpatialConv(aggr=aggr)(*arguments)
+    assert y.shape == expected.shape
+    assert_close(y, expected, 1e-12)
+    backward = SpatialConv(flow="target_to_source", decomposed_layers=groups)
+    assert_close(backward(x, source_pos, EDGES), SpatialConv(flow="target_to_source")(x, source_pos, EDGES), 1e-12)
+
+
+def test_repr_of_a_convolution():
+    assert repr(SpatialConv(gain=0.5)) == "SpatialConv(InverseDistance(softening=0.001), gain=0.5)"
+    other = SpatialConv("gaussian", aggr="mean", flow="target_to_source", decomposed_layers=2)
+    assert repr(other) == (
+        "SpatialConv(Gaussian(sigma=1.0), gain=1, aggr='mean', flow='target_to_source', decomposed_layers=2)"
+    )
+
+
 def test_wrong_settings():
     with pytest.raises(ValueError, match="law must be one of"):
         SpatialConv("newton")
     with pytest.raises(ValueError, match="gain must be finite, got inf"):
         SpatialConv(gain=float("inf"))
+    with pytest.raises(ValueError, match="decomposed_layers must be at least 1, got 0"):
+        SpatialConv(decomposed_layers=0)

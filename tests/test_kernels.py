@@ -80,7 +80,7 @@ def test_what_the_kernels_serve(law, pos, expected):
 
 
 def test_without_numba_tensor_operations_serve(monkeypatch):
-    monkeypatch.setattr(kernels, "_has_numba", lambda: False)
+    monkeypatch.setattr(kernels, "_numba_works", lambda: False)
     assert not kernels.serves(InverseDistance(), torch.zeros(1, 1))
     for result, right in zip(run(InverseDistance()), run(PlainInverseDistance()), strict=True):
         torch.testing.assert_close(result, right, rtol=1e-12, atol=1e-12)

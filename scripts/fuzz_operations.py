@@ -1,0 +1,391 @@
+"""The public operators and kernels that `fuzz_bounds.py` calls, each with valid arguments and a plain computation."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import (
+    SpatialConv,
+    delay_kernels,
+    delays,
+    functional,
+    kernels,
+    leaky,
+    leaky_kernels,
+    normalisation,
+    normalisation_kernels,
+    sparse_kernels,
+)
+from spatialgraph.laws import Gaussian, InverseDistance, Law
+from spatialgraph.projections import CompressedEdges
+
+Arguments = dict[str, Any]
+SOFTENING = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """Something to call: how to draw valid arguments, and what the first result must be for them.
+
+    Args:
+        draw: returns arguments by name.
+        call: computes.
+        expect: computes the same by plain operations in the precision of the arguments; None where `call` is a
+            gradient, which the operators that use it are compared for.
+    """
+
+    draw: Callable[[Draw], Arguments]
+    call: Callable[..., Any]
+    expect: Callable[..., Tensor] | None = None
+
+
+class Draw:
+    """Random sizes and tensors of one call."""
+
+    def __init__(self, seed: str) -> None:
+        self.rng = random.Random(seed)
+        self.generator = torch.Generator().manual_seed(self.rng.getrandbits(60))
+        self.dtype = self.rng.choice([torch.float32, torch.float64])
+        self.n, self.m, self.d = self.rng.randint(0, 9), self.rng.randint(0, 9), self.rng.randint(1, 4)
+        self.batch = self.rng.choice([0, 1, 2, 3, 15, 64, 65, 130])
+        self.steps = self.rng.randint(0, 6)
+        self.exists = torch.rand(self.m, self.n, generator=self.generator) < self.rng.choice([0.0, 0.3, 1.0])
+
+    def floats(self, *shape: int) -> Tensor:
+        """Draw normal numbers."""
+        return torch.randn(*shape, generator=self.generator, dtype=self.dtype)
+
+    def maybe(self, value: Any) -> Any:  # noqa: ANN401
+        """Return a value or None."""
+        return value if self.rng.random() < 0.5 else None
+
+    def edges(self) -> CompressedEdges:
+        """Return the edges of this call."""
+        targets, sources = torch.nonzero(self.exists, as_tuple=True)
+        return CompressedEdges.from_edges(torch.stack([sources, targets]), self.n, self.m)
+
+    def geometry(self) -> Arguments:
+        """Draw positions and scales."""
+        source_pos, target_pos = self.floats(self.n, self.d), self.floats(self.m, self.d)
+        return {"source_pos": source_pos, "target_pos": target_pos, "scale": self.floats(self.n)}
+
+    def rows(self) -> Arguments:
+        """Return the edges as the sparse kernels take them."""
+        edges = self.edges()
+        return {"pointer": edges.target_pointer, "column": edges.sources}
+
+    def by_source(self) -> Arguments:
+        """Return runs and edges as the kernels of delays take them."""
+        edges, before = self.edges(), self.rng.randint(0, self.steps)
+        count, target = len(edges.sources), edges.targets[edges.by_source]
+        whole = torch.randint(0, 5, (count,), generator=self.generator)
+        fraction = torch.rand(count, generator=self.generator, dtype=self.dtype)
+        runs = self.floats(min(self.batch, 3), self.n, self.steps)
+        listed = {"pointer": edges.source_pointer, "target": target, "whole": whole, "fraction": fraction}
+        return {"runs": runs, **listed, "weight": self.floats(count), "before": before}
+
+    def leaky(self) -> Arguments:
+        """Draw currents and potentials."""
+        rows = self.rng.choice([1, self.steps])
+        shares = self.maybe(self.floats(self.steps))
+        return {
+            "current": self.floats(rows, self.m, min(self.batch, 3)),
+            "potential": self.floats(self.m, min(self.batch, 3)),
+            "beta": 0.9,
+            "threshold": 0.5,
+            "steps": self.steps,
+            "shares": shares,
+        }
+
+
+# Plain computations ----
+
+
+def pairwise(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Any = None, **_: Any) -> Tensor:  # noqa: ANN401
+    """Compute all signed weights."""
+    square = (target_pos[:, None] - source_pos).square().sum(-1)
+    return scale * (torch.exp(-square / 2) if isinstance(law, Gaussian) else (square + SOFTENING**2).rsqrt())
+
+
+def dense(x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, **geometry: Any) -> Tensor:  # noqa: ANN401
+    """Compute what crosses an all-to-all projection."""
+    weight = pairwise(**geometry)
+    y = x @ (weight if mask is None else weight * mask).t()
+    return y if bias is None else y + bias
+
+
+def listed(edges: CompressedEdges, **geometry: Any) -> Tensor:  # noqa: ANN401
+    """Compute the weights of edges."""
+    return pairwise(**geometry)[edges.targets, edges.sources]
+
+
+def matrix(pointer: Tensor, column: Tensor, weight: Tensor, columns: int) -> Tensor:
+    """Write compressed rows out."""
+    row = torch.repeat_interleave(pointer.diff())
+    return weight.new_zeros(pointer.shape[0] - 1, columns).index_put((row, column), weight, accumulate=True)
+
+
+def product(
+    pointer: Tensor, column: Tensor, weight: Tensor, x: Tensor, bias: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    """Compute a product of compressed rows."""
+    y = matrix(pointer, column, weight, x.shape[0]) @ x
+    y = y if bias is None else y + bias[:, None]
+    return y.relu() if rectify else y
+
+
+def along_edges(
+    x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    """Compute what crosses listed edges."""
+    return product(edges.target_pointer, edges.sources, weight, x.t(), bias, rectify).t()
+
+
+def scalar_products(pointer: Tensor, column: Tensor, rows: Tensor, x: Tensor, active: Tensor | None = None) -> Tensor:
+    """Compute sampled scalar products."""
+    rows = rows if active is None else torch.where(active > 0, rows, 0.0)
+    return (rows @ x.t())[torch.repeat_interleave(pointer.diff()), column]
+
+
+def delayed(
+    x: Tensor,
+    weight: Tensor,
+    delay: Tensor,
+    edges: CompressedEdges | None = None,
+    line: Tensor | None = None,
+) -> Tensor:
+    """Compute delays synapse by synapse."""
+    if edges is not None:
+        at = edges.target_pointer, edges.sources
+        weights, steps = (matrix(*at, values, edges.shape[1]) for values in (weight, delay))
+        return delayed(x, weights, steps, None, line)
+    before = 0 if line is None else line.shape[0]
+    whole = x if line is None else torch.cat([line, x])
+    rows = []
+    for t in range(before, whole.shape[0]):
+        y = x.new_zeros(x.shape[1], weight.shape[0])
+        for past in range(t + 1):
+            y = y + whole[past] @ (weight * (1 - (delay - (t - past)).abs()).clamp(min=0)).t()
+        rows.append(y)
+    return torch.stack(rows) if rows else x.new_zeros(0, x.shape[1], weight.shape[0])
+
+
+def sent(
+    runs: Tensor,
+    pointer: Tensor,
+    target: Tensor,
+    whole: Tensor,
+    fraction: Tensor,
+    weight: Tensor,
+    targets: int,
+    before: int,
+) -> Tensor:
+    """Compute what the kernel of delays sends."""
+    weights, steps = (matrix(pointer, target, values, targets).t() for values in (weight, whole + fraction))
+    x = runs.permute(2, 0, 1)
+    return delayed(x[before:], weights, steps, None, x[:before]).permute(1, 2, 0)
+
+
+def potentials(
+    current: Tensor,
+    steps: int,
+    potential: Tensor,
+    beta: float,
+    threshold: float,
+    reset: Any,  # noqa: ANN401
+    **_: Any,  # noqa: ANN401
+) -> Tensor:
+    """Compute membrane potentials step by step."""
+    rows = []
+    for t in range(steps):
+        fired = (potential > threshold).to(current.dtype)
+        kept = potential * (1 - fired) if reset in ("zero", 1) else potential
+        potential = beta * kept + current[min(t, len(current) - 1)]
+        potential = potential - fired * threshold if reset in ("subtract", 0) else potential
+        rows.append(potential)
+    return torch.stack(rows) if rows else current.new_zeros(0, *potential.shape)
+
+
+def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
+    """Compute normalised inputs."""
+    mean = total.mean(-1, keepdim=True)
+    y = (total - mean) / ((total - mean).square().mean(-1, keepdim=True) + 1e-5).sqrt() + bias
+    return y.relu() if rectify else y
+
+
+def convolved(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: ANN401
+    """Compute a convolution with the dense matrix of weights."""
+    index = torch.nonzero(edges.to_dense()).t() if edges.layout == torch.sparse_csr else edges.flip(0)
+    exists = torch.zeros(pos[1].shape[0], pos[0].shape[0], dtype=x.dtype).index_put(tuple(index), x.new_ones(()))
+    return (pairwise(pos[0], pos[1], x.new_ones(pos[0].shape[0]), law) * exists) @ x
+
+
+# What is called ----
+
+
+def law(draw: Draw) -> Law:
+    """Draw a law, one that has kernels or one that has none."""
+    return draw.rng.choice([InverseDistance(softening=SOFTENING), Gaussian()]).to(draw.dtype)
+
+
+def convolve(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: ANN401
+    """Convolve from one set of nodes to another."""
+    y: Tensor = SpatialConv(law)((x, None), pos, edges)
+    return y
+
+
+def draw_convolution(draw: Draw) -> Arguments:
+    """Draw edges as a list or as a matrix."""
+    edges = torch.nonzero(draw.exists).t().flip(0)
+    if draw.rng.random() < 0.5:
+        compressed = draw.edges()
+        edges = compressed.matrix(torch.ones(edges.shape[1]))
+    pos = draw.floats(draw.n, draw.d), draw.floats(draw.m, draw.d)
+    return {"x": draw.floats(draw.n, 3), "pos": pos, "edges": edges, "law": law(draw)}
+
+
+def draw_delayed(draw: Draw) -> Arguments:
+    """Draw delays of all pairs or of edges."""
+    edges = draw.maybe(draw.edges())
+    shape = (draw.m, draw.n) if edges is None else (len(edges.sources),)
+    x = draw.floats(draw.steps, min(draw.batch, 3), draw.n)
+    delay = draw.floats(*shape).abs() * 2
+    line = draw.maybe(draw.floats(2, min(draw.batch, 3), draw.n))
+    return {"x": x, "weight": draw.floats(*shape), "delay": delay, "edges": edges, "line": line}
+
+
+def draw_all_to_all(draw: Draw) -> Arguments:
+    """Draw an all-to-all projection."""
+    more = {"bias": draw.maybe(draw.floats(draw.m)), "mask": draw.maybe(draw.exists)}
+    return {"x": draw.floats(draw.batch, draw.n), **draw.geometry(), "law": law(draw), **more}
+
+
+def draw_leaky_gradients(draw: Draw) -> Arguments:
+    """Draw a run and gradients of some of its results."""
+    run = draw.leaky()
+    of_run, of_last = (draw.steps, *run["potential"].shape), run["potential"].shape
+    grads = {"by_spikes": of_run, "by_potentials": of_run, "by_sum": of_last, "by_last": of_last}
+    return run | {"reset": 1, "slope": 25.0} | {name: draw.maybe(draw.floats(*shape)) for name, shape in grads.items()}
+
+
+def draw_edges(draw: Draw) -> Arguments:
+    """Take edges apart."""
+    return {
+        field.name: getattr(edges, field.name)
+        for edges in [draw.edges()]
+        for field in dataclasses.fields(edges)
+        if field.init
+    }
+
+
+def run_potentials(**arguments: Any) -> Tensor | None:  # noqa: ANN401
+    """Run leaky neurons, and return the potentials."""
+    return leaky.leaky_run(**arguments, surrogate=leaky.FastSigmoid()).potentials
+
+
+OPERATIONS = {
+    "pairwise_weight": Operation(
+        lambda draw: draw.geometry() | {"law": law(draw)}, functional.pairwise_weight, pairwise
+    ),
+    "all_to_all": Operation(draw_all_to_all, functional.all_to_all, dense),
+    "edge_weight": Operation(
+        lambda draw: draw.geometry() | {"law": law(draw), "edges": draw.edges()}, functional.edge_weight, listed
+    ),
+    "sparse": Operation(
+        lambda draw: {
+            "x": draw.floats(draw.batch, draw.n),
+            "weight": draw.floats(int(draw.exists.sum())),
+            "edges": draw.edges(),
+            "bias": draw.maybe(draw.floats(draw.m)),
+            "rectify": draw.rng.random() < 0.5,
+        },
+        functional.sparse,
+        along_edges,
+    ),
+    "delayed": Operation(draw_delayed, delays.delayed, delayed),
+    "leaky_run": Operation(lambda draw: draw.leaky() | {"reset": "subtract"}, run_potentials, potentials),
+    "normalised": Operation(
+        lambda draw: {"total": draw.floats(draw.m + 1, draw.batch).t(), "bias": draw.floats(draw.m + 1)},
+        normalisation.normalised,
+        normalised,
+    ),
+    "SpatialConv": Operation(draw_convolution, convolve, convolved),
+    "CompressedEdges": Operation(draw_edges, CompressedEdges),
+    "CompressedEdges.from_edges": Operation(
+        lambda draw: {
+            "edges": torch.nonzero(draw.exists).t().flip(0),
+            "n_sources": draw.n,
+            "n_targets": draw.m,
+        },
+        CompressedEdges.from_edges,
+    ),
+    "kernels.weight": Operation(lambda draw: draw.geometry() | {"softening": SOFTENING}, kernels.weight, pairwise),
+    "kernels.geometry_gradients": Operation(
+        lambda draw: draw.geometry() | {"grad_weight": draw.floats(draw.m, draw.n), "softening": SOFTENING},
+        kernels.geometry_gradients,
+    ),
+    "kernels.compressed_rows": Operation(lambda draw: draw.rows() | {"columns": draw.n}, kernels.compressed_rows),
+    "sparse_kernels.product": Operation(
+        lambda draw: (
+            draw.rows()
+            | {
+                "weight": draw.floats(int(draw.exists.sum())),
+                "x": draw.rng.choice([draw.floats(draw.n, draw.batch), draw.floats(draw.batch, draw.n).t()]),
+                "bias": draw.maybe(draw.floats(draw.m)),
+                "rectify": draw.rng.random() < 0.5,
+            }
+        ),
+        sparse_kernels.product,
+        product,
+    ),
+    "sparse_kernels.sampled": Operation(
+        lambda draw: (
+            draw.rows()
+            | {
+                "rows": draw.floats(draw.m, draw.batch),
+                "x": draw.rng.choice([draw.floats(draw.n, draw.batch), draw.floats(draw.batch, draw.n).t()]),
+                "active": draw.maybe(draw.floats(draw.m, draw.batch)),
+            }
+        ),
+        sparse_kernels.sampled,
+        scalar_products,
+    ),
+    "sparse_kernels.weights": Operation(
+        lambda draw: draw.rows() | draw.geometry() | {"softening": SOFTENING}, sparse_kernels.weights
+    ),
+    "sparse_kernels.gradients": Operation(
+        lambda draw: (
+            draw.rows() | draw.geometry() | {"softening": SOFTENING, "grad": draw.floats(int(draw.exists.sum()))}
+        ),
+        sparse_kernels.gradients,
+    ),
+    "delay_kernels.send": Operation(lambda draw: draw.by_source() | {"targets": draw.m}, delay_kernels.send, sent),
+    "delay_kernels.gradients": Operation(
+        lambda draw: (
+            lambda given: given | {"grad": draw.floats(given["runs"].shape[0], draw.m, draw.steps - given["before"])}
+        )(draw.by_source()),
+        delay_kernels.gradients,
+    ),
+    "leaky_kernels.run": Operation(lambda draw: draw.leaky() | {"reset": 1}, leaky_kernels.run),
+    "leaky_kernels.gradients": Operation(draw_leaky_gradients, leaky_kernels.gradients),
+    "normalisation_kernels.normalise": Operation(
+        lambda draw: {"total": draw.floats(draw.m, draw.batch), "bias": draw.floats(draw.m)},
+        normalisation_kernels.normalise,
+    ),
+    "normalisation_kernels.gradients": Operation(
+        lambda draw: {
+            "total": draw.floats(draw.m, draw.batch),
+            "bias": draw.floats(draw.m),
+            "mean": draw.floats(draw.batch),
+            "scale": draw.floats(draw.batch),
+            "grad": draw.floats(draw.m, draw.batch),
+        },
+        normalisation_kernels.gradients,
+    ),
+}
