@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph import checks, composed, delay_kernels, kernels
-from spatialgraph.functional import check_edges, sparse
+from spatialgraph.compressed import check_edges, sparse
 from spatialgraph.precision import in_single
 from spatialgraph.projections import CompressedEdges
 
