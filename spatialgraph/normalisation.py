@@ -45,8 +45,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
 
 
 def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
-    y = F.layer_norm(total, total.shape[-1:], None, bias if bias.dtype == total.dtype else None)
-    y = y if bias.dtype == total.dtype else y + bias
+    y = F.layer_norm(total, total.shape[-1:]) + bias  # a bias given to layer_norm has wrong second derivatives there
     return F.relu(y) if rectify else y
 
 
