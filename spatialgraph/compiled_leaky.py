@@ -18,6 +18,13 @@ _compile = kernel(error_model="numpy")
 
 
 @_inline
+def copy(values, to):
+    """Copy values one by one: assigned to a slice, they would not be copied in vectors."""
+    for i in range(to.size):
+        to[i] = values[i]
+
+
+@_inline
 def advance(current, before, after, beta, threshold, reset):
     """Compute the potentials of the next instant."""
     nothing = before.dtype.type(0)
@@ -45,22 +52,22 @@ def run(current, potential, beta, threshold, reset, steps, spikes, potentials, s
         turns = np.empty((2, CHUNK), potential.dtype)
         for start in range(count * part // parts, count * (part + 1) // parts, CHUNK):
             stop = min(start + CHUNK, count * (part + 1) // parts)
-            v = turns[0, : stop - start]
-            v[:] = potential[start:stop]
+            size = stop - start
+            copy(potential[start:stop], turns[0, :size])
             for t in range(steps):
-                before, v = v, turns[(t + 1) % 2, : stop - start]
+                before, v = turns[t % 2, :size], turns[(t + 1) % 2, :size]
                 advance(current[min(t, current.shape[0] - 1), start:stop], before, v, beta, threshold, reset)
                 if spikes.shape[0]:
                     fired = spikes[t, start:stop]
                     for i in range(v.size):
                         fired[i] = one if v[i] > threshold else nothing
                 if potentials.shape[0]:
-                    potentials[t, start:stop] = v
+                    copy(v, potentials[t, start:stop])
                 if shares.size:
                     total, share = summed[start:stop], shares[t]
                     for i in range(v.size):
                         total[i] += share if v[i] > threshold else nothing
-            potential[start:stop] = v
+            copy(turns[steps % 2, :size], potential[start:stop])
 
 
 @_compile
@@ -92,7 +99,7 @@ def pull(
         for start in range(count * part // parts, count * (part + 1) // parts, CHUNK):
             stop = min(start + CHUNK, count * (part + 1) // parts)
             size = stop - start
-            history[0, :size] = potential[start:stop]
+            copy(potential[start:stop], history[0, :size])
             for t in range(steps):
                 drive = current[min(t, current.shape[0] - 1), start:stop]
                 advance(drive, history[t, :size], history[t + 1, :size], beta, threshold, reset)

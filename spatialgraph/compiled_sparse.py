@@ -101,21 +101,18 @@ def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, o
             start = begin if is_packed else min(begin, batch - width)
             size = min(width, batch - start)
             seen = begin - start  # numbers that the strip before has counted; here they stay 0
+            source, stride, offset = plain, batch, start
             if is_packed:
                 pack(x, is_turned, start, size, width, packed)
+                source, stride, offset = packed, width, 0
             for j in range(first, behind):
-                values, active_values, at = flat, flat_active, j * batch + start
-                if seen > 0 or size < width:
-                    row[seen:size], row_active[seen:size] = (
-                        flat[at + seen : at + size],
-                        flat_active[at + seen : at + size],
-                    )
-                    values, active_values, at = row, row_active, 0
-                e, end = pointer[j], pointer[j + 1]
-                if is_packed:
-                    sums[j] += compare(packed, width, 0, column, values, at, active_values, is_masked, e, end, out)
+                e, end, at = pointer[j], pointer[j + 1], j * batch + start
+                if seen == 0 and size == width:
+                    sums[j] += compare(source, stride, offset, column, flat, at, flat_active, is_masked, e, end, out)
                 else:
-                    sums[j] += compare(plain, batch, start, column, values, at, active_values, is_masked, e, end, out)
+                    row[seen:size] = flat[at + seen : at + size]
+                    row_active[seen:size] = flat_active[at + seen : at + size]
+                    sums[j] += compare(source, stride, offset, column, row, 0, row_active, is_masked, e, end, out)
 
 
 @_compile
