@@ -52,7 +52,7 @@ def delayed(
     _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    flat = whole.reshape(whole.shape[0], whole.shape[1:-1].numel(), whole.shape[-1])
+    flat = whole.flatten(1, -2) if whole.dim() > 2 else whole[:, None]  # no size is left to infer: any may be 0
     y: Tensor
     if kernels.available(flat):
         y = _Fused.apply(flat, weight, delay, edges, before)

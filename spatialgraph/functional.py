@@ -135,7 +135,7 @@ def all_to_all(
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     x = x.to(_product_dtype(x))
-    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    flat = _two_axes(x)
     y: Tensor = _AllToAll.apply(flat, source_pos, target_pos, scale, bias, mask, silent, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
@@ -323,7 +323,7 @@ def sparse(
     checks.beside("x", checks.last_axis("x", x, sources), weight)
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
-    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1]).to(weight.dtype)
+    flat = _two_axes(x).to(weight.dtype)
     y: Tensor = _SparseProduct.apply(flat.t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0])
 
@@ -390,6 +390,11 @@ def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
     checks.geometry(source_pos, target_pos, scale)
     if not isinstance(law, Law):
         raise TypeError(f"law must be a Law, got {type(law).__name__}")
+
+
+def _two_axes(x: Tensor) -> Tensor:
+    """Bring activations to shape ``(batch, n)``; no size is left to infer, for n may be 0."""
+    return x.flatten(0, -2) if x.dim() > 1 else x[None]
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
