@@ -53,7 +53,8 @@ def delayed(
     _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    flat = in_single(whole.reshape(whole.shape[0], whole.shape[1:-1].numel(), whole.shape[-1]))
+    # No size is left to infer: any may be 0.
+    flat = in_single(whole.flatten(1, -2) if whole.dim() > 2 else whole[:, None])
     weight, delay = in_single(weight), in_single(delay)
     y: Tensor
     if kernels.is_observed(flat, weight, delay):
