@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph.tracing import is_observed
+
 
 def is_integer(value: Any) -> TypeGuard[int]:  # noqa: ANN401 - any value is checked
     """Tell whether a value is an integer, of Python or NumPy; truth values are none."""
@@ -274,8 +276,8 @@ def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: 
 
 
 def has_values(value: Tensor) -> bool:
-    """Tell whether the values of a tensor can be looked at: no compiler is tracing, and it has memory."""
-    return value.device.type != "meta" and not torch.compiler.is_compiling()
+    """Tell whether the values of a tensor can be looked at: nothing is tracing, and it has memory."""
+    return value.device.type != "meta" and not is_observed(value)
 
 
 def within(name: str, value: Tensor, count: int) -> None:

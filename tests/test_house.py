@@ -13,7 +13,8 @@ ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 MAY_IMPORT = {
-    "checks": "",
+    "tracing": "",
+    "checks": "tracing",
     "atomic": "",
     "settings": "",
     "projections": "checks",
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     "compiled_trial": "compilation compiled_vectors",
     "compiled_delays": "compilation",
     "compiled_normalisation": "compilation",
-    "kernels": "laws compilation compiled compiled_checks compiled_trial checks",
+    "kernels": "tracing laws compilation compiled compiled_checks compiled_trial checks",
     "leaky_kernels": "kernels compilation compiled_leaky checks",
     "delay_kernels": "kernels compilation compiled_delays checks",
     "normalisation_kernels": "kernels compilation compiled_normalisation checks",
