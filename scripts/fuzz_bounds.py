@@ -108,6 +108,12 @@ HARMFUL: list[Mutation] = [
     without_memory,
 ]
 CLEAR = ("right", "accepted", "TypeError", "ValueError", "finding")
+MEANING = {
+    "right": "valid arguments; values and gradients equal those of plain operations in float64",
+    "accepted": "an argument was changed to another one that is allowed, or to NaN",
+    "other_errors": "errors of PyTorch itself or of the memory allocator",
+    "findings": "a crash, a wrong number, a valid call refused, or an index out of bounds in compiled code",
+}
 NUMBERS: list[Any] = [-1, 10**6, 2**40, -(2**40), 1.5, True, None, "abc"]
 
 
@@ -263,6 +269,13 @@ def summary(done: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
     }
 
 
+def compact(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return an outcome as it is kept: how many calls were accepted, and each other error once by operator."""
+    errors = [error.split(": ", 2) for error in outcome["other_errors"]]
+    once = sorted({f"{name}: {message}"[:200] for name, _, message in errors})
+    return outcome | {"accepted": sum(outcome["accepted"].values()), "other_errors": once}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the calls and print their outcome; the exit code is 1 if there is a finding."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -284,11 +297,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out:
         from spatialgraph.training import environment
 
-        record = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"runs": []}
+        record = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"meaning": MEANING, "runs": []}
         checked = "NUMBA_BOUNDSCHECK=1 " if outcome["bounds_checked"] else ""
         command = f"{checked}python scripts/fuzz_bounds.py {' '.join(options)}"
         record["environment"] = environment()
-        record["runs"].append({"command": command, **outcome})
+        record["runs"].append({"command": command, **compact(outcome)})
         arguments.out.write_text(json.dumps(record, indent=1) + "\n")
     return 1 if outcome["findings"] else 0
 

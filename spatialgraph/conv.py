@@ -100,7 +100,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
             scale = self.gain * checks.shape("polarity", polarity, (counts[sender],))
         if size is not None and tuple(size) != counts:
             raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
-        is_matrix = _check_edges(edge_index, counts)
+        is_matrix = _check_edges(edge_index, counts, places[0])
         groups = 1 if self.explain or (is_matrix and self.fuse) else self.groups
         out = []
         for group in features.chunk(groups, -1):
@@ -180,7 +180,7 @@ def _check_compressed(adj_t: Adj) -> None:
     checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
 
 
-def _check_edges(edge_index: Adj, counts: tuple[int, int]) -> bool:
+def _check_edges(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> bool:
     """Check that edges join existing nodes, and tell whether they are a matrix."""
     if is_sparse(edge_index):
         shape = tuple(int(edge_index.size(axis)) for axis in (0, 1))
@@ -192,6 +192,7 @@ def _check_edges(edge_index: Adj, counts: tuple[int, int]) -> bool:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
     if edge_index.dtype != torch.int64:
         raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
+    checks.beside("edge_index", edge_index, pos)
     # An accelerator checks for itself, and need not be waited for.
     if edge_index.device.type == "cpu" and checks.has_values(edge_index):
         for row, count in enumerate(counts):

@@ -189,6 +189,8 @@ def all_to_all(
         checks.beside("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
+    if mask is not None:
+        checks.beside("mask", mask, source_pos)
     x = x.to(_product_dtype(x))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if kernels.is_observed(x, *geometry):

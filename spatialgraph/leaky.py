@@ -146,6 +146,8 @@ def leaky_run(
     """
     _check(current, steps, potential, shares)
     checks.choice("reset", reset, RESETS)
+    for name, value in (("beta", beta), ("threshold", threshold)):
+        checks.number(name, value)
     spikes, potentials = "spikes" in record, "potentials" in record
     if type(surrogate) is FastSigmoid and kernels.available(current):
         settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
