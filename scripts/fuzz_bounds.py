@@ -297,7 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.out:
         from spatialgraph.training import environment
 
-        record = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"meaning": MEANING, "runs": []}
+        record: dict[str, Any] = {"meaning": MEANING, "runs": []}
+        if arguments.out.exists():
+            record = json.loads(arguments.out.read_text())
         checked = "NUMBA_BOUNDSCHECK=1 " if outcome["bounds_checked"] else ""
         command = f"{checked}python scripts/fuzz_bounds.py {' '.join(options)}"
         record["environment"] = environment()
