@@ -120,6 +120,20 @@ def test_compile_without_a_break_in_the_graph(name):
         torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("name", ["dense", "spiking", "layer"])
+def test_weights_that_were_kept_do_not_disturb_a_compiler(name):
+    torch.manual_seed(0)
+    torch.compiler.reset()
+    model, x = NETWORKS[name]().eval(), torch.rand(3, 12)
+    with torch.no_grad():
+        for _ in range(3):
+            right = model(x)
+        found = torch.compile(model, backend="eager", fullgraph=True)(x)
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), right, rtol=1e-5, atol=1e-5)
+
+
 def test_an_exported_network_takes_any_batch():
     model = sg.SpatialMLP(SIZES, wiring=FEW).eval()
     batch = torch.export.Dim("batch", min=2)
