@@ -32,8 +32,8 @@ def networks() -> dict[str, nn.Module]:
         "sparse": sg.SpatialMLP(SIZES, wiring=few),
         "masked": sg.SpatialMLP(SIZES, wiring=many),
         "spiking": sg.SpatialSNN(SIZES, steps=5),
-        "delayed": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, coding="latency"),
-        "delayed, sparse": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, coding="latency", wiring=few),
+        "delayed": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency"),
+        "delayed, sparse": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=few),
     }
 
 
