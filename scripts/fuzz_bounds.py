@@ -5,7 +5,7 @@ dtype, no numbers at all. The others are valid, some of them spread over memory,
 Calls run in processes of their own, so that one that ends its process is named and the next ones go on.
 
     python scripts/fuzz_bounds.py --calls 10000
-    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked python scripts/fuzz_bounds.py --calls 10000
+    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=runs/checked python scripts/fuzz_bounds.py --calls 10000
 
 Compiled code that checks bounds needs a folder of its own, for Numba does not tell the two apart. With
 ``--without-numba`` the tensor operations are called that serve where Numba is missing.

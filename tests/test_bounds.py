@@ -3,7 +3,7 @@
 A few hundred random calls here; ten thousand, or with Numba's own bounds checks, by hand:
 
     python scripts/fuzz_bounds.py --calls 10000
-    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked python scripts/fuzz_bounds.py --calls 10000
+    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=runs/checked python scripts/fuzz_bounds.py --calls 10000
 """
 
 import json
