@@ -330,7 +330,7 @@ OPERATIONS = {
         lambda draw: draw.geometry() | {"grad_weight": draw.floats(draw.m, draw.n), "softening": SOFTENING},
         kernels.geometry_gradients,
     ),
-    "kernels.compressed_rows": Operation(lambda draw: draw.rows() | {"columns": draw.n}, kernels.compressed_rows),
+    "kernels.compressed_rows": Operation(lambda draw: draw.rows(), kernels.compressed_rows),
     "sparse_kernels.product": Operation(
         lambda draw: (
             draw.rows()

@@ -3,12 +3,14 @@
 Time is the last axis: ``x`` has shape ``(batch, sources, steps)``, ``y`` ``(batch, targets, steps - before)``. Edges
 are sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole
 steps and the fraction of its delay, and its weight. A synapse adds its source's whole run to its target's, shifted;
-silence before the first and after the last spike is passed over.
+silence before the first and after the last spike is passed over. The loops return whether all targets exist; where one
+does not, nothing is computed.
 """
 
 from numba import njit, prange
 
 from spatialgraph.compilation import kernel
+from spatialgraph.compiled_checks import lie_inside
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
 _options = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
@@ -60,6 +62,8 @@ def send(x, before, pointer, target, whole, fraction, weight, y, parts):
     """Add the delayed runs of all sources to those of their targets."""
     one = x.dtype.type(1)
     batch = x.shape[0]
+    if not lie_inside(target, 0, target.size, y.shape[1]):
+        return False
     for part in prange(parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
             for i in range(x.shape[1]):
@@ -72,6 +76,7 @@ def send(x, before, pointer, target, whole, fraction, weight, y, parts):
                     heard = y[b, target[e]]
                     add(run, weight[e] * (one - fraction[e]), shift, first, behind, heard)
                     add(run, weight[e] * fraction[e], shift + 1, first, behind, heard)
+    return True
 
 
 @_compile
@@ -79,6 +84,8 @@ def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, gr
     """Add up the gradients by weights and delays, a row for each thread, and by ``x`` where it has room for them."""
     one = x.dtype.type(1)
     batch = x.shape[0]
+    if not lie_inside(target, 0, target.size, grad_y.shape[1]):
+        return False
     for part in prange(parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
             for i in range(x.shape[1]):
@@ -96,3 +103,4 @@ def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, gr
                         by_source = grad_x[b, i]
                         add(by_target, weight[e] * (one - fraction[e]), -shift, 0, by_target.size, by_source)
                         add(by_target, weight[e] * fraction[e], -shift - 1, 0, by_target.size, by_source)
+    return True

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from spatialgraph.compilation import kernel
+from spatialgraph.compiled_checks import lie_inside
 from spatialgraph.compiled_vectors import combine, compare, strip
 
 # Sums may be reordered, so that they are vectorised; infinities and NaN stay.
@@ -62,11 +63,13 @@ def pack(x, is_turned, start, size, width, packed):
 @_compile
 def product(pointer, column, weight, x, is_turned, is_packed, bias, floor, y, parts):
     """Write ``max(floor, matrix @ x + bias)`` to ``y`` of shape ``(rows, batch)``."""
-    width, batch = strip(x.itemsize), y.shape[1]
-    plain, flat = x.reshape(-1), y.reshape(-1)
+    width, batch, strays = strip(x.itemsize), y.shape[1], 0
+    plain, flat, columns = x.reshape(-1), y.reshape(-1), x.size // batch
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        packed, row = aligned(x.size // batch * width if is_packed else 0, x), aligned(width, x)
+        if not lie_inside(column, pointer[first], pointer[behind], columns):
+            first, strays = behind, strays + 1
+        packed, row = aligned(columns * width if is_packed else 0, x), aligned(width, x)
         for begin in range(0, batch, width):
             # Unless packed, the last strip reaches back over the one before: it must not leave its columns.
             start = begin if is_packed else min(begin, batch - width)
@@ -82,6 +85,7 @@ def product(pointer, column, weight, x, is_turned, is_packed, bias, floor, y, pa
                 else:
                     combine(packed, width, 0, column, weight, e, end, bias[j], floor, row, 0)
                     flat[at : at + size] = row[:size]
+    return strays == 0
 
 
 @_compile
@@ -91,11 +95,13 @@ def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, o
     The sums of the rows are added to ``sums``. Where ``is_masked``, numbers of ``rows`` whose counterpart in ``active``
     is not positive count as 0.
     """
-    width, batch = strip(x.itemsize), rows.shape[1]
-    plain, flat, flat_active = x.reshape(-1), rows.reshape(-1), active.reshape(-1)
+    width, batch, strays = strip(x.itemsize), rows.shape[1], 0
+    plain, flat, flat_active, columns = x.reshape(-1), rows.reshape(-1), active.reshape(-1), x.size // batch
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        packed = aligned(x.size // batch * width if is_packed else 0, x)
+        if not lie_inside(column, pointer[first], pointer[behind], columns):
+            first, strays = behind, strays + 1
+        packed = aligned(columns * width if is_packed else 0, x)
         row, row_active = aligned(width, x), aligned(width, x)
         for begin in range(0, batch, width):
             start = begin if is_packed else min(begin, batch - width)
@@ -113,59 +119,85 @@ def sampled(pointer, column, rows, active, is_masked, x, is_turned, is_packed, o
                     row[seen:size] = flat[at + seen : at + size]
                     row_active[seen:size] = flat_active[at + seen : at + size]
                     sums[j] += compare(source, stride, offset, column, row, 0, row_active, is_masked, e, end, out)
+    return strays == 0
+
+
+@_inline
+def weights_of_rows(pointer, column, sources, targets, scale, constant, out, first, behind):
+    """Compute the rows of one thread, see :func:`weigh`."""
+    for j in range(first, behind):
+        columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
+        for k in range(row.size):
+            row[k] = constant
+        for axis in range(sources.shape[0]):
+            source, here = sources[axis], targets[axis, j]
+            for k in range(row.size):
+                difference = here - source[columns[k]]
+                row[k] += difference * difference
+        for k in range(row.size):
+            row[k] = scale[columns[k]] / np.sqrt(row[k])
 
 
 @_compile
 def weigh(pointer, column, sources, targets, scale, constant, out, parts):
     """Write the scaled inverse distance of each edge; positions have shape ``(d, neurons)``."""
+    strays = 0
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        for j in range(first, behind):
-            columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
-            for k in range(row.size):
-                row[k] = constant
-            for axis in range(sources.shape[0]):
-                source, here = sources[axis], targets[axis, j]
-                for k in range(row.size):
-                    difference = here - source[columns[k]]
-                    row[k] += difference * difference
-            for k in range(row.size):
-                row[k] = scale[columns[k]] / np.sqrt(row[k])
+        if lie_inside(column, pointer[first], pointer[behind], scale.size):
+            weights_of_rows(pointer, column, sources, targets, scale, constant, out, first, behind)
+        else:
+            strays += 1
+    return strays == 0
+
+
+@_inline
+def gradients_of_rows(
+    pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale, first, behind
+):
+    """Compute the rows of one thread, see :func:`pull`."""
+    one, zero = sources.dtype.type(1), sources.dtype.type(0)
+    axes, longest = sources.shape[0], 0
+    for j in range(first, behind):
+        longest = max(longest, pointer[j + 1] - pointer[j])
+    differences = np.empty((axes, longest), sources.dtype)
+    force, product = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
+    columns = np.empty(longest, np.uint32)  # half as wide as the list's: twice as many in a vector
+    for j in range(first, behind):
+        start, count = pointer[j], pointer[j + 1] - pointer[j]
+        for k in range(count):
+            columns[k] = column[start + k]
+            force[k] = constant
+        for axis in range(axes):
+            source, here, difference = sources[axis], targets[axis, j], differences[axis]
+            for k in range(count):
+                difference[k] = here - source[columns[k]]
+                force[k] += difference[k] * difference[k]
+        for k in range(count):
+            w = one / np.sqrt(force[k])
+            product[k] = grad[start + k] * w
+            force[k] = product[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
+        for k in range(count):
+            grad_scale[columns[k]] += product[k]
+        for axis in range(axes):
+            difference, sums, total = differences[axis], grad_sources[axis], zero
+            for k in range(count):
+                difference[k] *= force[k]
+                total += difference[k]
+            grad_targets[axis, j] = -total
+            for k in range(count):
+                sums[columns[k]] += difference[k]
 
 
 @_compile
 def pull(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale, parts):
     """Add up the gradients by positions and scales; those of sources once for each thread."""
-    one, zero = sources.dtype.type(1), sources.dtype.type(0)
-    axes, longest = sources.shape[0], 0
-    for j in range(pointer.size - 1):
-        longest = max(longest, pointer[j + 1] - pointer[j])
+    strays = 0
     for part in prange(parts):
         first, behind = share(pointer, part, parts)
-        differences = np.empty((axes, longest), sources.dtype)
-        force, product = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
-        columns = np.empty(longest, np.uint32)  # half as wide as the list's: twice as many in a vector
-        for j in range(first, behind):
-            start, count = pointer[j], pointer[j + 1] - pointer[j]
-            for k in range(count):
-                columns[k] = column[start + k]
-                force[k] = constant
-            for axis in range(axes):
-                source, here, difference = sources[axis], targets[axis, j], differences[axis]
-                for k in range(count):
-                    difference[k] = here - source[columns[k]]
-                    force[k] += difference[k] * difference[k]
-            for k in range(count):
-                w = one / np.sqrt(force[k])
-                product[k] = grad[start + k] * w
-                force[k] = product[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
-            for k in range(count):
-                grad_scale[part, columns[k]] += product[k]
-            for axis in range(axes):
-                difference, sums, total = differences[axis], grad_sources[part, axis], zero
-                for k in range(count):
-                    difference[k] *= force[k]
-                    total += difference[k]
-                grad_targets[axis, j] = -total
-                for k in range(count):
-                    sums[columns[k]] += difference[k]
+        if lie_inside(column, pointer[first], pointer[behind], scale.size):
+            own = grad_sources[part], grad_targets, grad_scale[part]
+            gradients_of_rows(pointer, column, sources, targets, scale, constant, grad, *own, first, behind)
+        else:
+            strays += 1
+    return strays == 0

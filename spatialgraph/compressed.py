@@ -150,6 +150,7 @@ class _SparseProduct(torch.autograd.Function):
         edges: CompressedEdges = ctx.edges
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         is_fused = kernels.available(x) and not torch.is_grad_enabled()
+        grad_y = grad_y.contiguous()
         if active is not None and (needs_x or not is_fused):
             grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
         grad_x = grad_weight = grad_bias = None

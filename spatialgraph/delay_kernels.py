@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.compilation import part_count
-from spatialgraph.kernels import array, compressed_rows
+from spatialgraph.kernels import array, columns_exist, compressed_rows
 
 __all__ = ["gradients", "send"]
 
@@ -58,7 +58,8 @@ def send(
 
     operands = _operands(runs, pointer, target, whole, fraction, weight, targets, before)
     y = runs.new_zeros(runs.shape[0], targets, runs.shape[2] - before)
-    compiled_delays.send(*operands, y.numpy(), _parts(runs, weight))
+    fits = compiled_delays.send(*operands, y.numpy(), _parts(runs, weight))
+    columns_exist(fits, target, targets, "target")
     return y
 
 
@@ -93,7 +94,8 @@ def gradients(
     grad_runs = torch.zeros_like(runs, memory_format=torch.contiguous_format) if by_runs else runs.new_empty(0, 0, 0)
     parts = _parts(runs, weight)
     sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-    compiled_delays.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
+    fits = compiled_delays.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
+    columns_exist(fits, target, targets, "target")
     by_weight, by_delay = (torch.from_numpy(part.sum(0)) for part in sums)
     return grad_runs if by_runs else None, by_weight, by_delay
 
@@ -113,7 +115,8 @@ def _operands(
     if checks.integer("before", before, minimum=0) > steps:
         raise ValueError(f"before must be at most the number of steps ({steps}), got {before}")
     checks.indices("pointer", pointer, sources + 1)
-    edges = compressed_rows(pointer, target, checks.integer("targets", targets, minimum=0), "target")
+    checks.integer("targets", targets, minimum=0)
+    edges = compressed_rows(pointer, target, "target")
     checks.indices("whole", whole, target.shape[0])
     for name, values in (("fraction", fraction), ("weight", weight)):
         checks.operand(name, values, target.shape, runs)

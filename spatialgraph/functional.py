@@ -216,11 +216,11 @@ class _AllToAll(torch.autograd.Function):
     ) -> Tensor:
         weight = _build_weight(source_pos, target_pos, scale, law)
         if mask is not None:
-            weight.mul_(mask)
+            _cut(weight, mask)
         if silent:  # pairs without an edge are the smallest of all
             absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
             mask = without_smallest(weight, absent + silent)
-            weight.mul_(mask)
+            _cut(weight, mask)
         weight = weight.to(x.dtype)
         kept = weight if ctx.needs_input_grad[0] else None
         # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
@@ -240,18 +240,28 @@ class _AllToAll(torch.autograd.Function):
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
+        geometry = source_pos, target_pos, scale, ctx.law
         if ctx.mask is not None:
-            torch.where(ctx.mask, grad_weight, grad_weight.new_zeros(()), out=grad_weight)
-        grads, grad_law = _geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)
+            _cut(grad_weight, ctx.mask)
+        grads, grad_law = _geometry_gradients(grad_weight, *geometry)
+        if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
+            grads, grad_law = _geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
         return (grad_x, *grads, grad_bias, None, None, None, *grad_law)
 
 
 def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ weight.t() + bias``, in which pairs outside the mask take no part."""
-    if mask is None or torch.isfinite(x.sum()):
-        return F.linear(x, weight, bias)
-    # Their weights are 0, but 0 * inf is not: one bad number must not reach what no edge leads to.
+    y = F.linear(x, weight, bias)
+    # Their weights are 0, but 0 * inf is not: one bad number must not reach what no edge leads to. It reaches every
+    # column, so that one of them tells.
+    if mask is None or torch.isfinite(y[:, :1].sum()):
+        return y
     return sparse(x, weight[mask], CompressedEdges.from_mask(mask), bias)
+
+
+def _cut(matrix: Tensor, mask: Tensor) -> None:
+    """Set a matrix to 0 outside of a mask, where it is finite."""
+    matrix.mul_(mask.view(torch.uint8))  # a product with bool takes twice as long, a choice between two four times
 
 
 Gradients = tuple[Tensor, Tensor, Tensor]

@@ -49,9 +49,10 @@ class Sources(NamedTuple):
 class _Copy:
     """The values that sources had, and the attributes of the modules that they are read from."""
 
-    def __init__(self, sources: Sources, modules: Sequence[nn.Module]) -> None:
+    def __init__(self, sources: Sources, modules: Sequence[nn.Module], things: tuple[object, ...]) -> None:
         self.sources = sources
-        self.attributes = [*_attributes(modules)]
+        self.attributes = [*things, *_attributes(modules)]
+        self.hooks = [hooks for module in modules for hooks in (module._forward_pre_hooks, module._forward_hooks)]
         self.tensors = [tensor.clone(memory_format=torch.contiguous_format) for tensor in sources.tensors]
         self.kinds = [*map(_KIND, self.tensors)]
         self.memory = [copy.data_ptr() for copy in self.tensors], [copy.nbytes for copy in self.tensors]
@@ -60,9 +61,8 @@ class _Copy:
     def is_current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> bool:
         """Tell whether modules have the same attributes as before, with the same values, and may be kept from."""
         return (
-            all(map(is_, self.sources.things, things))
-            and all(map(is_, self.attributes, _attributes(modules)))
-            and not any(module._forward_pre_hooks or module._forward_hooks for module in modules)
+            all(map(is_, self.attributes, chain(things, _attributes(modules))))
+            and not any(self.hooks)
             and not _has_any_global_hook()
             and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.sources.tensors))
             and self._have_values(self.sources.tensors)
@@ -125,7 +125,7 @@ class Kept(Generic[Value]):
             build: derives the value.
             modules: those whose attributes, with the things, settle the sources. While they hold the same objects only
                 their tensors need to be compared, which saves time. None of them may own this object.
-            things: those of the sources.
+            things: what else settles the sources, compared by identity.
 
         Returns:
             The value; None if nothing may be kept.
@@ -140,11 +140,11 @@ class Kept(Generic[Value]):
             return None
         if kept is not None and kept[0].equals(present):
             if modules:
-                self._kept = _Copy(present, modules), kept[1]
+                self._kept = _Copy(present, modules, things), kept[1]
             return kept[1]
         # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
         with torch.inference_mode(False), torch.no_grad():
-            copy = _Copy(present, modules)
+            copy = _Copy(present, modules, things)
             value = build()
             after = sources()
         if after is not None and copy.equals(after):  # else another thread has written to them meanwhile

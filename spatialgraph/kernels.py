@@ -4,8 +4,8 @@ They compute what :mod:`spatialgraph.functional` computes by tensor operations, 
 a dozen. Each thread takes a run of rows and adds up sums of its own, so that the bits depend on the number of threads
 alone.
 
-All kernels are called with plain tensors. Before compiled code sees them, shapes, dtypes and devices are checked, and
-that no index leads out of an array, anew in every call: a list of edges may have been written to by any route.
+All kernels are called with plain tensors. Before compiled code sees them, shapes, dtypes and devices are checked. Every
+index is checked before it is followed, anew in every call: a list of edges may have been written to by any route.
 """
 
 import functools
@@ -24,6 +24,7 @@ from spatialgraph.tracing import is_observed
 __all__ = [
     "array",
     "available",
+    "columns_exist",
     "compressed_rows",
     "constants",
     "geometry_gradients",
@@ -57,32 +58,43 @@ def constants(like: Tensor, *values: float) -> list[Any]:
     return [kind(value) for value in values]
 
 
-def compressed_rows(pointer: Tensor, column: Tensor, columns: int, column_name: str = "column") -> list[Any]:
-    """Return the arrays of a matrix in compressed rows, once all of its entries are known to lie inside of it.
+def compressed_rows(pointer: Tensor, column: Tensor, column_name: str = "column") -> list[Any]:
+    """Return the arrays of a matrix in compressed rows, once all of its rows are known to lie inside of it.
+
+    Whether all columns exist is left to the loops, see :func:`columns_exist`.
 
     Args:
         pointer: where each row begins, shape ``(rows + 1,)``.
         column: column of each entry, shape ``(E,)``.
-        columns: number of columns.
         column_name: what an error calls ``column``.
 
     Raises:
         TypeError: if one is not int64.
-        ValueError: if the pointer does not lead from 0 to ``E`` without falling, or a column does not exist.
+        ValueError: if the pointer does not lead from 0 to ``E`` without falling.
 
     Example:
-        >>> compressed_rows(torch.tensor([0, 2]), torch.tensor([0, 5]), 3)
+        >>> compressed_rows(torch.tensor([0, 2]), torch.tensor([0]))
         Traceback (most recent call last):
-        ValueError: column must lie between 0 and 2, got 5
+        ValueError: pointer must lead from 0 to the number of edges (1), got 0 to 2
     """
     from spatialgraph import compiled_checks
 
     arrays = [array(checks.indices("pointer", pointer)), array(checks.indices(column_name, column))]
-    checks.integer("columns", columns, minimum=0)
-    if not compiled_checks.rows_fit(*arrays, columns, 1):
+    if not compiled_checks.pointer_fits(arrays[0], column.shape[0], 1):
         checks.pointer("pointer", pointer, column.shape[0])
-        checks.within(column_name, column, columns)
     return arrays
+
+
+def columns_exist(fits: bool, column: Tensor, columns: int, column_name: str = "column") -> None:
+    """Raise the error of a column that does not exist, where loops have found one.
+
+    Example:
+        >>> columns_exist(False, torch.tensor([0, 5]), 3)
+        Traceback (most recent call last):
+        ValueError: column must lie between 0 and 2, got 5
+    """
+    if not fits:
+        checks.within(column_name, column, columns)
 
 
 def available(*values: Tensor) -> bool:

@@ -16,6 +16,9 @@ from spatialgraph import checks
 
 __all__ = ["Gaussian", "InverseDistance", "InversePower", "Law", "Yukawa", "make_law", "softened_square"]
 
+# Below it the slope of an inverse distance in single precision is infinite where two neurons meet.
+_LEAST_SOFTENING = 1e-12
+
 
 def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
     r"""Return the softened squared length of each pair of rows, :math:`|p - q|^2 + \varepsilon^2`.
@@ -136,10 +139,10 @@ class InverseDistance(Law):
     (Erb et al., 2025), softened so that it stays finite where two neurons meet.
 
     Args:
-        softening: :math:`\varepsilon`, in length units.
+        softening: :math:`\varepsilon`, in length units, at least 1e-12.
 
     Raises:
-        ValueError: if ``softening`` is not positive.
+        ValueError: if ``softening`` is below 1e-12.
 
     Example:
         >>> InverseDistance()(torch.tensor([4.0]))
@@ -147,7 +150,7 @@ class InverseDistance(Law):
     """
 
     def __init__(self, softening: float = 1e-3) -> None:
-        super().__init__(_number("softening", softening, above=0.0))
+        super().__init__(_number("softening", softening, minimum=_LEAST_SOFTENING))
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
@@ -168,10 +171,10 @@ class InversePower(Law):
     Args:
         exponent: :math:`\alpha`; 1 gives :class:`InverseDistance`.
         learnable: whether the exponent is a parameter.
-        softening: :math:`\varepsilon`, in length units.
+        softening: :math:`\varepsilon`, in length units, at least 1e-12.
 
     Raises:
-        ValueError: if ``exponent`` or ``softening`` is not positive.
+        ValueError: if ``exponent`` is not positive, or ``softening`` below 1e-12.
 
     Example:
         >>> InversePower(exponent=2.0)(torch.tensor([2.0]))
@@ -181,7 +184,7 @@ class InversePower(Law):
     exponent: Tensor
 
     def __init__(self, exponent: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
-        super().__init__(_number("softening", softening, above=0.0))
+        super().__init__(_number("softening", softening, minimum=_LEAST_SOFTENING))
         value = torch.tensor(_number("exponent", exponent, above=0.0))
         self.learnable = checks.flag("learnable", learnable)
         if self.learnable:
@@ -253,10 +256,10 @@ class Yukawa(Law):
 
     Args:
         screening: the range :math:`\lambda`, in length units.
-        softening: :math:`\varepsilon`, in length units.
+        softening: :math:`\varepsilon`, in length units, at least 1e-12.
 
     Raises:
-        ValueError: if ``screening`` or ``softening`` is not positive.
+        ValueError: if ``screening`` is not positive, or ``softening`` below 1e-12.
 
     Example:
         >>> Yukawa(screening=2.0)(torch.tensor([2.0]))
@@ -264,7 +267,7 @@ class Yukawa(Law):
     """
 
     def __init__(self, screening: float = 1.0, softening: float = 1e-3) -> None:
-        super().__init__(_number("softening", softening, above=0.0))
+        super().__init__(_number("softening", softening, minimum=_LEAST_SOFTENING))
         self.screening = _number("screening", screening, above=0.0)
 
     def from_square(self, square: Tensor) -> Tensor:

@@ -104,23 +104,16 @@ class SpatialMLP(nn.Module):
             ValueError: if the last axis does not match the inputs.
         """
         graph = self.graph
-        graph.connectivity.verify()
-        projections = self._projections()
+        # Dead ends matter where neurons share a mean.
+        transmission = self._served.transmission(self, graph, with_dead_ends=self.normalize)
+        projections = transmission.projections
         checks.features("x", x, projections[0].n_sources, graph.raw_bias)
-        transmission = self._served.transmission(self, graph, projections)
         blocks = [x]
         for number, (projection, bias) in enumerate(zip(projections, transmission.biases, strict=True)):
             heard = [blocks[block] for block in projection.blocks]
             heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
             blocks.append(self._stage(projection, heard_by_all, bias, functools.partial(transmission.send, number)))
         return _read_out(blocks, projections)
-
-    def _projections(self) -> tuple[Projection, ...]:
-        """Return the stages to compute; dead ends matter where neurons share a mean, or synapses are counted."""
-        graph = self.graph
-        if self.normalize or graph.silent_share or graph.free_synapses.weight is not None:
-            return graph.projections
-        return graph.connectivity.live_projections
 
     def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""

@@ -8,7 +8,6 @@ from torch.nn.modules.module import _has_any_global_hook
 
 from spatialgraph.graph import SpatialGraph
 from spatialgraph.kept import Kept, Sources, law_settings, may_be_kept
-from spatialgraph.laws import Law
 from spatialgraph.positions import Positions
 from spatialgraph.projections import Projection
 from spatialgraph.synapses import FreeSynapses
@@ -22,9 +21,9 @@ class Served:
 
     Example:
         >>> graph, model = SpatialGraph.layered([3, 2]).requires_grad_(False), nn.Identity()
-        >>> type(Served().transmission(model, graph, graph.projections)).__name__
+        >>> type(Served().transmission(model, graph)).__name__
         'Transmission'
-        >>> type(Served().transmission(model.eval(), graph, graph.projections)).__name__
+        >>> type(Served().transmission(model.eval(), graph)).__name__
         'Materialised'
     """
 
@@ -32,43 +31,52 @@ class Served:
         self._kept: Kept[Materialised] = Kept()
 
     def transmission(
-        self, model: nn.Module, graph: SpatialGraph, projections: tuple[Projection, ...]
+        self, model: nn.Module, graph: SpatialGraph, with_dead_ends: bool = True
     ) -> Transmission | Materialised:
         """Return what carries activations through the projections in this pass.
 
         Args:
             model: the model, in training or not.
             graph: its network.
-            projections: the stages to compute.
+            with_dead_ends: whether neurons that no path leads from to an output take part.
+
+        Raises:
+            RuntimeError: if the structure is not that of the network whose parameters are here.
         """
-        if model.training:
-            return Transmission(graph, projections)
-        own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
-        modules = (graph, own["positions"], own["law"], own["free_synapses"])
-        kept = self._kept.get(
-            functools.partial(_sources, model, *modules, projections),
-            functools.partial(Materialised, graph, projections),
-            modules,
-            (projections,),
-        )
-        return Transmission(graph, projections) if kept is None else kept
+        kept = None
+        if not model.training:
+            own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
+            modules = (graph, own["connectivity"], own["positions"], own["law"], own["free_synapses"])
+            kept = self._kept.get(
+                functools.partial(_sources, model, modules, with_dead_ends),
+                functools.partial(_materialised, graph, with_dead_ends),
+                modules,
+                (with_dead_ends,),
+            )
+        return Transmission(graph, _projections(graph, with_dead_ends)) if kept is None else kept
 
 
-def _sources(
-    model: nn.Module,
-    graph: SpatialGraph,
-    positions: Positions,
-    law: Law,
-    free: FreeSynapses,
-    projections: tuple[Projection, ...],
-) -> Sources | None:
+def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection, ...]:
+    """Return the stages to compute; dead ends matter too where synapses are counted."""
+    graph.connectivity.verify()
+    if with_dead_ends or graph.silent_share or graph.free_synapses.weight is not None:
+        return graph.projections
+    return graph.connectivity.live_projections
+
+
+def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> Materialised:
+    return Materialised(graph, _projections(graph, with_dead_ends))
+
+
+def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -> Sources | None:
     """Read all that the weights and biases of a network follow from; None if they may not be kept in this pass."""
+    graph, connectivity, positions, law, free = modules
     of_law = law_settings(law)
     if of_law is None or not _is_plain(graph, positions, free):
         return None
     tensors = [
         tensor
-        for module in (graph, positions, law, free)
+        for module in modules
         for held in (module._parameters, module._buffers)
         for tensor in held.values()
         if tensor is not None and tensor.numel()
@@ -76,7 +84,7 @@ def _sources(
     if not may_be_kept(model, *tensors):
         return None
     settings = (graph.gain, graph.polarity_kind, graph.silent_share, free.weight_kind, positions.spacing)
-    return Sources(tensors, settings + of_law, (projections,))
+    return Sources(tensors, settings + of_law, (with_dead_ends, connectivity.located))
 
 
 def _is_plain(graph: SpatialGraph, positions: Positions, free: FreeSynapses) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.compilation import part_count
-from spatialgraph.kernels import array, compressed_rows, constants
+from spatialgraph.kernels import array, columns_exist, compressed_rows, constants
 
 __all__ = ["gradients", "product", "sampled", "weights"]
 
@@ -42,14 +42,15 @@ def product(
     from spatialgraph import compiled_sparse
 
     checks.for_kernel("x", x, 2)
-    edges = compressed_rows(pointer, column, x.shape[0])
+    edges = compressed_rows(pointer, column)
     rows = pointer.shape[0] - 1
     checks.operand("weight", weight, (column.shape[0],), x)
     bias = x.new_zeros(rows) if bias is None else checks.operand("bias", bias, (rows,), x)
     y = x.new_empty(rows, x.shape[1])
     if y.numel():
         numbers = array(weight), *_laid_out(x, column), array(bias), *constants(x, 0.0 if rectify else -math.inf)
-        compiled_sparse.product(*edges, *numbers, y.numpy(), _parts(column, x))
+        fits = compiled_sparse.product(*edges, *numbers, y.numpy(), _parts(column, x))
+        columns_exist(fits, column, x.shape[0])
     return y
 
 
@@ -72,14 +73,15 @@ def sampled(
     from spatialgraph import compiled_sparse
 
     checks.for_kernel("x", x, 2)
-    edges = compressed_rows(pointer, column, x.shape[0])
+    edges = compressed_rows(pointer, column)
     expected = pointer.shape[0] - 1, x.shape[1]
     checks.operand("rows", rows, expected, x)
     masks = array(rows if active is None else checks.operand("active", active, expected, x)), active is not None
     out, sums = x.new_zeros(column.shape[0]), x.new_zeros(expected[0])
     if rows.numel():
         results = out.numpy(), sums.numpy()
-        compiled_sparse.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
+        fits = compiled_sparse.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
+        columns_exist(fits, column, x.shape[0])
     return out, sums
 
 
@@ -91,7 +93,8 @@ def weights(
 
     operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
     out = source_pos.new_empty(column.shape[0])
-    compiled_sparse.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
+    fits = compiled_sparse.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
+    columns_exist(fits, column, source_pos.shape[0])
     return out
 
 
@@ -116,7 +119,8 @@ def gradients(
     grad_targets = target_pos.new_zeros(target_pos.t().shape)
     grad_scale = scale.new_zeros(parts, len(scale))
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    compiled_sparse.pull(*operands, array(grad), *sums, parts)
+    fits = compiled_sparse.pull(*operands, array(grad), *sums, parts)
+    columns_exist(fits, column, source_pos.shape[0])
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
 
 
@@ -126,7 +130,7 @@ def _operands(
     """Return the edges and the geometry as arrays, positions by axis."""
     checks.for_kernel("source_pos", source_pos, 2)
     checks.geometry(source_pos, target_pos, scale)
-    edges = compressed_rows(pointer, column, source_pos.shape[0])
+    edges = compressed_rows(pointer, column)
     checks.shape("target_pos", target_pos, (pointer.shape[0] - 1, source_pos.shape[1]))
     positions = [array(values) for values in (source_pos.t(), target_pos.t(), scale)]
     return [*edges, *positions, *constants(source_pos, softening**2)]

@@ -152,10 +152,10 @@ class SpatialSNN(SpikingNetwork):
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
     def _sender(self) -> Sender:
-        self.graph.connectivity.verify()
         if self.has_delays:
+            self.graph.connectivity.verify()
             return functools.partial(self._send_delayed, Transmission(self.graph))
-        transmission = self._served.transmission(self, self.graph, self.graph.projections)
+        transmission = self._served.transmission(self, self.graph)
         return lambda number, signal, line, bias: (transmission.send(number, signal, bias), None)
 
     def _send_delayed(

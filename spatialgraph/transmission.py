@@ -120,6 +120,7 @@ class Materialised:
 
     def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
         transmission = Transmission(graph, projections)
+        self.projections = transmission.projections
         self.matrices = [materialise(transmission, number) for number in range(len(transmission.projections))]
         self.biases = [bias.detach() for bias in transmission.biases]
 

@@ -82,8 +82,13 @@ NAMES = [
 NUMBERS = [
     ("gain", lambda: layered(gain=NAN), ValueError, "gain must be finite, got nan"),
     ("gain as text", lambda: mlp(gain="1"), TypeError, "gain must be a number, got str"),
-    ("softening", lambda: InverseDistance(softening=0.0), ValueError, "softening must be finite and above 0, got 0.0"),
-    ("softening", lambda: Yukawa(softening=-1.0), ValueError, "softening must be finite and above 0, got -1.0"),
+    (
+        "softening",
+        lambda: InverseDistance(softening=0.0),
+        ValueError,
+        "softening must be finite and at least 1e-12, got 0.0",
+    ),
+    ("softening", lambda: Yukawa(softening=-1.0), ValueError, "softening must be finite and at least 1e-12, got -1.0"),
     ("exponent", lambda: InversePower(exponent=-2.0), ValueError, "exponent must be finite and above 0, got -2.0"),
     ("exponent as text", lambda: InversePower(exponent="2"), TypeError, "exponent must be a number, got str"),
     ("sigma", lambda: Gaussian(sigma=0.0), ValueError, "sigma must be finite and above 0, got 0.0"),

@@ -180,7 +180,6 @@ def test_kernels_follow_no_index_out_of_an_array(pointer, column, message):
         lambda: sparse_kernels.sampled(pointer, column, torch.rand(max(rows, 0), 5), x),
         lambda: sparse_kernels.weights(pointer, column, source_pos, target_pos, scale, 0.1),
         lambda: sparse_kernels.gradients(pointer, column, source_pos, target_pos, scale, 0.1, weight),
-        lambda: kernels.compressed_rows(pointer, column, 2),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=message):

@@ -387,7 +387,7 @@ def test_a_free_value_where_the_settings_have_none(exported):
         ("law", "gaussian", ["law_softening must not be given for the law 'gaussian', which has law_sigma"]),
         ("law_sigma", 2.0, ["law_sigma must not be given for the law 'inverse_distance', which has law_softening"]),
         ("law_softening", "small", ["law_softening must be a number"]),
-        ("law_softening", -1.0, ["softening must be finite and above 0, got -1"]),
+        ("law_softening", -1.0, ["softening must be finite and at least 1e-12, got -1"]),
         ("gap0", NAN, ["gap0 must be finite"]),
         ("gap0", "1", ["gap0 must be a number"]),
         ("gap0", 5.0, ["5 in 'z' for all neurons of layer 1 (by gap0), for spacing='learned'", "node 4"]),

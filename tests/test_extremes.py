@@ -11,7 +11,15 @@ from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sp
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
 from spatialgraph.projections import CompressedEdges
 
-LAWS = [InverseDistance(), InversePower(2.5), InversePower(14.0), Gaussian(), Yukawa()]
+LAWS = [
+    InverseDistance(),
+    InverseDistance(1e-12),
+    InversePower(2.5),
+    InversePower(14.0),
+    Gaussian(),
+    Yukawa(),
+    Yukawa(softening=1e-12),
+]
 BAD = [float("nan"), float("inf"), -float("inf")]
 
 

@@ -188,7 +188,8 @@ def test_softened_square_by_hand():
     ],
 )
 def test_settings_out_of_range(kind, name, value):
-    with pytest.raises(ValueError, match=f"{name} must be finite and above 0, got {value}"):
+    rule = "at least 1e-12" if name == "softening" else "above 0"
+    with pytest.raises(ValueError, match=f"{name} must be finite and {rule}, got {value}"):
         kind(**{name: value})
 
 
