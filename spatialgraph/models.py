@@ -1,8 +1,7 @@
 """Models: for each projection, convolve, normalise, add the bias, activate."""
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from spatialgraph.normalisation import normalised
 from spatialgraph.projections import Projection
 from spatialgraph.serving import Served
 from spatialgraph.settings import Setting
+from spatialgraph.transmission import Materialised, Transmission
 
 __all__ = ["ACTIVATIONS", "DenseMLP", "SpatialMLP", "make_graph"]
 
@@ -109,30 +109,61 @@ class SpatialMLP(nn.Module):
         projections = transmission.projections
         checks.features("x", x, projections[0].n_sources, graph.raw_bias)
         blocks = [x]
-        for number, (projection, bias) in enumerate(zip(projections, transmission.biases, strict=True)):
-            heard = [blocks[block] for block in projection.blocks]
-            heard_by_all = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
-            blocks.append(self._stage(projection, heard_by_all, bias, functools.partial(transmission.send, number)))
+        for number, bias in enumerate(transmission.biases):
+            blocks.append(self._stage(transmission, number, blocks, bias))
         return _read_out(blocks, projections)
 
-    def _stage(self, projection: Projection, x: Tensor, bias: Tensor, send: Callable[..., Tensor]) -> Tensor:
+    @torch.no_grad()
+    def to_dense(self) -> "DenseMLP":
+        """Return a copy made of weight matrices, which computes the same and learns like any dense network.
+
+        Where small batches are served, nothing is faster. Pairs without a synapse have weight 0.
+
+        Raises:
+            ValueError: if a stage receives from other neurons than those of the stage before.
+
+        Example:
+            >>> model, x = SpatialMLP([4, 8, 2]).eval(), torch.rand(5, 4)
+            >>> torch.allclose(model.to_dense()(x), model(x), atol=1e-6)
+            True
+        """
+        self.graph.connectivity.verify()
+        served = Materialised(self.graph)
+        stages = served.projections
+        if not _is_chain(stages) or any(stage.blocks != (number,) for number, stage in enumerate(stages)):
+            raise ValueError("to_dense needs a network whose stages receive from the one before alone")
+        sizes = [stages[0].n_sources, *(stage.n_targets for stage in stages)]
+        dense = DenseMLP(sizes, self.activation, self.normalize).to(self.graph.raw_bias)
+        for layer, matrix, bias in zip(cast(Iterable[nn.Linear], dense), served.matrices, served.biases, strict=True):
+            layer.weight.copy_(matrix.dense())
+            layer.bias.copy_(bias)
+        return dense.train(self.training)
+
+    def _stage(
+        self, transmission: Transmission | Materialised, number: int, blocks: list[Tensor], bias: Tensor
+    ) -> Tensor:
         """Compute the targets of a projection; the outputs among them are neither normalised nor activated."""
-        hidden, targets = projection.hidden, projection.n_targets
+        projection = transmission.projections[number]
+        hidden, targets, normalize = projection.hidden, projection.n_targets, self.normalize
+        heard = [blocks[block] for block in projection.blocks]
+        x = heard[0] if len(heard) == 1 else torch.cat(heard, dim=-1)
         if hidden == 0:
-            return send(x, bias)
-        if hidden == targets and not self.normalize and self.activation is F.relu:
-            return send(x, bias, True)
-        total = send(x, None if self.normalize else bias)
+            return transmission.send(number, x, bias)
+        if hidden == targets and not normalize and self.activation is F.relu:
+            return transmission.send(number, x, bias, True)
+        total = transmission.send(number, x, None if normalize else bias)
         if hidden == targets:  # a slice of everything would cost its backward pass a copy
             return self._respond(total, bias)
-        outer = total[..., hidden:] + bias[hidden:] if self.normalize else total[..., hidden:]
+        outer = total[..., hidden:] + bias[hidden:] if normalize else total[..., hidden:]
         return torch.cat([self._respond(total[..., :hidden], bias[:hidden]), outer], dim=-1)
 
     def _respond(self, total: Tensor, bias: Tensor) -> Tensor:
         """Turn the inputs of hidden neurons into activations; a normalised one has its bias still to come."""
-        if self.normalize and self.activation is F.relu:
+        if not self.normalize:
+            return self.activation(total)
+        if self.activation is F.relu:
             return normalised(total, bias, rectify=True)
-        return self.activation(normalised(total, bias) if self.normalize else total)
+        return self.activation(normalised(total, bias))
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
@@ -142,11 +173,16 @@ class SpatialMLP(nn.Module):
 
 def _read_out(blocks: list[Tensor], projections: tuple[Projection, ...]) -> Tensor:
     """Return the outputs in their order, wherever they were computed."""
-    if projections[-1].hidden == 0 and all(p.hidden == p.n_targets for p in projections[:-1]):
+    if _is_chain(projections):
         return blocks[-1]
     outputs = torch.cat([block[..., p.hidden :] for block, p in zip(blocks[1:], projections, strict=True)], -1)
     numbers = torch.cat([p.targets[p.hidden :] for p in projections])
     return outputs[..., torch.argsort(numbers)]
+
+
+def _is_chain(projections: tuple[Projection, ...]) -> bool:
+    """Tell whether all outputs, and they alone, are computed by the last stage."""
+    return projections[-1].hidden == 0 and all([p.hidden == p.n_targets for p in projections[:-1]])
 
 
 def make_graph(

@@ -45,7 +45,8 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
 
 
 def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
-    y = F.layer_norm(total, total.shape[-1:]) + bias  # a bias given to layer_norm has wrong second derivatives there
+    # A bias given to layer_norm has wrong second derivatives there.
+    y = torch.layer_norm(total, total.shape[-1:]) + bias
     return F.relu(y) if rectify else y
 
 

@@ -43,16 +43,15 @@ class Served:
         Raises:
             RuntimeError: if the structure is not that of the network whose parameters are here.
         """
-        kept = None
-        if not model.training:
-            own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
-            modules = (graph, own["connectivity"], own["positions"], own["law"], own["free_synapses"])
-            kept = self._kept.get(
-                functools.partial(_sources, model, modules, with_dead_ends),
-                functools.partial(_materialised, graph, with_dead_ends),
-                modules,
-                (with_dead_ends,),
-            )
+        if model.training:
+            return Transmission(graph, _projections(graph, with_dead_ends))
+        own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
+        modules = (graph, own["connectivity"], own["positions"], own["law"], own["free_synapses"])
+        things = (with_dead_ends,)
+        kept = self._kept.current(modules, things)
+        if kept is None:
+            sources = functools.partial(_sources, model, modules, with_dead_ends)
+            kept = self._kept.get(sources, functools.partial(_materialised, graph, with_dead_ends), modules, things)
         return Transmission(graph, _projections(graph, with_dead_ends)) if kept is None else kept
 
 

@@ -148,6 +148,10 @@ class Matrix:
         y = F.linear(x, self.weight, bias)
         return F.relu(y) if rectify else y
 
+    def dense(self) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no edge."""
+        return self.weight if self.edges is None else self.edges.matrix(self.weight).to_dense()
+
 
 def materialise(transmission: Transmission, number: int) -> Matrix:
     """Return the weights of a projection, without gradients, for the engine that fits it."""

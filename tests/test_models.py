@@ -500,6 +500,32 @@ def test_export(kind, training):
 # The public face ----
 
 
+@pytest.mark.parametrize("kind", ["all-to-all", "nearest", "plain"])
+@pytest.mark.parametrize("training", [False, True])
+def test_a_dense_copy_computes_the_same_and_shares_nothing(kind, training):
+    model = randomise(KINDS[kind]()).train(training)
+    dense, x = model.to_dense(), torch.randn(7, SIZES[0])
+    assert (type(dense), dense.training) == (DenseMLP, training)
+    assert_close(dense(x), model(x), 1e-5)
+    weights = [layer.weight for layer in dense]
+    assert sum(int(weight.count_nonzero()) for weight in weights) == model.graph.edge_index.shape[1]
+    before = model(x).clone()
+    F.cross_entropy(dense(x), torch.zeros(7).long()).backward()
+    torch.optim.SGD(dense.parameters(), lr=1.0).step()
+    assert torch.equal(model(x), before)
+    assert not torch.allclose(dense(x), before)
+
+
+@pytest.mark.parametrize("kind", ["skip", "dag"])
+def test_a_dense_copy_needs_a_chain_of_layers(kind):
+    with pytest.raises(ValueError, match="receive from the one before alone"):
+        KINDS[kind]().to_dense()
+
+
+def test_a_dense_copy_keeps_the_dtype():
+    assert SpatialMLP([3, 4, 2]).double().to_dense()[0].weight.dtype == torch.float64
+
+
 def test_what_a_graph_settles_is_not_given_beside_it():
     graph = SpatialGraph.layered(SIZES)
     for name, value in (

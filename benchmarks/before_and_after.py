@@ -1,0 +1,156 @@
+"""Compare this checkout with another one, such as the parent of a change; run by hand on an idle machine.
+
+    git worktree add /tmp/before main~1
+    python benchmarks/before_and_after.py /tmp/before
+
+Both versions and the dense network run in turns, in one process with two threads: the other package is copied under
+another name. Each row holds the medians of all three, and the medians of the ratios that several repeats have given.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spatialgraph
+from spatialgraph import atomic
+from spatialgraph.training import environment
+
+SIZES = [784, 2048, 10]
+BATCH = 600
+BEFORE = "spatialgraph_before"
+Step = Callable[[], object]
+
+
+def import_other(checkout: Path, folder: Path) -> ModuleType:
+    """Import the package of another checkout under another name."""
+    shutil.copytree(checkout / "spatialgraph", folder / BEFORE, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (folder / BEFORE).rglob("*.py"):
+        path.write_text(re.sub(r"\bspatialgraph\b", BEFORE, path.read_text()))
+    sys.path.insert(0, str(folder))
+    return importlib.import_module(BEFORE)
+
+
+def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a function that runs forward and backward."""
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(model(images), labels).backward()
+
+    return step
+
+
+def inference(model: nn.Module, images: Tensor) -> Step:
+    """Return a function that runs forward in evaluation mode."""
+    model.eval()
+
+    def step() -> object:
+        with torch.no_grad():
+            return model(images)
+
+    return step
+
+
+def make(package: ModuleType, is_dense: bool, name: str, images: Tensor, labels: Tensor) -> Step:
+    """Return what a row measures, by one version of the package."""
+    torch.manual_seed(0)
+    if "spiking" in name:
+        options = {"steps": 25, "normalize": True}
+        model = package.DenseSNN(SIZES, **options) if is_dense else package.SpatialSNN(SIZES, **options)
+    else:
+        kind = package.DenseMLP if is_dense else package.SpatialMLP
+        model = kind(SIZES, normalize="normalised" in name)
+    removed = re.search(r"(\d+) % removed", name)
+    if removed and not is_dense:
+        package.prune_(model.graph, int(removed[1]) / 100)
+    if "inference" in name:
+        batch = re.search(r"batch (\d+)", name)
+        return inference(model, images[: int(batch[1])] if batch else images)
+    return training_step(model, images, labels)
+
+
+ROWS = [
+    f"{what}, {form}"
+    for form in ("normalised", "plain")
+    for what in ("step", "step with 80 % removed", "step with 95 % removed", "inference", "inference at batch 1")
+] + ["spiking step", "spiking step with 95 % removed"]
+
+
+def measure(steps: Sequence[Step], rounds: int, in_a_row: int) -> list[float]:
+    """Return the median milliseconds of each, run in turns."""
+    seconds: list[list[float]] = [[] for _ in steps]
+    order = list(zip(steps, seconds, strict=True))
+    for number in range(rounds + 3):
+        for step, record in reversed(order) if number % 2 else order:
+            for _ in range(in_a_row):
+                began = time.perf_counter()
+                step()
+                if number >= 3:  # the first rounds warm up
+                    record.append(time.perf_counter() - began)
+    return [1e3 * statistics.median(record) for record in seconds]
+
+
+def row(other: ModuleType, name: str, rounds: int, repeats: int) -> dict[str, float | list[float]]:
+    """Measure a row several times, each with models of its own."""
+    images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
+    versions = (other, False), (spatialgraph, False), (spatialgraph, True)
+    found = []
+    for _ in range(repeats):
+        steps = [make(*version, name, images, labels) for version in versions]
+        found.append(measure(steps, rounds, 50 if "batch 1" in name else 3))
+    before, after, dense = (statistics.median(times) for times in zip(*found, strict=True))
+    ratios = [mine / theirs for theirs, mine, _ in found]
+    return {
+        "before_ms": before,
+        "after_ms": after,
+        "dense_ms": dense,
+        "before_over_dense": statistics.median(theirs / plain for theirs, _, plain in found),
+        "after_over_dense": statistics.median(mine / plain for _, mine, plain in found),
+        "after_over_before": statistics.median(ratios),
+        "after_over_before_of_each": ratios,
+    }
+
+
+def main() -> None:
+    """Measure, print a table, and write it as JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="the other checkout")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        other = import_other(args.before, Path(folder))
+        for name in ROWS:
+            if args.only in name:
+                rows[name] = found = row(other, name, args.rounds, args.repeats)
+                words = " ".join(f"{key} {found[key]:8.3f}" for key in list(found)[:-1])
+                print(f"{name:<40} {words}", flush=True)
+    if args.json is not None:
+        asked = ["git", "-C", str(args.before), "rev-parse", "--short", "HEAD"]
+        commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        command = f"python benchmarks/before_and_after.py BEFORE --rounds {args.rounds} --repeats {args.repeats}"
+        about = {"command": command, "before": commit, "environment": environment(), "rows": rows}
+        atomic.write_text(args.json, json.dumps(about, indent=1))
+
+
+if __name__ == "__main__":
+    main()
