@@ -218,11 +218,12 @@ def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  #
 
 def axes(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
     """Return a floating-point tensor with so many axes."""
+    # Kernels are called some ten times in a step: what is right passes without another call.
+    if isinstance(value, Tensor) and value.dim() == count and value.is_floating_point():
+        return value
     if tensor(name, value).dim() != count:
         raise ValueError(f"{name} must have {count} axes, got shape {tuple(value.shape)}")
-    if not value.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {value.dtype}")
-    return value  # type: ignore[no-any-return]
+    raise TypeError(f"{name} must be floating point, got {value.dtype}")
 
 
 def for_kernel(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
@@ -236,13 +237,19 @@ def for_kernel(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
 
 def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> Tensor:  # noqa: ANN401
     """Return a tensor of the expected shape, of the dtype of another one and beside it."""
+    if (
+        isinstance(value, Tensor)
+        and value.shape == expected
+        and value.dtype == like.dtype
+        and value.device == like.device
+        and value.layout == like.layout
+    ):
+        return value
     if shape(name, value, expected).dtype != like.dtype:
         raise TypeError(f"{name} must have dtype {like.dtype} like the others, got {value.dtype}")
-    if value.device != like.device or value.layout != like.layout:
-        raise ValueError(
-            f"{name} must be {like.layout} on {like.device} like the others, got {value.layout} on {value.device}"
-        )
-    return value  # type: ignore[no-any-return]
+    raise ValueError(
+        f"{name} must be {like.layout} on {like.device} like the others, got {value.layout} on {value.device}"
+    )
 
 
 def geometry(source_pos: Any, target_pos: Any, scale: Any) -> None:  # noqa: ANN401
@@ -267,12 +274,18 @@ def beside(name: str, value: Tensor, like: Tensor) -> None:
 
 def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: ANN401
     """Return an int64 tensor with one axis, of the size where one is given."""
+    if (
+        isinstance(value, Tensor)
+        and value.dim() == 1
+        and size in (None, value.shape[0])
+        and value.dtype == torch.int64
+        and value.layout == torch.strided
+    ):
+        return value
     if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):
         rule = "one axis" if size is None else f"shape ({size},)"
         raise ValueError(f"{name} must have {rule}, got shape {tuple(value.shape)}")
-    if value.dtype != torch.int64 or value.layout != torch.strided:
-        raise TypeError(f"{name} must be a dense tensor of int64, got {value.layout} of {value.dtype}")
-    return value  # type: ignore[no-any-return]
+    raise TypeError(f"{name} must be a dense tensor of int64, got {value.layout} of {value.dtype}")
 
 
 def has_values(value: Tensor) -> bool:

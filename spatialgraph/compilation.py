@@ -19,6 +19,7 @@ __all__ = ["Kernel", "fork_between_compilations", "kernel", "part_count", "warn"
 
 # One of Numba's threading layers must not be entered by two threads at once.
 _lock = threading.Lock()
+_NO_LIMIT = contextlib.nullcontext()
 _is_forked = False
 _warned: set[str] = set()
 
@@ -43,24 +44,21 @@ class Kernel:
         """Run the loops, on several threads where there are several parts."""
         if arguments[-1] == 1 or not _has_threads():
             return self._run(False, arguments)
-        with _threads(arguments[-1]):
+        with _lock, _at_most(arguments[-1]):
             return self._run(True, arguments)
 
     def _run(self, is_parallel: bool, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
-            return self._version(is_parallel)(*arguments)
+            if is_parallel not in self._versions:
+                self._versions[is_parallel] = _compile(self._loops, is_parallel, self._is_kept, self._options)
+            return self._versions[is_parallel](*arguments)
         except Exception as error:
             if not self._is_kept or _is_of_loops(error):
                 raise
             self._is_kept = False
             self._versions.clear()
             warn("what Numba compiles is not kept on disk; NUMBA_CACHE_DIR can name a folder to write to", error)
-        return self._version(is_parallel)(*arguments)
-
-    def _version(self, is_parallel: bool) -> Any:  # noqa: ANN401
-        if is_parallel not in self._versions:
-            self._versions[is_parallel] = _compile(self._loops, is_parallel, self._is_kept, self._options)
-        return self._versions[is_parallel]
+        return self._run(is_parallel, arguments)
 
 
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Kernel]:  # noqa: ANN401
@@ -139,18 +137,22 @@ def _has_threads() -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _threads(parts: int) -> Iterator[None]:
-    """Set so many threads at most: one that has no part would wait for the others, and they for busy cores."""
+def _at_most(threads: int) -> contextlib.AbstractContextManager[None]:
+    """Limit Numba's threads: one that has no part would wait for the others, and they for busy cores."""
     import numba
 
-    with _lock:
-        before, wanted = numba.get_num_threads(), min(parts, numba.config.NUMBA_NUM_THREADS)
-        if wanted == before:  # the common case: setting takes longer than many a kernel
-            yield
-            return
-        numba.set_num_threads(wanted)
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
+    if threads >= numba.config.NUMBA_NUM_THREADS:  # the common case: even to ask how many are set takes long
+        return _NO_LIMIT
+    return _limit(threads)
+
+
+@contextlib.contextmanager
+def _limit(threads: int) -> Iterator[None]:
+    import numba
+
+    before = numba.get_num_threads()
+    numba.set_num_threads(min(threads, before))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
