@@ -17,22 +17,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from step_time import BATCH, SIZES, Step, inference, training_step
+from torch import Tensor
 
 import spatialgraph
 from spatialgraph import atomic
 from spatialgraph.training import environment
 
-SIZES = [784, 2048, 10]
-BATCH = 600
 BEFORE = "spatialgraph_before"
-Step = Callable[[], object]
 
 
 def import_other(checkout: Path, folder: Path) -> ModuleType:
@@ -42,27 +39,6 @@ def import_other(checkout: Path, folder: Path) -> ModuleType:
         path.write_text(re.sub(r"\bspatialgraph\b", BEFORE, path.read_text()))
     sys.path.insert(0, str(folder))
     return importlib.import_module(BEFORE)
-
-
-def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """Return a function that runs forward and backward."""
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        F.cross_entropy(model(images), labels).backward()
-
-    return step
-
-
-def inference(model: nn.Module, images: Tensor) -> Step:
-    """Return a function that runs forward in evaluation mode."""
-    model.eval()
-
-    def step() -> object:
-        with torch.no_grad():
-            return model(images)
-
-    return step
 
 
 def make(package: ModuleType, is_dense: bool, name: str, images: Tensor, labels: Tensor) -> Step:
