@@ -23,7 +23,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import plotting, training
-from spatialgraph.spiking_network import SpikingNetwork
+from spatialgraph.models.spiking_network import SpikingNetwork
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), table 2.
 PAPER_SPATIAL = {"learned": "92.16 ± 0.52"}

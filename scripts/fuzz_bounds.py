@@ -29,8 +29,12 @@ import torch
 from fuzz_operations import OPERATIONS, Arguments, Draw, Operation
 from torch import Tensor
 
-from spatialgraph import delay_kernels, kernels, leaky_kernels, normalisation_kernels, sparse_kernels
-from spatialgraph.projections import CompressedEdges
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import compressed as sparse_kernels
+from spatialgraph.kernels import delays as delay_kernels
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import leaky as leaky_kernels
+from spatialgraph.kernels import normalization as normalisation_kernels
 
 Mutation = Callable[[Any, Draw], Any]
 

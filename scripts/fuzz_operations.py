@@ -10,20 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatialgraph import (
-    SpatialConv,
-    delay_kernels,
-    delays,
-    functional,
-    kernels,
-    leaky,
-    leaky_kernels,
-    normalisation,
-    normalisation_kernels,
-    sparse_kernels,
-)
+from spatialgraph import SpatialConv, functional
+from spatialgraph.functional import delays, leaky
+from spatialgraph.functional import normalization as normalisation
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import compressed as sparse_kernels
+from spatialgraph.kernels import delays as delay_kernels
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import leaky as leaky_kernels
+from spatialgraph.kernels import normalization as normalisation_kernels
 from spatialgraph.laws import Gaussian, InverseDistance, Law
-from spatialgraph.projections import CompressedEdges
 
 Arguments = dict[str, Any]
 SOFTENING = 0.1

@@ -1,21 +1,21 @@
 """Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
 
 from spatialgraph import functional, laws, neurons, wiring
-from spatialgraph.connectome import from_networkx, to_networkx
-from spatialgraph.conv import SpatialConv
+from spatialgraph.connectome.files import load, save
+from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.costs.network import summary
+from spatialgraph.costs.spikes import spike_cost
+from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
-from spatialgraph.files import load, save
-from spatialgraph.graph import SpatialGraph
-from spatialgraph.linear import SpatialLinear
-from spatialgraph.linear_pruning import PruneLinearWhileTraining, prune_linear_
-from spatialgraph.models import DenseMLP, SpatialMLP
-from spatialgraph.neuromorphic import from_nir, to_nir
-from spatialgraph.pruning import drop_isolated, isolated, prune, prune_
-from spatialgraph.pruning_while_training import PruneWhileTraining
-from spatialgraph.regrowth import regrow_
-from spatialgraph.spiking import DenseSNN, SpatialSNN
-from spatialgraph.spiking_cost import spike_cost
-from spatialgraph.summary import summary
+from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.layers.conv import SpatialConv
+from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.models.mlp import DenseMLP, SpatialMLP
+from spatialgraph.models.snn import DenseSNN, SpatialSNN
+from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
+from spatialgraph.pruning.regrowth import regrow_
+from spatialgraph.pruning.removal import drop_isolated, isolated, prune, prune_
+from spatialgraph.pruning.while_training import PruneWhileTraining
 
 __version__ = "0.1.0"
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.graph import SpatialGraph
+from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from torch import nn
 
 from spatialgraph import SpatialConv
 from spatialgraph.functional import all_to_all, edge_weight, sparse
+from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa
-from spatialgraph.projections import CompressedEdges
 
 
 class Exponential(Law):

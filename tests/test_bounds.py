@@ -15,13 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatialgraph import delay_kernels, kernels, leaky_kernels, normalisation_kernels, sparse_kernels
-from spatialgraph.delays import delayed
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.functional.delays import delayed
+from spatialgraph.functional.leaky import FastSigmoid, leaky_run
+from spatialgraph.functional.normalization import normalised
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import compressed as sparse_kernels
+from spatialgraph.kernels import delays as delay_kernels
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import leaky as leaky_kernels
+from spatialgraph.kernels import normalization as normalisation_kernels
 from spatialgraph.laws import InverseDistance
-from spatialgraph.leaky import FastSigmoid, leaky_run
-from spatialgraph.normalisation import normalised
-from spatialgraph.projections import CompressedEdges
 
 ROOT = Path(__file__).parents[1]
 LAW = InverseDistance()

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spatialgraph.coding import encode, latency, rate
+from spatialgraph.neurons.coding import encode, latency, rate
 
 
 def seeded(number):

@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import assert_close, complete_edges, randomise
 
-from spatialgraph import SpatialGraph, delay_kernels, kernels
-from spatialgraph.delays import delayed, line_length
-from spatialgraph.projections import CompressedEdges
-from spatialgraph.synapses import projection_lengths
-from spatialgraph.transmission import Transmission
+from spatialgraph import SpatialGraph
+from spatialgraph.functional.delays import delayed, line_length
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.graph.synapses import projection_lengths
+from spatialgraph.graph.transmission import Transmission
+from spatialgraph.kernels import delays as delay_kernels
+from spatialgraph.kernels import dense as kernels
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 # By the fused kernel, or tap by tap; and each of them with or without a list of edges.

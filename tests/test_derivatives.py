@@ -11,14 +11,14 @@ from torch.autograd import forward_ad, gradcheck
 from torch.autograd import gradgradcheck as gradgradcheck_all
 
 import spatialgraph as sg
-from spatialgraph import kernels
-from spatialgraph.composed import gradients
-from spatialgraph.delays import delayed
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_length, pairwise_weight, sparse
+from spatialgraph.functional.composed import gradients
+from spatialgraph.functional.delays import delayed
+from spatialgraph.functional.leaky import FastSigmoid, leaky_run
+from spatialgraph.functional.normalization import normalised
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
-from spatialgraph.leaky import FastSigmoid, leaky_run
-from spatialgraph.normalisation import normalised
-from spatialgraph.projections import CompressedEdges
 
 N, M, D, BATCH = 4, 3, 2, 2
 LAWS = {

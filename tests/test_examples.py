@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from spatialgraph.coding import latency
-from spatialgraph.topology import Topology
+from spatialgraph.graph.topology import Topology
+from spatialgraph.neurons.coding import latency
 
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spatialgraph as sg
-from spatialgraph.composed import all_to_all as composed_all_to_all
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.functional.composed import all_to_all as composed_all_to_all
+from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
-from spatialgraph.projections import CompressedEdges
 
 LAWS = [
     InverseDistance(),

@@ -20,8 +20,8 @@ from references import (
 
 from spatialgraph import SpatialConv, functional
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.laws import InverseDistance, InversePower, Law
-from spatialgraph.projections import CompressedEdges
 
 every_law = pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
 every_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())

@@ -143,7 +143,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path.write_text(
         "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .conv import SpatialConv\n"
         "from .training.fit import fit\nimport torch\n"
-        "def f():\n    from spatialgraph.graph import SpatialGraph\n"
+        "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
     )
     monkeypatch.setitem(MODULES, "sample", path)
     assert imported_modules("sample") == {"laws", "checks", "conv", "training.fit", "graph"}

@@ -13,18 +13,10 @@ from references import LAWS, Exponential, assert_close
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
-from spatialgraph import (
-    PruneWhileTraining,
-    SpatialGraph,
-    SpatialLinear,
-    SpatialMLP,
-    SpatialSNN,
-    prune_,
-    regrow_,
-    serving,
-)
-from spatialgraph.kept import Kept, Sources
+from spatialgraph import PruneWhileTraining, SpatialGraph, SpatialLinear, SpatialMLP, SpatialSNN, prune_, regrow_
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
+from spatialgraph.layers.kept import Kept, Sources
+from spatialgraph.models import serving
 from spatialgraph.wiring import KNN, Random
 
 SIZES = [6, 9, 7, 4]

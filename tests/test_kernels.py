@@ -6,10 +6,10 @@ import pytest
 import torch
 from references import PlainInverseDistance
 
-from spatialgraph import kernels
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Gaussian, InverseDistance
-from spatialgraph.projections import CompressedEdges
 
 pytest.importorskip("numba")
 

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from spatialgraph import kernels
-from spatialgraph.leaky import RESETS, FastSigmoid, Run, leaky_run, leaky_step
+from spatialgraph.functional.leaky import RESETS, FastSigmoid, Run, leaky_run, leaky_step
+from spatialgraph.kernels import dense as kernels
 
 snntorch = pytest.importorskip("snntorch")
 surrogate = pytest.importorskip("snntorch.surrogate")

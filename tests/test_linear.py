@@ -11,8 +11,9 @@ from references import assert_close, law_weight, softened_squares
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from spatialgraph import SpatialLinear, linear
-from spatialgraph.linear import DerivedWeight
+from spatialgraph import SpatialLinear
+from spatialgraph.layers import linear
+from spatialgraph.layers.linear import DerivedWeight
 
 
 def linear_twin(layer):

@@ -19,9 +19,10 @@ from references import (
 )
 from torch import nn
 
-from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, serving
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP
 from spatialgraph.laws import InversePower
-from spatialgraph.models import ACTIVATIONS
+from spatialgraph.models import serving
+from spatialgraph.models.mlp import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 SIZES = [6, 5, 4, 3]

@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatialgraph import neighbors
-from spatialgraph.wiring import knn, radius
+from spatialgraph.wiring import knn, neighbors, radius
 
 BACKENDS = ["scipy", "torch_cluster", "brute"]
 

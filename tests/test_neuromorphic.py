@@ -7,7 +7,7 @@ from references import random_dag, randomise
 from test_connectome import assert_same
 
 from spatialgraph import DenseSNN, SpatialGraph, SpatialSNN, from_nir, to_nir
-from spatialgraph.leaky import FastSigmoid
+from spatialgraph.functional.leaky import FastSigmoid
 from spatialgraph.neurons import Leaky
 from spatialgraph.wiring import KNN, AllToAll
 

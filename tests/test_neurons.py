@@ -11,7 +11,7 @@ import pytest
 import torch
 from references import assert_close
 
-from spatialgraph.leaky import FastSigmoid
+from spatialgraph.functional.leaky import FastSigmoid
 from spatialgraph.neurons import Leaky, LeakyIntegrator, SnnTorchNeuron, make_surrogate
 
 snntorch = pytest.importorskip("snntorch")

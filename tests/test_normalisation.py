@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spatialgraph.normalisation import normalised
+from spatialgraph.functional.normalization import normalised
 
 
 def reference(total, bias, rectify):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spatialgraph import kernels
+from spatialgraph.kernels import dense as kernels
 
 pytest.importorskip("numba")
 
@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 NETWORKS = """
 import os, signal, sys, threading, warnings
 import torch
-from spatialgraph import SpatialMLP, kernels
+from spatialgraph import SpatialMLP
+from spatialgraph.kernels import dense as kernels
 from spatialgraph.wiring import Random
 
 signal.alarm(200)
@@ -42,7 +43,7 @@ def step(model, x):
 
 FORKS = """
 import torch.utils.data
-from spatialgraph import compilation
+from spatialgraph.kernels import compilation
 
 class Data(torch.utils.data.Dataset):
     def __len__(self):

@@ -5,8 +5,8 @@ import torch
 from references import assert_close
 
 from spatialgraph import SpatialGraph
-from spatialgraph.connectivity import Connectivity
-from spatialgraph.positions import Positions, initial_positions
+from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.graph.positions import Positions, initial_positions
 from spatialgraph.wiring import KNN, AllToAll
 
 PAPER = [784, 2048, 10]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spatialgraph import SpatialGraph, SpatialMLP, SpatialSNN, prune_, regrow_, regrowth
+from spatialgraph import SpatialGraph, SpatialMLP, SpatialSNN, prune_, regrow_
+from spatialgraph.pruning import regrowth
 from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 

@@ -13,8 +13,8 @@ from references import random_dag, randomise
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn, get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 import spatialgraph as sg
+from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import InversePower
-from spatialgraph.topology import Topology
 from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 SIZES = [6, 7, 5, 3]

@@ -5,9 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatialgraph import kernels, sparse_kernels
 from spatialgraph.functional import sparse
-from spatialgraph.projections import CompressedEdges
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import compressed as sparse_kernels
+from spatialgraph.kernels import dense as kernels
 
 pytest.importorskip("numba")
 

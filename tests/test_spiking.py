@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from references import assert_close, random_dag, randomise
 from torch import nn
 
-from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN, from_networkx, serving, to_networkx
-from spatialgraph.coding import latency, rate
+from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN, from_networkx, to_networkx
+from spatialgraph.graph.transmission import Materialised
+from spatialgraph.models import serving
 from spatialgraph.neurons import Leaky, SnnTorchNeuron
-from spatialgraph.transmission import Materialised
+from spatialgraph.neurons.coding import latency, rate
 from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 SIZES = [6, 5, 4, 3]

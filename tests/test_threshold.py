@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatialgraph.threshold import without_smallest
+from spatialgraph.functional.smallest import without_smallest
 
 
 def by_sorting(weight, count):

@@ -1,0 +1,64 @@
+"""What a spiking network costs for one inference, in spikes and operations."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from spatialgraph.models.spiking_network import SpikingNetwork
+
+__all__ = ["SpikeCost", "spike_cost"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SpikeCost:
+    """Means over samples, for one sample and a run of all time steps.
+
+    Args:
+        spikes: spikes of all neurons but inputs.
+        synaptic_operations: additions of a weight to a potential that these spikes cause, one for each synapse that
+            leaves the neuron.
+        input_operations: multiply-adds or additions that the inputs cause; a constant current is multiplied once.
+        dense_operations: multiply-adds of a dense network of these sizes that computes every synapse in every step.
+    """
+
+    spikes: float
+    synaptic_operations: float
+    input_operations: float
+    dense_operations: float
+
+
+@torch.no_grad()
+def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | None = None) -> SpikeCost:
+    """Count spikes and operations of a run.
+
+    Args:
+        model: a :class:`~spatialgraph.SpatialSNN` or :class:`~spatialgraph.DenseSNN`.
+        x: inputs of one or more samples, as in ``model.simulate``.
+        generator: source of random numbers for ``coding="rate"``.
+
+    Raises:
+        TypeError: if ``model`` is not a spiking network.
+        ValueError: if ``x`` is not what the model takes.
+
+    Example:
+        >>> from spatialgraph import SpatialSNN
+        >>> spike_cost(SpatialSNN([3, 4, 2], steps=5), torch.zeros(2, 3)).dense_operations
+        100.0
+    """
+    if not isinstance(model, SpikingNetwork):
+        raise TypeError(f"model must be a spiking network, got {type(model).__name__}")
+    run = model.simulate(x, generator=generator)
+    fan_outs = [fan_out.to(x) for fan_out in model.fan_outs()]
+    samples = run.spikes[0][0, ..., 0].numel()
+    if model.coding == "current":
+        input_operations = float(fan_outs[0].sum())
+    else:
+        input_operations = float(((run.inputs != 0).to(x) @ fan_outs[0]).sum()) / samples
+    pairs = zip(run.spikes, fan_outs[1:], strict=True)
+    return SpikeCost(
+        spikes=sum(float(spikes.sum()) for spikes in run.spikes) / samples,
+        synaptic_operations=sum(float((spikes @ fan_out).sum()) for spikes, fan_out in pairs) / samples,
+        input_operations=input_operations,
+        dense_operations=float(sum(fan_out.sum() for fan_out in fan_outs)) * model.steps,
+    )

@@ -1,0 +1,163 @@
+"""The engines as compositions of differentiable tensor operations.
+
+Tracers, exporters, compilers and the transforms of ``torch.func`` see through them, and they have derivatives of every
+order. The engines of :mod:`spatialgraph.functional` and the fused kernels compute the same in less time and memory.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.laws import Law, softened_square
+
+__all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
+
+# The batch from which on a dense matrix takes less memory than a message for each edge and sample.
+_BATCH = 64
+
+
+def gradients(
+    compute: Callable[..., Tensor | tuple[Tensor, ...]],
+    inputs: Sequence[Any],
+    needed: Sequence[bool],
+    grad_outputs: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Return gradients that are differentiable functions of the inputs, for a backward pass that is differentiated.
+
+    Args:
+        compute: a composition of differentiable operations.
+        inputs: its arguments.
+        needed: whether each input, a tensor then, needs a gradient.
+        grad_outputs: gradients by the results; None for those that have none.
+
+    Returns:
+        A gradient for each input, None where none is needed.
+
+    Example:
+        >>> x = torch.tensor(2.0, requires_grad=True)
+        >>> (slope,) = gradients(lambda x: x**3, [x], [True], [torch.tensor(1.0)])
+        >>> slope.backward()
+        >>> slope.item(), x.grad.item()
+        (12.0, 12.0)
+    """
+    with torch.enable_grad():
+        # Views: one input may have been computed from another, and that path is not part of this function.
+        own = [value.view_as(value) if need else value for value, need in zip(inputs, needed, strict=True)]
+        results = compute(*own)
+        results = (results,) if isinstance(results, Tensor) else results
+        pairs = zip(results, grad_outputs, strict=True)
+        given = [(result, grad) for result, grad in pairs if grad is not None and result.requires_grad]
+        wanted = [value for value, need in zip(own, needed, strict=True) if need]
+        outputs, grads = [result for result, _ in given], [grad for _, grad in given]
+        found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
+    return tuple(next(found) if need else None for need in needed)
+
+
+def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, *law_parameters: Tensor) -> Tensor:
+    """Return the weights of :func:`spatialgraph.functional.pairwise_weight`.
+
+    Args:
+        source_pos: positions of the sources, shape ``(n, d)``.
+        target_pos: positions of the targets, shape ``(m, d)``.
+        scale: polarity times gain of each source, shape ``(n,)``.
+        law: the law from length to weight.
+        *law_parameters: used in place of the law's own parameters, in their order; none to use its own.
+    """
+    return _from_square(law, _square(source_pos, target_pos, law.softening**2), law_parameters) * scale
+
+
+def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    """Return the lengths of :func:`spatialgraph.functional.pairwise_length`; arguments as there."""
+    square = _square(source_pos, target_pos, 0.0)
+    is_apart = square > 0  # where neurons meet, the gradient of the root is infinite and that of the length taken as 0
+    return torch.where(is_apart, square, 1.0).sqrt() * is_apart
+
+
+def all_to_all(
+    x: Tensor,
+    source_pos: Tensor,
+    target_pos: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    silent: int,
+    law: Law,
+    *law_parameters: Tensor,
+) -> Tensor:
+    """Send activations as :func:`spatialgraph.functional.all_to_all` does; further arguments as there."""
+    weight = pairwise_weight(source_pos, target_pos, scale, law, *law_parameters)
+    if silent:
+        mask = _without_smallest(weight.detach(), mask, silent)
+    if mask is not None:
+        weight = torch.where(mask, weight, 0.0)
+    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+
+
+def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
+    """Return the weights of :func:`spatialgraph.functional.edge_weight`; arguments as there."""
+    ends = source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
+    return law.from_square(softened_square(*ends, law.softening)) * scale.index_select(0, edges.sources)
+
+
+def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None, rectify: bool) -> Tensor:
+    """Send activations as :func:`spatialgraph.functional.sparse` does; arguments as there.
+
+    There is no product in compressed rows that exporters know: the matrix is laid out dense, or where edges are few, a
+    message is sent along each.
+    """
+    sources, targets = edges.n_sources, edges.n_targets
+    if sources * targets <= _BATCH * edges.count:
+        places = edges.targets * sources + edges.sources
+        matrix = weight.new_zeros(targets * sources).scatter(0, places, weight).view(targets, sources)
+        y = F.linear(x, matrix)
+    else:
+        messages = x.index_select(-1, edges.sources) * weight
+        places = edges.targets.expand_as(messages)
+        y = messages.new_zeros(*x.shape[:-1], targets).scatter_add(-1, places, messages)
+    y = y if bias is None else y + bias
+    return F.relu(y) if rectify else y
+
+
+def _square(source_pos: Tensor, target_pos: Tensor, constant: float) -> Tensor:
+    """Return the squared lengths of all pairs plus a constant; from differences, as :mod:`spatialgraph.laws` asks."""
+    square = source_pos.new_full((target_pos.shape[0], source_pos.shape[0]), constant)
+    for axis in range(source_pos.shape[1]):
+        square = square + (target_pos[:, axis, None] - source_pos[:, axis]).square()
+    return square
+
+
+def _without_smallest(weight: Tensor, mask: Tensor | None, silent: int) -> Tensor:
+    """Mark all edges but those of the smallest absolute weights."""
+    magnitude = weight.abs()
+    if mask is not None:
+        magnitude = magnitude.masked_fill(~mask, torch.inf)  # not counted
+    if silent >= weight.numel():
+        return torch.zeros_like(weight, dtype=torch.bool)
+    smallest = torch.topk(magnitude.flatten(), silent + 1, largest=False, sorted=False).values
+    kept = ~(magnitude < smallest.max())
+    return kept if mask is None else kept & mask
+
+
+def _from_square(law: Law, square: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return the law's weights, with other tensors in place of its parameters where they are given."""
+    if not parameters:
+        return law.from_square(square)
+    names = [f"law.{name}" for name, _ in law.named_parameters()]
+    given = dict(zip(names, parameters, strict=True))
+    weight: Tensor = torch.func.functional_call(_FromSquare(law), given, (square,))
+    return weight
+
+
+class _FromSquare(nn.Module):
+    """A law as a module that is called with squares."""
+
+    def __init__(self, law: Law) -> None:
+        super().__init__()
+        self.law = law
+
+    def forward(self, square: Tensor) -> Tensor:
+        return self.law.from_square(square)

@@ -1,0 +1,216 @@
+"""The engine in compressed rows: how a batch of activations crosses a projection along its existing edges only."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional import composed
+from spatialgraph.functional.precision import in_single
+from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.kernels import compressed as sparse_kernels
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.laws import Law
+
+__all__ = ["check_edges", "check_geometry", "edge_weight", "geometry_in_single", "sparse"]
+
+
+def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
+    r"""Return the signed weight of each listed edge, :math:`w_e = s_i\, w(|p_i - q_j|)`.
+
+    Args:
+        source_pos: positions of the sources, shape ``(n, d)``, in length units.
+        target_pos: positions of the targets, shape ``(m, d)``, in length units.
+        scale: polarity times gain of each source, shape ``(n,)``.
+        law: the law from length to weight.
+        edges: the compressed edges.
+
+    Returns:
+        Tensor of shape ``(E,)``, differentiable.
+
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
+    Example:
+        >>> from spatialgraph.laws import InverseDistance
+        >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
+        >>> pos, target = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
+        >>> edge_weight(pos, target, torch.tensor([1.0, -1.0]), InverseDistance(), edges)
+        tensor([ 0.5000, -1.0000])
+    """
+    check_geometry(source_pos, target_pos, scale, law)
+    if (target_pos.shape[0], source_pos.shape[0]) != check_edges(edges):
+        got = source_pos.shape[0], target_pos.shape[0]
+        raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
+    geometry = geometry_in_single(source_pos, target_pos, scale)
+    if kernels.serves(law, *geometry):
+        weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
+    else:
+        weight = composed.edge_weight(*geometry, law, edges)
+    return weight.to(source_pos.dtype)
+
+
+class _EdgeWeight(torch.autograd.Function):
+    """The fused kernels of the inverse distance."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        law: Law,
+        edges: CompressedEdges,
+    ) -> Tensor:
+        ctx.save_for_backward(source_pos, target_pos, scale)
+        ctx.law, ctx.edges = law, edges
+        return sparse_kernels.weights(edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        edges: CompressedEdges = ctx.edges
+        source_pos, target_pos, scale = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (source_pos, target_pos, scale, ctx.law, edges)
+            return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
+        grads = sparse_kernels.gradients(
+            edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.law.softening, grad
+        )
+        return (*grads, None, None)
+
+
+def sparse(
+    x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    r"""Send activations along existing edges only, :math:`y_{bj} = \sum_{e = (i, j)} x_{bi}\, w_e + b_j`.
+
+    The product is that of a matrix in compressed rows and a dense one; the gradient of the weights is a dense-dense
+    product sampled at the edges.
+
+    Args:
+        x: activations of the sources, shape ``(..., n)``.
+        weight: signed weight of each edge, shape ``(E,)``, in the order of ``edges``.
+        edges: the compressed edges.
+        bias: added to each target's input, shape ``(m,)``; None for nothing.
+        rectify: whether negative inputs become 0, as by ``relu``.
+
+    Returns:
+        Inputs of the targets, shape ``(..., m)``.
+
+    Raises:
+        TypeError: if the dtypes differ where they must not.
+        ValueError: if the shapes do not fit together.
+
+    Example:
+        >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
+        >>> sparse(torch.tensor([[2.0, 3.0]]), torch.tensor([1.0, -1.0]), edges)
+        tensor([[-1.]])
+    """
+    targets, sources = check_edges(edges)
+    checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
+    checks.beside("x", checks.last_axis("x", x, sources), weight)
+    if bias is not None:
+        checks.operand("bias", bias, (targets,), weight)
+    dtype = weight.dtype
+    x, weight = in_single(x.to(dtype)), in_single(weight)
+    bias = None if bias is None else bias.to(weight.dtype)
+    if kernels.is_observed(x, weight):
+        return composed.sparse(x, weight, edges, bias, rectify).to(dtype)
+    y: Tensor = _SparseProduct.apply(x.reshape(x.shape[:-1].numel(), x.shape[-1]).t(), weight, bias, edges, rectify)
+    return y.t().reshape(*x.shape[:-1], y.shape[0]).to(dtype)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """Matrix in compressed rows times a dense ``(n, batch)`` matrix, plus a bias, rectified where asked for."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        edges: CompressedEdges,
+        rectify: bool,
+    ) -> Tensor:
+        if kernels.available(x):
+            y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
+        else:
+            with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+                y = edges.matrix(weight) @ x.contiguous()
+            if bias is not None:
+                y += bias[:, None]
+            if rectify:
+                y.relu_()
+        ctx.save_for_backward(x, weight, y if rectify else None)
+        ctx.edges = edges
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        x, weight, active = ctx.saved_tensors
+        edges: CompressedEdges = ctx.edges
+        needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        is_fused = kernels.available(x) and not torch.is_grad_enabled()
+        grad_y = grad_y.contiguous()
+        if active is not None and (needs_x or not is_fused):
+            grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
+        grad_x = grad_weight = grad_bias = None
+        if needs_x:
+            order = edges.by_source
+            if is_fused:
+                grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
+            else:
+                grad_x = _SparseProduct.apply(grad_y, weight[order], None, edges.turned(), False)
+        if is_fused and (needs_weight or needs_bias):
+            grad_weight, grad_bias = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
+        elif needs_weight:
+            grad_weight = _SampledProduct.apply(grad_y, x, edges)
+        if needs_bias and grad_bias is None:
+            grad_bias = grad_y.sum(1)
+        return grad_x, grad_weight, grad_bias if needs_bias else None, None, None
+
+
+class _SampledProduct(torch.autograd.Function):
+    """Scalar product, for each edge, of its target's row of one matrix and its source's row of another."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, x: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(rows, x)
+        ctx.edges = edges
+        if kernels.available(x):
+            return sparse_kernels.sampled(edges.target_pointer, edges.sources, rows, x)[0]
+        with torch.autocast(x.device.type, enabled=False):
+            pattern = edges.matrix(x.new_zeros(edges.count))
+            products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)
+        values: Tensor = products.values()
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # noqa: ANN401
+        rows, x = ctx.saved_tensors
+        edges: CompressedEdges = ctx.edges
+        needs_rows, needs_x, _ = ctx.needs_input_grad
+        grad_rows = _SparseProduct.apply(x, grad, None, edges, False) if needs_rows else None
+        grad_x = _SparseProduct.apply(rows, grad[edges.by_source], None, edges.turned(), False) if needs_x else None
+        return grad_rows, grad_x, None
+
+
+def check_edges(edges: CompressedEdges) -> tuple[int, int]:
+    """Return the numbers of targets and sources of compressed edges."""
+    if not isinstance(edges, CompressedEdges):
+        raise TypeError(f"edges must be CompressedEdges, got {type(edges).__name__}")
+    return edges.shape
+
+
+def check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> None:
+    """Check that positions and scales belong together, and that the law is one."""
+    checks.geometry(source_pos, target_pos, scale)
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a Law, got {type(law).__name__}")
+
+
+def geometry_in_single(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return positions and scales, in single precision where they are in half."""
+    return in_single(source_pos), in_single(target_pos), in_single(scale)

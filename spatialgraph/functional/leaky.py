@@ -1,0 +1,266 @@
+"""Leaky integration over time, the engine of spiking neurons: one pass over a whole run, forwards and backwards."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional import composed
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import leaky as leaky_kernels
+
+__all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
+
+RESETS = ("subtract", "zero", "none")
+
+Surrogate = Callable[[Tensor], Tensor]
+"""A step function, 1 above 0, whose backward pass has the slope of a smooth one."""
+
+
+class FastSigmoid:
+    r"""Step function with the surrogate gradient :math:`1 / (1 + k |u|)^2` of a fast sigmoid.
+
+    The values are those of snnTorch's ``fast_sigmoid``; see `Zenke and Ganguli (2018)
+    <https://arxiv.org/abs/1705.11146>`_.
+
+    Args:
+        slope: steepness k.
+
+    Example:
+        >>> u = torch.tensor([-0.04, 0.04], requires_grad=True)
+        >>> FastSigmoid()(u).sum().backward()
+        >>> u.grad
+        tensor([0.2500, 0.2500])
+    """
+
+    def __init__(self, slope: float = 25.0) -> None:
+        self.slope = slope
+
+    def __call__(self, u: Tensor) -> Tensor:
+        """Return 1 where ``u`` is above 0, else 0."""
+        if kernels.is_observed(u):  # the slope of what is added is that of the surrogate, its value is 0
+            smooth = u / (1.0 + self.slope * u.abs())
+            return (u > 0).to(u.dtype) + (smooth - smooth.detach())
+        spikes: Tensor = _FastSigmoidStep.apply(u, self.slope)
+        return spikes
+
+
+class _FastSigmoidStep(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, slope: float) -> Tensor:  # noqa: ANN401 - the context has no public type
+        ctx.save_for_backward(u)
+        ctx.slope = slope
+        return (u > 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (u,) = ctx.saved_tensors
+        return grad / (ctx.slope * u.abs() + 1.0) ** 2, None
+
+
+def leaky_step(
+    current: Tensor, potential: Tensor, beta: float, threshold: float, reset: str, surrogate: Surrogate
+) -> tuple[Tensor, Tensor]:
+    r"""Advance leaky integrate-and-fire neurons by one time step.
+
+    .. math:: v_t = \beta v_{t-1} + I_t - \theta\, s_{t-1}, \qquad s_t = [v_t > \theta]
+
+    This is snnTorch's ``Leaky``: a spike lowers the potential one step later, and no gradient passes through the
+    reset. With reset ``"zero"`` the potential is set to 0 in place of lowered; with ``"none"`` it is left alone.
+
+    Args:
+        current: input :math:`I_t`, any shape.
+        potential: membrane potential :math:`v_{t-1}`, the same shape.
+        beta: share of the potential that stays in each step.
+        threshold: the potential above which a neuron fires, :math:`\theta`.
+        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
+        surrogate: the step function.
+
+    Returns:
+        Spikes and potential of this time step.
+
+    Example:
+        >>> leaky_step(torch.tensor([0.3]), torch.tensor([1.5]), 0.9, 1.0, "subtract", FastSigmoid())
+        (tensor([0.]), tensor([0.6500]))
+    """
+    fired = (potential > threshold).to(potential.dtype)
+    if reset == "zero":
+        after = beta * ((1 - fired) * potential) + current
+    else:
+        after = beta * potential + current
+        after = after - fired * threshold if reset == "subtract" else after
+    return surrogate(after - threshold).to(after.dtype), after  # those of snnTorch return single precision
+
+
+class Run(NamedTuple):
+    """What was recorded of a run over many time steps; None for what was not asked for."""
+
+    spikes: Tensor | None
+    potentials: Tensor | None
+    summed: Tensor | None
+    last: Tensor
+
+
+def leaky_run(
+    current: Tensor,
+    steps: int,
+    potential: Tensor,
+    *,
+    beta: float,
+    threshold: float,
+    reset: str,
+    surrogate: Surrogate,
+    record: str = "spikes potentials",
+    shares: Tensor | None = None,
+) -> Run:
+    """Advance leaky integrate-and-fire neurons by many time steps; arguments as in :func:`leaky_step`.
+
+    On the CPU, with Numba and a :class:`FastSigmoid`, a fused kernel keeps each neuron's whole run in the cache. The
+    bits of spikes and potentials are the same.
+
+    Args:
+        current: input of each step, shape ``(steps, ...)``; shape ``(1, ...)`` for a constant current.
+        steps: number of time steps.
+        potential: potential to start from, shape ``(...)``.
+        beta: share of the potential that stays in each step.
+        threshold: the potential above which a neuron fires.
+        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
+        surrogate: the step function.
+        record: which of spikes and potentials to return, shape ``(steps, ...)`` each.
+        shares: constants that spikes are multiplied by before they are summed over time, shape ``(steps,)``. The sum
+            takes no memory for each step; None for no sum.
+
+    Returns:
+        Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
+
+    Raises:
+        TypeError: if the potential has another dtype than the current.
+        ValueError: if the current has a wrong number of rows, the potential another shape than a row, there is no such
+            reset, or not a share for each step.
+
+    Example:
+        >>> options = dict(beta=0.5, threshold=1.0, reset="subtract", surrogate=FastSigmoid())
+        >>> run = leaky_run(torch.tensor([[1.0]]), 3, torch.zeros(1), **options)
+        >>> run.spikes[:, 0].tolist(), run.potentials[:, 0].tolist()
+        ([0.0, 1.0, 0.0], [1.0, 1.5, 0.75])
+    """
+    _check(current, steps, potential, shares)
+    checks.choice("reset", reset, RESETS)
+    for name, value in (("beta", beta), ("threshold", threshold)):
+        checks.number(name, value)
+    spikes, potentials = "spikes" in record, "potentials" in record
+    if type(surrogate) is FastSigmoid and kernels.available(current):
+        settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
+        fired, traced, summed, last = _Run.apply(current, potential, settings)
+    else:
+        fired, traced, summed, last = _step_by_step(
+            current, potential, steps, spikes, potentials, shares, (beta, threshold, reset, surrogate)
+        )
+    return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
+
+
+def _check(current: Tensor, steps: int, potential: Tensor, shares: Tensor | None) -> None:
+    checks.integer("steps", steps, minimum=0)
+    if checks.tensor("current", current).dim() == 0:
+        raise ValueError("current must have an axis for steps, got shape ()")
+    if current.shape[0] not in (1, steps):
+        raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
+    checks.operand("state", potential, current.shape[1:], current)
+    if shares is not None:
+        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
+
+
+def _step_by_step(
+    current: Tensor,
+    potential: Tensor,
+    steps: int,
+    spikes: bool,
+    potentials: bool,
+    shares: Tensor | None,
+    settings: tuple[float, float, str, Surrogate],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    fired, traced = [], []
+    summed = torch.zeros_like(potential)
+    for step in range(steps):
+        spike, potential = leaky_step(current[min(step, len(current) - 1)], potential, *settings)
+        if spikes:
+            fired.append(spike)
+        if potentials:
+            traced.append(potential)
+        if shares is not None:
+            summed = summed + shares[step] * spike
+    nothing = potential.new_zeros(0, *potential.shape)
+    recorded = [torch.stack(rows) if rows else nothing for rows in (fired, traced)]
+    return recorded[0], recorded[1], summed, potential
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """What the fused kernels are told besides tensors that have gradients."""
+
+    beta: float
+    threshold: float
+    reset: int
+    slope: float
+    steps: int
+    spikes: bool
+    potentials: bool
+    shares: Tensor | None
+
+
+class _Run(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        current: Tensor,
+        potential: Tensor,
+        settings: _Settings,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(current, potential)
+        ctx.settings = settings
+        ctx.set_materialize_grads(False)
+        return leaky_kernels.run(
+            current,
+            potential,
+            settings.beta,
+            settings.threshold,
+            settings.reset,
+            settings.steps,
+            settings.shares,
+            settings.spikes,
+            settings.potentials,
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        current, potential = ctx.saved_tensors
+        settings: _Settings = ctx.settings
+        if torch.is_grad_enabled():
+            return composed.gradients(_composed, (current, potential, settings), ctx.needs_input_grad, grads)
+        by_spikes, by_potentials, by_sum, by_last = grads
+        by_current, by_first = leaky_kernels.gradients(
+            current,
+            potential,
+            settings.beta,
+            settings.threshold,
+            settings.reset,
+            settings.slope,
+            settings.steps,
+            by_spikes,
+            by_potentials,
+            by_sum,
+            by_last,
+            settings.shares,
+        )
+        return by_current, by_first, None
+
+
+def _composed(current: Tensor, potential: Tensor, settings: _Settings) -> tuple[Tensor, ...]:
+    constants = settings.beta, settings.threshold, RESETS[settings.reset], FastSigmoid(settings.slope)
+    records = settings.steps, settings.spikes, settings.potentials, settings.shares
+    fired, traced, summed, last = _step_by_step(current, potential, *records, constants)
+    nothing = current.new_empty(0)
+    return nothing if fired is None else fired, nothing if traced is None else traced, summed, last

@@ -1,0 +1,1 @@
+"""What a network is: neurons, synapses, projections, and how activations cross them."""

@@ -1,0 +1,344 @@
+"""Connectivity: which neurons are inputs and outputs, which edges exist, and the projections that follow."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.graph.projections import DENSE_FROM, Projection, generations, make_projections, without_dead_ends
+from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
+from spatialgraph.wiring.wirings import AllToAll, Wiring
+
+__all__ = ["Connectivity", "Located"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """What follows from a topology, on the device of the parameters.
+
+    Args:
+        topology: the neuron numbers and edges, on this device.
+        fingerprint: the bits of the topology, shape ``(64,)``, bool.
+        senders: numbers of the neurons that have a polarity, all but outputs.
+        receivers: numbers of the neurons that have a bias, all but inputs.
+        movable: numbers of the neurons that are not anchored.
+        anchors: numbers of the neurons that are.
+        projections: the stages of the computation, one for each generation of neurons after the inputs.
+        live_projections: the stages without hidden neurons that no path leads from to an output.
+    """
+
+    topology: Topology
+    fingerprint: Tensor
+    senders: Tensor
+    receivers: Tensor
+    movable: Tensor
+    anchors: Tensor
+    projections: tuple[Projection, ...]
+    live_projections: tuple[Projection, ...]
+
+    @classmethod
+    def of(cls, topology: Topology, fingerprint: Tensor, dense_from: float, device: torch.device) -> "Located":
+        """Cut a topology into projections."""
+        topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
+        edges, layer = topology.listed_edges, topology.layer
+        generation = layer if topology.is_layered else generations(edges, topology.is_input)
+        projections = make_projections(generation, topology.is_output, edges, topology.all_to_all, dense_from)
+        groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
+        senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
+        live = without_dead_ends(projections)
+        return cls(topology, fingerprint.to(device), senders, receivers, movable, anchors, projections, live)
+
+
+class Connectivity(nn.Module):
+    """The neuron numbers and edges of a network: their only owner.
+
+    Generations whose neurons hear all neurons before them need no list of edges; the edges of the others are listed.
+    Inputs and outputs are settled at the start and stay, whatever edges come and go.
+
+    All this is one :class:`~spatialgraph.graph.topology.Topology`, no buffer, so that nothing that averages, broadcasts
+    or casts buffers can change a part of it; ``state_dict`` holds its bytes. The one buffer, ``fingerprint``, tells
+    whether the parameters and buffers here are those of a network of another structure: see :meth:`verify`.
+
+    Args:
+        pos: positions that a wiring selects by, shape ``(N, d)``.
+        edges: an ``edge_index`` of shape ``(2, E)`` or a wiring.
+        layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
+        generator: source of random numbers for random wirings.
+        anchored: marks the neurons that never move, shape ``(N,)``; None for nobody.
+
+    Raises:
+        TypeError: if ``edges`` is of the wrong type.
+        ValueError: if the edges repeat, form a cycle, or do not lead to later layers.
+
+    Example:
+        >>> Connectivity(torch.zeros(3, 2), AllToAll(), torch.tensor([0, 0, 1]), None).projections[0].synapses
+        2
+    """
+
+    fingerprint: Tensor
+
+    def __init__(
+        self,
+        pos: Tensor,
+        edges: Tensor | Wiring,
+        layer: Tensor,
+        generator: torch.Generator | None,
+        anchored: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self._dense_from = DENSE_FROM
+        self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
+        layer = layer.cpu().clone()
+        nobody = torch.zeros_like(layer, dtype=torch.bool)
+        anchored = nobody if anchored is None else anchored.cpu().clone()
+        self.wiring: Wiring | None = None
+        if isinstance(edges, Wiring):
+            self.wiring = edges
+            neurons = Topology.without_edges(layer, *_roles(layer, None), anchored)
+            self._hold(_select(pos, edges, neurons, generator))
+        else:
+            edge_index = checks.edge_index(edges, layer.numel()).cpu()
+            self._hold(_connected(Topology.without_edges(layer, *_roles(layer, edge_index), anchored), edge_index))
+
+    # What there is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> Topology:
+        """The neuron numbers and edges, on the CPU."""
+        return self._topology
+
+    @property
+    def located(self) -> Located:
+        """What follows from the topology, on the device of the parameters."""
+        if self._located.fingerprint.device != self._device:  # as where a call brings parameters of its own
+            self._locate()
+        return self._located
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self.located.topology.layer
+
+    @property
+    def is_input(self) -> Tensor:
+        """Marks the input neurons, shape ``(N,)``."""
+        return self.located.topology.is_input
+
+    @property
+    def is_output(self) -> Tensor:
+        """Marks the output neurons, shape ``(N,)``."""
+        return self.located.topology.is_output
+
+    @property
+    def anchored(self) -> Tensor:
+        """Marks the neurons that never move, shape ``(N,)``."""
+        return self.located.topology.anchored
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the neurons stand in layers."""
+        return self._topology.is_layered
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """The stages of the computation, one for each generation of neurons after the inputs."""
+        return self.located.projections
+
+    @property
+    def live_projections(self) -> tuple[Projection, ...]:
+        """The stages without hidden neurons that no path leads from to an output."""
+        return self.located.live_projections
+
+    @property
+    def dense_from(self) -> float:
+        """Share of the pairs that have a synapse, from which on a projection is computed by a dense product."""
+        return self._dense_from
+
+    @dense_from.setter
+    def dense_from(self, share: float) -> None:
+        self._dense_from = checks.number("dense_from", share)
+        self._locate()
+
+    # Changes ---------------------------------------------------------------------------------------------------------
+
+    def rewire(self, pos: Tensor, wiring: Wiring | None, generator: torch.Generator | None) -> None:
+        """Select edges again, by a new wiring or the present one."""
+        wiring = self.wiring if wiring is None else wiring
+        if wiring is None:
+            raise ValueError("wiring must be given for a network that was built from listed edges, got None")
+        if not isinstance(wiring, Wiring):
+            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
+        if not self.is_layered:
+            raise ValueError(f"wiring must select edges layer by layer, got {wiring!r} for a network without layers")
+        self._hold(_select(pos, wiring, self._topology, generator))
+        self.wiring = wiring
+
+    def set(self, edges: Tensor) -> None:
+        """Set which edges exist; they are no longer those of a wiring."""
+        topology = self._topology
+        edge_index = checks.edge_index(edges, topology.layer.numel()).cpu()
+        for wrong, way in (
+            (topology.is_input[edge_index[1]], "into an input"),
+            (topology.is_output[edge_index[0]], "out of an output"),
+        ):
+            if wrong.any():
+                source, target = edge_index[:, wrong][:, 0].tolist()
+                raise ValueError(f"edge_index must not lead {way}, got ({source}, {target})")
+        self._hold(_connected(topology, edge_index))
+        self.wiring = None
+
+    def keep_neurons(self, kept: Tensor) -> None:
+        """Keep some neurons, all that have edges among them, and number them anew in their order.
+
+        Args:
+            kept: marks those to keep, shape ``(N,)``, bool.
+        """
+        self._hold(self._topology.kept(kept.cpu()))
+
+    def read(self, state: Tensor) -> Topology:
+        """Read the topology of a ``state_dict``; it must be one that this network's parameters fit.
+
+        Raises:
+            TypeError: if ``state`` is not a tensor.
+            ValueError: if it is damaged, breaks a rule, or is of other neurons.
+        """
+        topology = Topology.decode(state)
+        if not torch.equal(topology.layer, self._topology.layer):
+            raise ValueError("layer must be that of this network: size mismatch between saved and own layers")
+        for name in ("is_input", "is_output", "anchored"):
+            saved, own = (int(getattr(each, name).sum()) for each in (topology, self._topology))
+            if saved != own:
+                raise ValueError(f"{name} must mark as many neurons as here: size mismatch between {saved} and {own}")
+        return topology
+
+    def get_extra_state(self) -> Tensor:
+        """Return the topology as bytes."""
+        return self._topology.encode()
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the topology of a ``state_dict``."""
+        self._hold(self.read(state))
+
+    # Tripwire --------------------------------------------------------------------------------------------------------
+
+    def verify(self) -> None:
+        """Raise where the buffers of a network of another structure have been brought here, and so its parameters.
+
+        Averaging copies (``torch.optim.swa_utils.AveragedModel``) and processes that train together
+        (``DistributedDataParallel``) are given parameters and buffers, but not who hears whom.
+
+        Raises:
+            RuntimeError: if the structure is not that of the network whose parameters are here.
+        """
+        if not (torch.compiler.is_compiling() or torch._C._get_tracing_state() or self._agrees()):
+            raise RuntimeError(
+                "the structure of this copy is not that of the network whose parameters it was given: after each "
+                "change of synapses call graph.connect(other.edge_index) on the copy, or sg.synchronize_(model) in "
+                "every process"
+            )
+
+    def _agrees(self) -> bool:
+        """Tell whether the fingerprint is that of the own topology, also where values were averaged or are NaN."""
+        values = self.fingerprint
+        while torch._C._functorch.is_functorch_wrapped_tensor(values):
+            values = torch._C._functorch.get_unwrapped(values)
+        if _has_no_values(values):
+            return True
+        signature = self._signature
+        if values.dtype == signature.dtype and values.device == signature.device and torch.equal(values, signature):
+            return True
+        # Averaging rounds, so that a one may not quite be one; but the mean of zeros is zero, of a zero and a one not.
+        return bool(((values != 0) == self.located.fingerprint).all())
+
+    def _sign(self) -> None:
+        """Write the fingerprint of the own topology; in a new tensor, for the old one may be one of inference mode."""
+        with torch.inference_mode(False):
+            self._buffers["fingerprint"] = self._located.fingerprint.to(self.fingerprint, copy=True)
+            self._signature = self.fingerprint.clone()
+
+    # Keeping ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def _device(self) -> torch.device:
+        device = self.fingerprint.device
+        return torch.device("cpu") if device.type == "meta" else device
+
+    def _hold(self, topology: Topology) -> None:
+        """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values."""
+        self._topology = topology
+        self._locate()
+        self._sign()
+
+    def _locate(self) -> None:
+        # Numbers made in inference mode could not be used for training later.
+        with torch.inference_mode(False):
+            values = {n: v.clone() if v.is_inference() else v for n, v in vars(self._topology).items()}
+            self._topology = Topology(**values)
+            fingerprint = self._topology.fingerprint()
+            self._located = Located.of(self._topology, fingerprint, self._dense_from, self._device)
+
+    def move(self, parameter: Tensor) -> None:
+        """Go to the device of the parameters, where these were assigned rather than moved."""
+        if self.fingerprint.device != parameter.device:
+            self._apply(lambda values: torch.empty_like(values, device=parameter.device))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Connectivity":
+        agrees = self._agrees()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self._located.fingerprint.device != self._device:
+            self._locate()
+        if agrees:  # to_empty() and moves from the meta device leave any numbers; what was wrong stays wrong
+            self._sign()
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave what follows from the topology out of copies and pickles."""
+        return {name: value for name, value in self.__dict__.items() if name != "_located"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what a copy or pickle holds, and cut projections anew."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._topology = Topology(**{name: values.cpu() for name, values in vars(self._topology).items()})
+        self._locate()
+
+
+def _has_no_values(values: Tensor) -> bool:
+    """Tell whether a tensor stands for values that are not known here, as while tracing."""
+    if type(values) is not Tensor or values.is_meta or torch._C._len_torch_dispatch_stack():
+        return True
+    return values.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _roles(layer: Tensor, edge_index: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return which neurons are inputs and outputs."""
+    if layer[0] >= 0:
+        return layer == 0, layer == layer.max()
+    if edge_index is None:
+        raise ValueError("edges must be an edge_index for a network without layers, got a wiring")
+    if edge_index.shape[1] == 0:
+        raise ValueError("edge_index must list at least one edge for a network without layers, got none")
+    outgoing, incoming = (torch.bincount(ends, minlength=layer.numel()) for ends in edge_index)
+    return incoming == 0, (incoming > 0) & (outgoing == 0)
+
+
+def _connected(topology: Topology, edge_index: Tensor) -> Topology:
+    if topology.is_layered:
+        checks.layer_order(edge_index, topology.layer)
+    return topology.connected(edge_index)
+
+
+def _select(pos: Tensor, wiring: Wiring, topology: Topology, generator: torch.Generator | None) -> Topology:
+    """Let a wiring choose edges layer by layer."""
+    if isinstance(wiring, AllToAll):
+        return topology.all_connected(wiring.reach)
+    layer = topology.layer
+    members = [torch.nonzero(layer == number)[:, 0] for number in range(int(layer.max()) + 1)]
+    chosen = []
+    for number, targets in enumerate(members[1:], start=1):
+        sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
+        edges = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator).cpu()
+        chosen.append(torch.stack([sources[edges[0]], targets[edges[1]]]))
+    return topology.connected(torch.cat(chosen, dim=1))

@@ -1,0 +1,355 @@
+"""What a reader of graphs or files finds of a network, as plain tensors, and the rules that hold for every reader.
+
+A reader hands over columns of numbers in which NaN stands for a value that is left open; values that are NaN themselves
+it has refused before.
+"""
+
+import dataclasses
+import inspect
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional.polarity import POLARITIES, polarity_of, raw_of
+from spatialgraph.graph.columns import Labels, fitting, flags, refuse
+from spatialgraph.laws import LAWS, Law, make_law
+
+__all__ = ["NetworkFields", "axis_names", "edges_of_roles", "make_fields"]
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+OPTIONS = ("polarity", "gain", "spacing", "weights", "velocity", "delays")
+# Which setting a free value of an edge belongs to, and what that setting says where there are none.
+FREE = {"weight": ("weights", "law"), "delay": ("delays", "length")}
+# Last coordinates may differ by so much within a layer, as in ``Positions.place``.
+LEVEL = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkFields:
+    """What a networkx graph or a file says of a spatial network; None, or NaN for one neuron, for what it leaves open.
+
+    ``is_input`` and ``is_output`` are None where they follow from layers or edges.
+    """
+
+    pos: Tensor
+    edge_index: Tensor
+    layer: Tensor | None
+    anchored: Tensor | None
+    raw_polarity: Tensor | None
+    bias: Tensor | None
+    gaps: Tensor | None
+    law: Law
+    law_settings: dict[str, Any]
+    free_synapses: dict[str, Tensor]
+    options: dict[str, Any]
+    is_input: Tensor | None = None
+    is_output: Tensor | None = None
+
+
+def axis_names(dim: int) -> list[str]:
+    """Return the names of coordinates: ``x, y, z, p3, p4, ...``.
+
+    Example:
+        >>> axis_names(4)
+        ['x', 'y', 'z', 'p3']
+    """
+    return ["x", "y", "z", *(f"p{axis}" for axis in range(3, dim))][:dim]
+
+
+def edges_of_roles(is_input: Tensor, is_output: Tensor) -> Tensor:
+    """List edges that give neurons their roles: from an input to all that hear, from all hidden ones to an output.
+
+    A network without layers settles its roles when it is built, and the edges that settled them may have been removed.
+
+    Args:
+        is_input: marks the inputs, shape ``(N,)``.
+        is_output: marks the outputs, shape ``(N,)``.
+
+    Raises:
+        ValueError: if there are no inputs or no outputs.
+
+    Example:
+        >>> edges_of_roles(torch.tensor([True, False, False]), torch.tensor([False, False, True]))
+        tensor([[0, 0, 1],
+                [1, 2, 2]])
+    """
+    if not is_input.any() or not is_output.any():
+        raise ValueError("connectivity must have inputs and outputs, got none")
+    hearing, hidden = torch.nonzero(~is_input)[:, 0], torch.nonzero(~is_input & ~is_output)[:, 0]
+    first_input, first_output = torch.nonzero(is_input)[0], torch.nonzero(is_output)[0]
+    return torch.cat(
+        [
+            torch.stack([first_input.expand_as(hearing), hearing]),
+            torch.stack([hidden, first_output.expand_as(hidden)]),
+        ],
+        dim=1,
+    )
+
+
+def make_fields(
+    settings: Mapping[Any, Any],
+    pos: np.ndarray,
+    edge_index: Tensor,
+    columns: Mapping[str, np.ndarray],
+    free: Mapping[str, np.ndarray],
+    labels: Labels | None = None,
+) -> NetworkFields:
+    """Read settings and columns of numbers, named as ``to_networkx`` names them.
+
+    Args:
+        settings: what holds for the network as a whole; others than those that ``to_networkx`` writes are not read.
+        pos: positions of all neurons, shape ``(N, d)``, in length units.
+        edge_index: the edges, shape ``(2, E)``.
+        columns: ``layer``, ``anchored``, ``polarity``, ``raw_polarity``, ``bias``, ``is_input``, ``is_output``, as far
+            as known, shape ``(N,)``; NaN where a neuron has no value.
+        free: learnable ``weight`` and ``delay`` of the edges, where they have them, shape ``(E,)``; NaN likewise.
+        labels: what messages call the neurons; None for their numbers.
+
+    Raises:
+        TypeError: if a setting is of the wrong type.
+        ValueError: if a value breaks a rule; the message names the neuron or edge, its attribute, the rule and the
+            value.
+
+    Example:
+        >>> make_fields({}, np.zeros((2, 3)), torch.tensor([[0], [1]]), {}, {}).law
+        InverseDistance(softening=0.001)
+    """
+    labels = Labels() if labels is None else labels
+    columns = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    dtype = getattr(torch, checks.choice("dtype", settings.get("dtype", "float32"), DTYPES))
+    places = [fitting(name, pos[:, axis], dtype, labels) for axis, name in enumerate(axis_names(pos.shape[1]))]
+    layer = _layers(columns.get("layer"), labels)
+    anchored = flags("anchored", columns.get("anchored"), labels)
+    gaps = _gaps(settings, layer, dtype, labels)
+    is_input, is_output = _roles(columns, edge_index, layer, labels)
+    if layer is not None:
+        _check_layer_order(edge_index, layer, labels)
+        last = axis_names(len(places))[-1]
+        _check_heights(settings.get("spacing"), last, places[-1], layer, anchored, gaps, labels)
+    law, law_settings = _law(settings)
+    raw_polarity = _raw_polarity(settings, columns, dtype, labels)
+    bias = columns.get("bias")
+    return NetworkFields(
+        pos=torch.stack(places, dim=1),
+        edge_index=edge_index,
+        layer=layer,
+        anchored=anchored,
+        raw_polarity=raw_polarity,
+        bias=None if bias is None else fitting("bias", np.where(np.isnan(bias), 0.0, bias), dtype, labels),
+        gaps=gaps,
+        law=law,
+        law_settings=law_settings,
+        free_synapses=_free_synapses(settings, free, edge_index, dtype, labels),
+        options={name: settings[name] for name in OPTIONS if name in settings},
+        is_input=is_input,
+        is_output=is_output,
+    )
+
+
+# Layers and roles ----
+
+
+def _layers(values: np.ndarray | None, labels: Labels) -> Tensor | None:
+    """Return layer numbers; None where no neuron has one, or all that have one have -1."""
+    if values is None or (np.isnan(values) | (values == -1)).all():
+        return None
+    missing = np.flatnonzero(np.isnan(values))
+    if missing.size:
+        raise ValueError(f"graph must give every node a layer, or none, got none for {labels.neuron(int(missing[0]))}")
+    refuse("layer", "whole numbers", values, values != np.floor(values), labels)
+    refuse("layer", "numbers of at least -1", values, values < -1, labels)
+    outside = values == -1
+    if outside.any():  # whichever are fewer are probably wrong
+        wrong = outside if outside.sum() * 2 <= len(outside) else ~outside
+        refuse("layer", "-1 for every node or for none", values, wrong, labels)
+    numbers, first = np.unique(values, return_index=True)
+    jump = np.flatnonzero(numbers != np.arange(len(numbers)))
+    if jump.size:
+        at = int(jump[0])
+        raise ValueError(
+            f"layer must leave no layer empty, got {numbers[at]:g} for {labels.neuron(int(first[at]))} "
+            f"and no neuron in layer {at}"
+        )
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _check_layer_order(edge_index: Tensor, layer: Tensor, labels: Labels) -> None:
+    source, target = layer[edge_index]
+    bad = torch.nonzero(source >= target)
+    if len(bad):
+        at = int(bad[0])
+        raise ValueError(
+            f"graph must lead every edge to a later layer, got {labels.entry(at, edge_index)} "
+            f"from layer {int(source[at])} to layer {int(target[at])}"
+        )
+
+
+def _roles(
+    columns: Mapping[str, np.ndarray], edge_index: Tensor, layer: Tensor | None, labels: Labels
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return which neurons are inputs and outputs where edges do not say so: pruning may have removed these."""
+    count = max(map(len, columns.values()), default=0)
+    if layer is not None or not {"is_input", "is_output"} & columns.keys():
+        return None, None
+    hears, heard = (torch.bincount(ends, minlength=count) > 0 for ends in edge_index.flip(0))
+    by_edges = {"is_input": ~hears, "is_output": hears & ~heard}
+    roles = []
+    for name, default in by_edges.items():
+        values = columns.get(name, np.full(count, np.nan))
+        marked = flags(name, values, labels)
+        roles.append(torch.where(torch.from_numpy(np.isnan(values)), default, marked))  # type: ignore[arg-type]
+    is_input, is_output = roles
+    for (name, default), marked in zip(by_edges.items(), roles, strict=True):
+        if default.any() and not marked.any():
+            first = labels.neuron(int(default.nonzero()[0]))
+            raise ValueError(
+                f"graph must hold True in {name!r} for a neuron at least, got False for {first} and others"
+            )
+    for name, wrong, rule in (
+        ("is_input", is_input & hears, "lead no edge into an input"),
+        ("is_output", is_output & heard, "lead no edge out of an output"),
+        ("is_input' and 'is_output", is_output & is_input, "have no input that is an output as well"),
+    ):
+        if wrong.any():
+            raise ValueError(f"graph must {rule}, got True in '{name}' for {labels.neuron(int(wrong.nonzero()[0]))}")
+    same = torch.equal(is_input, by_edges["is_input"]) and torch.equal(is_output, by_edges["is_output"])
+    return (None, None) if same else (is_input, is_output)
+
+
+# Heights ----
+
+
+def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype, labels: Labels) -> Tensor | None:
+    """Return the gaps between layers; None where the settings have none, or the spacing is free."""
+    spacing = settings.get("spacing", "free")
+    found = {name for name in settings if isinstance(name, str) and re.fullmatch(r"gap\d+", name)}
+    if layer is None or spacing == "free" or not found:
+        return None
+    layers = int(layer.max()) + 1
+    names = [f"gap{number}" for number in range(layers - 1)]
+    for name in sorted(found.symmetric_difference(names)):
+        raise ValueError(
+            f"graph must have a gap between each two of its {layers} layers (the last is that of "
+            f"{labels.neuron(int(layer.argmax()))}), or none, got {name!r} {'besides' if name in found else 'missing'}"
+        )
+    values = [checks.number(name, settings[name]) for name in names]
+    for name, value in zip(names, values, strict=True):
+        if spacing == "fixed" and value != 1:
+            raise ValueError(f"{name} must be 1 for spacing='fixed', got {value}")
+    gaps = torch.tensor(values, dtype=torch.float64).to(dtype)
+    beyond = torch.nonzero(~torch.isfinite(gaps.cumsum(0)))
+    if len(beyond):
+        at = int(beyond[0])
+        kind = str(dtype).removeprefix("torch.")
+        raise ValueError(f"gap{at} must leave the layers where {kind} numbers reach, got {values[at]:g}")
+    return gaps
+
+
+def _check_heights(
+    spacing: object,
+    axis: str,
+    last: Tensor,
+    layer: Tensor,
+    anchored: Tensor | None,
+    gaps: Tensor | None,
+    labels: Labels,
+) -> None:
+    """Check that the neurons of a layer stand where the spacing puts the layer."""
+    if spacing not in ("fixed", "learned"):
+        return
+    if gaps is not None:
+        heights = torch.cat([gaps.new_zeros(1), gaps.cumsum(0)])
+    else:
+        heights = torch.arange(int(layer.max()) + 1).to(last)
+    free = torch.ones_like(layer, dtype=torch.bool) if anchored is None else ~anchored
+    if gaps is None and spacing == "learned":  # the first neuron of each later layer says how far the layer stands
+        backwards = torch.nonzero(free & (layer > 0))[:, 0].flip(0)
+        heights[layer[backwards]] = last[backwards]
+    bad = torch.nonzero(free & ~torch.isclose(last, heights[layer], rtol=0.0, atol=LEVEL))
+    if len(bad):
+        at = int(bad[0])
+        number = int(layer[at])
+        names = [f"gap{gap}" for gap in range(number)] if gaps is not None else []
+        source = f" (by {' + '.join(names if number < 4 else [names[0], '...', names[-1]])})" if names else ""
+        raise ValueError(
+            f"graph must hold {float(heights[number]):g} in {axis!r} for all neurons of layer {number}{source}, for "
+            f"spacing={spacing!r}, got {float(last[at]):g} for {labels.neuron(at)}; with spacing='free' they may stand "
+            "anywhere"
+        )
+
+
+# Polarities, laws, free values ----
+
+
+def _raw_polarity(
+    settings: Mapping[Any, Any], columns: Mapping[str, np.ndarray], dtype: torch.dtype, labels: Labels
+) -> Tensor | None:
+    """Return the learnable numbers behind the polarities; NaN where a neuron has neither."""
+    own, raw = columns.get("polarity"), columns.get("raw_polarity")
+    kind = settings.get("polarity")
+    if own is None or settings.get("weights") == "free" or (kind is not None and kind not in POLARITIES):
+        return None if raw is None else fitting("raw_polarity", raw, dtype, labels)
+    seen = fitting("polarity", own, dtype, labels)
+    behind = torch.full_like(seen, math.nan) if raw is None else fitting("raw_polarity", raw, dtype, labels)
+    if kind is None:  # nothing says what is behind: the polarity itself counts
+        return torch.where(seen.isnan(), behind, seen)
+    if kind == "binary":
+        refuse("polarity", "numbers between -1 and 1, for polarity='binary',", own, np.abs(own) > 1, labels)
+    near = 16 * torch.finfo(dtype).eps
+    bad = torch.nonzero(~torch.isclose(polarity_of(behind, kind), seen, near, near) & ~behind.isnan() & ~seen.isnan())
+    if len(bad):
+        at = int(bad[0])
+        raise ValueError(
+            "graph must hold a 'polarity' and a 'raw_polarity' that agree, or one of them, got "
+            f"{float(seen[at]):g} and {float(behind[at]):g} (polarity {float(polarity_of(behind[at], kind)):g}) "
+            f"for {labels.neuron(at)}"
+        )
+    return torch.where(behind.isnan(), raw_of(seen, kind), behind)
+
+
+def _law(settings: Mapping[Any, Any]) -> tuple[Law, dict[str, Any]]:
+    """Return a law, and its settings."""
+    name = checks.choice("law", settings.get("law", "inverse_distance"), list(LAWS))
+    known = inspect.signature(LAWS[name]).parameters
+    arguments: dict[str, Any] = {}
+    for key in settings:
+        if not isinstance(key, str) or not key.startswith("law_"):
+            continue
+        value = settings[key]
+        if key.removeprefix("law_") not in known:
+            own = ", ".join(f"law_{argument}" for argument in known)
+            raise ValueError(f"{key} must not be given for the law {name!r}, which has {own}, got {value!r}")
+        is_flag = isinstance(known[key.removeprefix("law_")].default, bool)
+        if is_flag and checks.is_integer(value) and value in (0, 1):  # some formats have no truth values
+            value = bool(value)
+        arguments[key.removeprefix("law_")] = checks.flag(key, value) if is_flag else checks.number(key, value)
+    flags = {argument: value for argument, value in arguments.items() if isinstance(value, bool)}
+    learnt = dict(make_law(name, **flags).named_parameters())  # these may have left the range where they may start
+    try:
+        law = make_law(name, **{argument: value for argument, value in arguments.items() if argument not in learnt})
+    except ValueError as error:  # which begins with the argument's name
+        raise ValueError(f"law_{error}") from error
+    return law, arguments
+
+
+def _free_synapses(
+    settings: Mapping[Any, Any], free: Mapping[str, np.ndarray], edge_index: Tensor, dtype: torch.dtype, labels: Labels
+) -> dict[str, Tensor]:
+    result = {}
+    for name, values in free.items():
+        setting, none = FREE[name]
+        known = np.flatnonzero(~np.isnan(values))
+        if settings.get(setting) == none and known.size:
+            at = int(known[0])
+            raise ValueError(
+                f"graph must hold no 'free_{name}' for {setting}={none!r}, "
+                f"got {values[at]:g} for {labels.entry(at, edge_index)}"
+            )
+        result[name] = fitting(f"free_{name}", values, dtype, labels, edge_index)
+    return result

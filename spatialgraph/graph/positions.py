@@ -1,0 +1,237 @@
+"""Positions: where neurons start, which of their coordinates are learnt, and how layers are spaced."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.used import hold, replace
+
+__all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
+
+SPACINGS = ("fixed", "learned", "free")
+INITS = ("normal", "uniform", "grid")
+
+Init = str | Tensor | Callable[[int, int, int], Tensor]
+"""A name, a tensor of shape (N, d), or a function of (layer, number of neurons, number of axes)."""
+
+
+class Positions(nn.Module):
+    r"""The positions of a network's neurons, as parameters.
+
+    With spacing ``"free"`` all :math:`d` coordinates of a neuron are learnable. Otherwise the neurons of layer
+    :math:`l` share their last coordinate, :math:`z_l = \sum_{k < l} g_k`: with ``"learned"`` each gap :math:`g_k` is a
+    parameter, with ``"fixed"`` it is 1. An anchored neuron keeps all its coordinates and has no parameters. What no
+    output depends on, or has no elements, is a buffer of the same name and no parameter.
+
+    Args:
+        pos: positions to start from, shape ``(N, d)``, in length units.
+        connectivity: says which neurons there are: their layers, and who is anchored.
+        spacing: ``"fixed"``, ``"learned"`` or ``"free"``.
+        learnable: whether anything depends on the positions.
+
+    Example:
+        >>> from spatialgraph.wiring.wirings import AllToAll
+        >>> pos = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        >>> positions = Positions(pos, Connectivity(pos, AllToAll(), torch.tensor([0, 0, 1]), None), "learned")
+        >>> [tuple(p.shape) for p in positions.parameters()]
+        [(3, 1), (1,)]
+    """
+
+    coords: Tensor
+    gaps: Tensor
+    anchor_pos: Tensor
+
+    def __init__(self, pos: Tensor, connectivity: Connectivity, spacing: str, learnable: bool = True) -> None:
+        super().__init__()
+        self.spacing = spacing
+        self.dim = pos.shape[1]
+        self._owner = (connectivity,)  # in a tuple, for it is no part of the positions
+        topology = connectivity.topology
+        free = ~topology.anchored
+        axes = self.dim if spacing == "free" else self.dim - 1
+        gaps = pos.new_ones(0 if spacing == "free" else int(topology.layer.max()))
+        are_gaps_used = spacing == "learned" and bool((topology.layer[free] > 0).any())
+        hold(self, "coords", pos.new_empty(int(free.sum()), axes), learnable)
+        hold(self, "gaps", gaps, learnable and are_gaps_used)
+        self.register_buffer("anchor_pos", pos[connectivity.anchored].clone())
+        self.place(pos)
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self._owner[0].layer
+
+    @property
+    def anchored(self) -> Tensor:
+        """Marks the neurons that never move, shape ``(N,)``."""
+        return self._owner[0].anchored
+
+    def forward(self) -> Tensor:
+        """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
+        located = self._owner[0].located
+        movable = located.movable if self.anchor_pos.shape[0] else None
+        pos = self.coords
+        if self.spacing != "free":
+            layer = located.topology.layer if movable is None else located.topology.layer[movable]
+            pos = torch.cat([pos, self.heights().index_select(0, layer)[:, None]], dim=1)
+        if movable is None:
+            return pos
+        everywhere = pos.new_empty(located.topology.layer.numel(), self.dim)
+        return everywhere.index_put((located.anchors,), self.anchor_pos).index_put((movable,), pos)
+
+    def heights(self) -> Tensor:
+        """Return the last coordinate of each layer, its neurons' mean where they differ, shape ``(layers,)``."""
+        if self.spacing != "free":
+            return torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
+        sizes = torch.bincount(self.layer)
+        last: Tensor = self()[:, -1]
+        return last.new_zeros(len(sizes)).index_add(0, self.layer, last) / sizes
+
+    @torch.no_grad()
+    def place(self, pos: Tensor) -> None:
+        """Set the positions of all neurons, anchored ones included.
+
+        Args:
+            pos: new positions, shape ``(N, d)``.
+
+        Raises:
+            ValueError: if the last coordinates do not fit the spacing.
+        """
+        free = ~self.anchored
+        if self.spacing != "free":
+            heights = self._heights(pos[free, -1], self.layer[free])
+            self.gaps.copy_(heights.diff())
+        self.coords.copy_(pos[free, : self.coords.shape[1]])
+        self.anchor_pos.copy_(pos[self.anchored])
+
+    @torch.no_grad()
+    def keep_neurons(self, kept: Tensor) -> None:
+        """Keep some neurons, in their order; their coordinates become a new parameter. Their owner drops them next.
+
+        Args:
+            kept: marks those to keep, at least one in each layer, shape ``(N,)``, bool.
+        """
+        free, layer = ~self.anchored, self.layer
+        replace(self, "coords", self.coords[kept[free]])
+        if not (kept & free & (layer > 0)).any():
+            replace(self, "gaps", self.gaps, is_used=False)
+        self.anchor_pos = self.anchor_pos[kept[~free]]
+
+    def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
+        """Find the height of each layer, and refuse heights that this spacing cannot express."""
+        heights = self.heights()
+        shared = heights.clone()
+        shared[layer] = last
+        level = torch.allclose(shared[layer], last, rtol=0.0, atol=1e-6)
+        if not level or shared[0].abs() > 1e-6:
+            raise ValueError(
+                f"pos must have the same last coordinate within a layer, and 0 in layer 0, for spacing="
+                f"{self.spacing!r}; use spacing='free' to place neurons anywhere"
+            )
+        if self.spacing == "fixed" and not torch.allclose(shared, heights, rtol=0.0, atol=1e-6):
+            raise ValueError(
+                f"pos must have the layer's number as last coordinate for spacing='fixed', got {shared.tolist()}"
+            )
+        return shared
+
+
+def initial_positions(
+    sizes: list[int], dim: int, spacing: str, init: Init, generator: torch.Generator | None
+) -> Tensor:
+    """Return positions for layers to start from.
+
+    The last coordinate is the layer's number; with spacing ``"free"`` it is uniform in ``[l, l + 1)``. The others are
+    drawn from N(0, 1) (``"normal"``), from a uniform distribution of unit variance (``"uniform"``), or lie on a square
+    grid of unit variance in the first two axes (``"grid"``, row by row as pixels are).
+
+    Args:
+        sizes: number of neurons in each layer.
+        dim: number of axes d.
+        spacing: ``"fixed"``, ``"learned"`` or ``"free"``.
+        init: a name, a tensor of shape ``(N, d)``, or a function of ``(layer, n, axes)`` that returns ``(n, axes)``
+            coordinates, where ``axes`` is ``d - 1``.
+        generator: source of random numbers.
+
+    Returns:
+        Tensor of shape ``(N, d)``.
+
+    Example:
+        >>> initial_positions([4, 1], 3, "fixed", "grid", None)[:4, :2].tolist()
+        [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]
+    """
+    if isinstance(init, Tensor):
+        return init
+    layers = []
+    for layer, n in enumerate(sizes):
+        plane = _plane(layer, n, dim - 1, init, generator)
+        height = torch.full((n, 1), float(layer))
+        if spacing == "free":
+            height = height + torch.rand(n, 1, generator=generator)
+        layers.append(torch.cat([plane, height], dim=1))
+    return torch.cat(layers)
+
+
+def _plane(layer: int, n: int, axes: int, init: Init, generator: torch.Generator | None) -> Tensor:
+    if callable(init):
+        plane = init(layer, n, axes)
+        if not isinstance(plane, Tensor) or plane.shape != (n, axes):
+            shape = tuple(plane.shape) if isinstance(plane, Tensor) else type(plane).__name__
+            raise ValueError(f"init must return a tensor of shape ({n}, {axes}) for layer {layer}, got {shape}")
+        return plane
+    if init == "normal":
+        return torch.randn(n, axes, generator=generator)
+    if init == "uniform":
+        return (torch.rand(n, axes, generator=generator) * 2 - 1) * math.sqrt(3)
+    if init == "grid":
+        return _grid(n, axes)
+    raise ValueError(f"init must be one of {', '.join(map(repr, INITS))}, a tensor or a function, got {init!r}")
+
+
+def _grid(n: int, axes: int) -> Tensor:
+    """Lay n points row by row on a centred square grid of about unit variance in the first two axes."""
+    plane = torch.zeros(n, axes)
+    width = math.ceil(math.sqrt(n)) if axes > 1 else n
+    step = math.sqrt(12 / max(1, width**2 - 1))
+    number = torch.arange(n)
+    for axis, coordinate in enumerate((number % width, number // width)[:axes]):
+        plane[:, axis] = (coordinate - (width - 1) / 2) * step
+    return plane
+
+
+def anchor_mask(anchored: Sequence[int] | Tensor | None, layer: Tensor) -> Tensor:
+    """Turn layer numbers, or a mask, into a mask of all neurons.
+
+    Example:
+        >>> anchor_mask([0], torch.tensor([0, 0, 1]))
+        tensor([ True,  True, False])
+    """
+    if anchored is None:
+        return torch.zeros_like(layer, dtype=torch.bool)
+    if isinstance(anchored, Tensor):
+        return checks.mask("anchored", anchored, layer.numel()).to(layer.device)
+    if isinstance(anchored, str) or not isinstance(anchored, Sequence):
+        raise TypeError(f"anchored must be a list of layer numbers or a boolean mask, got {type(anchored).__name__}")
+    numbers = list(anchored)
+    for number in numbers:
+        checks.layer_number("anchored", number, layer)
+    return torch.isin(layer, torch.tensor(numbers, dtype=torch.int64, device=layer.device))
+
+
+def neuron_numbers(neurons: int | Tensor | None, layer: Tensor) -> Tensor:
+    """Turn a layer's number, neuron numbers, a mask, or None for all neurons, into neuron numbers.
+
+    Example:
+        >>> neuron_numbers(1, torch.tensor([0, 1, 1]))
+        tensor([1, 2])
+    """
+    everyone = torch.arange(layer.numel(), device=layer.device)
+    if neurons is None:
+        return everyone
+    if isinstance(neurons, Tensor):
+        return everyone[checks.neuron_index("neurons", neurons, layer.numel()).to(everyone.device)]
+    checks.layer_number("neurons", neurons, layer)
+    return everyone[layer == neurons]

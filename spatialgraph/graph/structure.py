@@ -1,0 +1,142 @@
+"""Structure: what the neurons of a network are, and who hears whom."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.graph.positions import Positions
+from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.wiring.wirings import Wiring
+
+__all__ = ["Structure"]
+
+
+class Structure(nn.Module):
+    """A network by its neurons and synapses; :class:`~spatialgraph.SpatialGraph` says what these weigh.
+
+    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity`` and ``raw_bias`` are set by the subclass.
+    """
+
+    positions: Positions
+    connectivity: Connectivity
+    free_synapses: FreeSynapses
+    raw_polarity: Tensor
+    raw_bias: Tensor
+    _silent_share = 0.0
+
+    @property
+    def dim(self) -> int:
+        """Number of axes d."""
+        return self.positions.dim
+
+    @property
+    def spacing(self) -> str:
+        """How layers are spaced, ``"fixed"``, ``"learned"`` or ``"free"``."""
+        return self.positions.spacing
+
+    @property
+    def is_input(self) -> Tensor:
+        """Marks the input neurons, shape ``(N,)``."""
+        return self.connectivity.is_input
+
+    @property
+    def is_output(self) -> Tensor:
+        """Marks the output neurons, shape ``(N,)``."""
+        return self.connectivity.is_output
+
+    @property
+    def wiring(self) -> Wiring | None:
+        """The wiring that selected the edges; None where they were listed."""
+        return self.connectivity.wiring
+
+    @property
+    def layer(self) -> Tensor:
+        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
+        return self.connectivity.layer
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the neurons stand in layers."""
+        return self.connectivity.is_layered
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons N."""
+        return self.connectivity.topology.layer.numel()
+
+    @property
+    def synapses(self) -> int:
+        """Number of synapses E."""
+        return sum(projection.synapses for projection in self.projections)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Numbers of the input neurons, in the order of a model's input features."""
+        return torch.nonzero(self.is_input)[:, 0]
+
+    @property
+    def outputs(self) -> Tensor:
+        """Numbers of the output neurons, in the order of a model's output features."""
+        return torch.nonzero(self.is_output)[:, 0]
+
+    @property
+    def projections(self) -> tuple[Projection, ...]:
+        """The stages of the computation, one for each generation of neurons after the inputs."""
+        return self.connectivity.projections
+
+    @property
+    def edge_index(self) -> Tensor:
+        """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
+        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
+
+    @property
+    def silent_share(self) -> float:
+        """Share of each projection's synapses, those of the smallest weights in a pass, that models leave out of it.
+
+        ``weights()`` and ``synapses`` count them, for they may be heard again in the next pass; see
+        :class:`~spatialgraph.PruneWhileTraining`.
+        """
+        return self._silent_share
+
+    @silent_share.setter
+    def silent_share(self, share: float) -> None:
+        self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        *args: Any,  # noqa: ANN401 - as in nn.Module
+    ) -> None:
+        # A saved network may have other edges than this one was built with: look first, then make room for them.
+        try:
+            synapses = self._synapses_of(state_dict, prefix)
+        except (TypeError, ValueError) as error:
+            args[-1].append(f"{prefix}connectivity: {error}")
+            # With its own values in their place nothing of this network changes, whatever else is loaded.
+            state_dict.update(self.state_dict(prefix=prefix, keep_vars=True))
+        else:
+            self.free_synapses.make_room(synapses)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        self.connectivity.move(self.raw_bias)
+
+    def _synapses_of(self, state_dict: dict[str, Any], prefix: str) -> int:
+        """Return the number of synapses that a state brings, whose free weights and delays must be as many."""
+        state = state_dict.get(f"{prefix}connectivity._extra_state")
+        topology = self.connectivity.topology if state is None else self.connectivity.read(state)
+        synapses = topology.synapses
+        for name, own in self.free_synapses.named_parameters():
+            checks.shape(f"free_synapses.{name}", state_dict.get(f"{prefix}free_synapses.{name}", own), (synapses,))
+        return synapses
+
+    def extra_repr(self) -> str:
+        """Return what ``repr`` shows between the brackets."""
+        return f"neurons={self.neurons}, synapses={self.synapses}, dim={self.dim}, spacing={self.spacing!r}"
+
+    def __repr__(self) -> str:
+        """Return a one-line description."""
+        return f"{type(self).__name__}({self.extra_repr()})"

@@ -1,0 +1,1 @@
+"""Fast code on arrays, for CPUs; it knows no graph."""

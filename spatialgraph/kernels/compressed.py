@@ -1,0 +1,155 @@
+"""Fused CPU kernels for sparse projections, compiled by Numba where it is installed.
+
+They compute what :mod:`spatialgraph.functional` computes by tensor operations. Threads share the rows, each with about
+as many edges, so that the bits depend on the number of threads alone. Activations have the batch as their last axis.
+"""
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.kernels.compilation import part_count
+from spatialgraph.kernels.dense import array, columns_exist, compressed_rows, constants
+
+__all__ = ["gradients", "product", "sampled", "weights"]
+
+# Below this number of multiply-adds a hand-over to another thread costs more than it saves.
+_WORTH_A_THREAD = 2**17
+
+# Edges of a column in the mean, from which on it pays to copy the activations to where they lie dense: half way between
+# 100, where it costs a tenth more time, and 400, where it saves a third (784-2048, batch 600).
+_WORTH_PACKING = 200
+
+# The backward pass numbers sources by 32 bits.
+_MOST_SOURCES = 2**32
+
+
+def product(
+    pointer: Tensor, column: Tensor, weight: Tensor, x: Tensor, bias: Tensor | None = None, rectify: bool = False
+) -> Tensor:
+    """Return ``matrix @ x + bias`` for a matrix in compressed rows and ``x`` of shape ``(columns, batch)``.
+
+    Where ``rectify``, negative numbers become 0.
+
+    Example:
+        >>> import torch
+        >>> pointer, column, weight = torch.tensor([0, 2]), torch.tensor([0, 1]), torch.tensor([2.0, 3.0])
+        >>> product(pointer, column, weight, torch.ones(2, 1), torch.tensor([1.0])).tolist()
+        [[6.0]]
+    """
+    from spatialgraph.kernels.loops import compressed as compiled_sparse
+
+    checks.for_kernel("x", x, 2)
+    edges = compressed_rows(pointer, column)
+    rows = pointer.shape[0] - 1
+    checks.operand("weight", weight, (column.shape[0],), x)
+    bias = x.new_zeros(rows) if bias is None else checks.operand("bias", bias, (rows,), x)
+    y = x.new_empty(rows, x.shape[1])
+    if y.numel():
+        numbers = array(weight), *_laid_out(x, column), array(bias), *constants(x, 0.0 if rectify else -math.inf)
+        fits = compiled_sparse.product(*edges, *numbers, y.numpy(), _parts(column, x))
+        columns_exist(fits, column, x.shape[0])
+    return y
+
+
+def sampled(
+    pointer: Tensor, column: Tensor, rows: Tensor, x: Tensor, active: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the scalar product of each edge's row of ``rows`` ``(rows, batch)`` with its column's of ``x``.
+
+    Where ``active`` is given, of the shape of ``rows``, numbers whose counterpart is not positive count as 0.
+
+    Returns:
+        The products, one for each edge, and the sums of the rows.
+
+    Example:
+        >>> import torch
+        >>> rows, x = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0], [5.0, 6.0]])
+        >>> sampled(torch.tensor([0, 2]), torch.tensor([0, 1]), rows, x)
+        (tensor([11., 17.]), tensor([3.]))
+    """
+    from spatialgraph.kernels.loops import compressed as compiled_sparse
+
+    checks.for_kernel("x", x, 2)
+    edges = compressed_rows(pointer, column)
+    expected = pointer.shape[0] - 1, x.shape[1]
+    checks.operand("rows", rows, expected, x)
+    masks = array(rows if active is None else checks.operand("active", active, expected, x)), active is not None
+    out, sums = x.new_zeros(column.shape[0]), x.new_zeros(expected[0])
+    if rows.numel():
+        results = out.numpy(), sums.numpy()
+        fits = compiled_sparse.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
+        columns_exist(fits, column, x.shape[0])
+    return out, sums
+
+
+def weights(
+    pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
+) -> Tensor:
+    """Return the scaled inverse distance of each edge; rows are targets, columns sources."""
+    from spatialgraph.kernels.loops import compressed as compiled_sparse
+
+    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
+    out = source_pos.new_empty(column.shape[0])
+    fits = compiled_sparse.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
+    columns_exist(fits, column, source_pos.shape[0])
+    return out
+
+
+def gradients(
+    pointer: Tensor,
+    column: Tensor,
+    source_pos: Tensor,
+    target_pos: Tensor,
+    scale: Tensor,
+    softening: float,
+    grad: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Carry the gradient of the edges' weights on to source positions, target positions and scales."""
+    from spatialgraph.kernels.loops import compressed as compiled_sparse
+
+    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
+    checks.operand("grad", grad, (column.shape[0],), source_pos)
+    if source_pos.shape[0] > _MOST_SOURCES:
+        raise ValueError(f"source_pos must have at most {_MOST_SOURCES} rows, got {source_pos.shape[0]}")
+    parts = _threads(16 * column.shape[0])
+    grad_sources = source_pos.new_zeros(parts, *source_pos.t().shape)
+    grad_targets = target_pos.new_zeros(target_pos.t().shape)
+    grad_scale = scale.new_zeros(parts, len(scale))
+    sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
+    fits = compiled_sparse.pull(*operands, array(grad), *sums, parts)
+    columns_exist(fits, column, source_pos.shape[0])
+    return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
+
+
+def _operands(
+    pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
+) -> list[Any]:
+    """Return the edges and the geometry as arrays, positions by axis."""
+    checks.for_kernel("source_pos", source_pos, 2)
+    checks.geometry(source_pos, target_pos, scale)
+    edges = compressed_rows(pointer, column)
+    checks.shape("target_pos", target_pos, (pointer.shape[0] - 1, source_pos.shape[1]))
+    positions = [array(values) for values in (source_pos.t(), target_pos.t(), scale)]
+    return [*edges, *positions, *constants(source_pos, softening**2)]
+
+
+def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
+    """Return activations as they lie in memory, whether they are turned, and whether a kernel shall pack them.
+
+    It must where they are turned or a strip is wider than the batch.
+    """
+    is_turned = not x.is_contiguous() and x.t().is_contiguous()
+    strip = 512 // x.element_size()
+    is_packed = is_turned or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
+    return array(x.t() if is_turned else x), is_turned, is_packed
+
+
+def _parts(column: Tensor, x: Tensor) -> int:
+    return _threads(len(column) * x.shape[1])
+
+
+def _threads(work: int) -> int:
+    return part_count(work, _WORTH_A_THREAD)

@@ -1,0 +1,29 @@
+"""A trial of Numba: a product of a few numbers by what the sparse kernels rest on, compared with the right result."""
+
+import numpy as np
+from numba import prange
+
+from spatialgraph.kernels.compilation import kernel
+from spatialgraph.kernels.loops.vectors import combine, compare, strip
+
+_compile = kernel(error_model="numpy")
+
+
+@_compile
+def multiply(x, column, weight, out, sums, parts):
+    """Write ``weight @ x[column]`` to ``out``, and the scalar product of each row of ``x`` with it to ``sums``."""
+    width, floor = strip(x.itemsize), x.dtype.type(-np.inf)
+    for part in prange(parts):
+        if part == 0:
+            combine(x, width, 0, column, weight, 0, column.size, x.dtype.type(0), floor, out, 0)
+            compare(x, width, 0, column, out, 0, out, False, 0, column.size, sums)
+
+
+def run() -> None:
+    """Raise an error unless the compiled product is right."""
+    x = np.ones(256, np.float32)
+    x[128:] = 2.0
+    out, sums = np.zeros(128, np.float32), np.zeros(2, np.float32)
+    multiply(x, np.array([1, 0]), np.array([3.0, -1.0], np.float32), out, sums, 1)
+    if (out != 5.0).any() or sums.tolist() != [1280.0, 640.0]:
+        raise RuntimeError("a compiled product was wrong")

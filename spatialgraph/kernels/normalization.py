@@ -1,0 +1,81 @@
+"""Fused CPU kernels for layer normalisation with a bias after it, compiled by Numba where it is installed.
+
+They compute what :mod:`spatialgraph.functional.normalization` computes by tensor operations, on inputs with the batch
+as their last axis.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.kernels.compilation import part_count
+from spatialgraph.kernels.dense import array, constants
+
+__all__ = ["gradients", "normalise"]
+
+# Below this number of inputs a hand-over to another thread costs more than it saves.
+_WORTH_A_THREAD = 2**16
+
+
+def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """Bring each column of ``(neurons, batch)`` to mean 0 and variance 1, and add the bias of each row.
+
+    Where ``rectify``, negative results become 0.
+
+    Returns:
+        The results, the mean and the reciprocal deviation of each column.
+
+    Example:
+        >>> normalise(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]))[0]
+        tensor([[-1.0000],
+                [ 2.0000]])
+    """
+    from spatialgraph.kernels.loops import normalization as compiled_normalisation
+
+    _check(total, bias)
+    total = total.detach().contiguous()
+    y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
+    results = [values.numpy() for values in (y, mean, scale)]
+    compiled_normalisation.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, _parts(total))
+    return y, mean, scale
+
+
+def gradients(
+    total: Tensor, bias: Tensor, mean: Tensor, scale: Tensor, grad: Tensor, rectify: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Carry the gradient of what :func:`normalise` returned on to inputs and biases.
+
+    Example:
+        >>> total, bias = torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0])
+        >>> _, mean, scale = normalise(total, bias)
+        >>> gradients(total, bias, mean, scale, torch.ones(2, 1))[1]
+        tensor([1., 1.])
+    """
+    from spatialgraph.kernels.loops import normalization as compiled_normalisation
+
+    _check(total, bias)
+    for name, values in (("mean", mean), ("scale", scale)):
+        checks.operand(name, values, total.shape[1:], total)
+    checks.operand("grad", grad, total.shape, total)
+    total = total.detach().contiguous()
+    parts = _parts(total)
+    grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
+    arrays = [array(values) for values in (mean, scale, grad)]
+    sums = grad_total.numpy(), grad_bias.numpy()
+    compiled_normalisation.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums, parts)
+    return grad_total, grad_bias.sum(0)
+
+
+def _check(total: Tensor, bias: Tensor) -> None:
+    checks.for_kernel("total", total, 2)
+    checks.operand("bias", bias, total.shape[:1], total)
+
+
+def _floor(total: Tensor, rectify: bool) -> list[float]:
+    return constants(total, 0.0 if rectify else -math.inf)
+
+
+def _parts(total: Tensor) -> int:
+    return part_count(total.numel(), _WORTH_A_THREAD)

@@ -1,0 +1,1 @@
+"""Parts for other people's models, which know no SpatialGraph."""

@@ -1,0 +1,218 @@
+"""SpatialLinear: the drop-in for ``nn.Linear``."""
+
+import math
+from typing import Any, NoReturn
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.functional.dense import all_to_all, pairwise_weight
+from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.kernels import dense as kernels
+from spatialgraph.laws import Law, make_law
+from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
+from spatialgraph.settings import Setting
+
+__all__ = ["DerivedWeight", "SpatialLinear"]
+
+_REFUSAL = (
+    "weight of a SpatialLinear follows from the positions of its neurons, so that it cannot be written to, replaced, "
+    "pruned, normalised or parametrised; do so with source_pos, target_pos or raw_polarity, or with the nn.Linear "
+    "that to_linear() returns"
+)
+
+
+def _refuse(*args: object, **kwargs: object) -> NoReturn:
+    raise TypeError(_REFUSAL)
+
+
+class DerivedWeight(Tensor):
+    """A weight matrix that follows from positions: a tensor like others, which refuses to be written to.
+
+    What is computed with it are plain tensors, differentiable by the positions.
+
+    Example:
+        >>> layer = SpatialLinear(3, 2)
+        >>> nn.init.zeros_(layer.weight)
+        Traceback (most recent call last):
+            ...
+        TypeError: weight of a SpatialLinear follows from the positions of its neurons, ...
+    """
+
+    # As nn.Parameter: functions take it for the plain tensor that it is, also those that refuse other subclasses.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    data = property(lambda self: self.detach().as_subclass(DerivedWeight), _refuse)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - as in Tensor
+        """Save a plain tensor, which needs no class of this package to be loaded."""
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)
+
+
+for _name in dir(Tensor):
+    _writes = _name.endswith("_") and not _name.startswith("_")
+    if _writes or _name == "__setitem__" or (_name.startswith("__i") and hasattr(Tensor, "__" + _name[3:])):
+        setattr(DerivedWeight, _name, _refuse)
+
+
+class _Parameters(dict[str, nn.Parameter | None]):
+    """The parameters of a layer, which says why ``weight`` is none of them to utilities that look for it here."""
+
+    def __missing__(self, name: str) -> nn.Parameter | None:
+        if name == "weight":
+            _refuse()
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        if name == "weight":
+            _refuse()
+        return super().__contains__(name)
+
+    def __delitem__(self, name: str) -> None:
+        if name == "weight":
+            _refuse()
+        super().__delitem__(name)
+
+
+class SpatialLinear(nn.Module):
+    r"""Drop-in for :class:`torch.nn.Linear` with O(n) parameters: weights follow from the positions of two layers.
+
+    .. math:: y_j = \gamma \sum_i s_i\, w(|p_i - q_j|)\, x_i + b_j
+
+    In ``eval()``, where no gradient is asked of the positions, the weights are computed once and kept until what they
+    follow from changes.
+
+    Args:
+        in_features: number of source neurons.
+        out_features: number of target neurons.
+        dim: number of axes d.
+        bias: whether targets have a bias.
+        polarity: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
+        law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
+        gain: constant factor :math:`\gamma`; None for ``1 / sqrt(in_features)``, which keeps the scale of the inputs.
+        device: as in ``nn.Linear``.
+        dtype: as in ``nn.Linear``.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a number is out of range or a name unknown.
+
+    Example:
+        >>> layer = SpatialLinear(784, 2048)
+        >>> layer(torch.zeros(5, 784)).shape, sum(p.numel() for p in layer.parameters())
+        (torch.Size([5, 2048]), 11328)
+    """
+
+    gain = Setting(checks.number)
+    polarity_kind = Setting(check_polarity)
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        dim: int = 3,
+        *,
+        bias: bool = True,
+        polarity: str = "graded",
+        law: str | Law = "inverse_distance",
+        gain: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self._parameters = _Parameters()
+        self.in_features = checks.integer("in_features", in_features, minimum=1)
+        self.out_features = checks.integer("out_features", out_features, minimum=1)
+        self.dim = checks.integer("dim", dim, minimum=1)
+        self.polarity_kind = check_polarity("polarity", polarity)
+        self.gain = 1 / math.sqrt(in_features) if gain is None else gain
+        self.law = make_law(law).to(device=device, dtype=dtype)
+        self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
+        self.target_pos = nn.Parameter(torch.empty(out_features, dim, device=device, dtype=dtype))
+        self.raw_polarity = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
+        has_bias = checks.flag("bias", bias)
+        self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if has_bias else None
+        self._kept: Kept[Tensor] = Kept()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw two layers of N(0, 1), 1 apart along the last axis; polarities N(0, 1); biases 0."""
+        with torch.no_grad():
+            for values in (self.source_pos, self.target_pos, self.raw_polarity):
+                values.normal_()
+            self.source_pos[:, -1] = 0.0
+            self.target_pos[:, -1] = 1.0
+            if self.bias is not None:
+                self.bias.zero_()
+
+    @property
+    def polarity(self) -> Tensor:
+        """What multiplies each source's output, shape ``(in_features,)``."""
+        return polarity_of(self.raw_polarity, self.polarity_kind)
+
+    @property
+    def weight(self) -> Tensor:
+        """The signed weights as ``nn.Linear`` holds them, shape ``(out_features, in_features)``, differentiable.
+
+        They are computed anew at each access and cannot be written to.
+        """
+        weight = self._matrix()
+        return weight if kernels.is_observed(weight) else weight.as_subclass(DerivedWeight)
+
+    @weight.setter
+    def weight(self, value: object) -> None:
+        _refuse()
+
+    def to_linear(self) -> nn.Linear:
+        """Return an ``nn.Linear`` with a copy of the present weights and bias, which goes its own way from here on.
+
+        Example:
+            >>> layer, x = SpatialLinear(3, 2), torch.rand(5, 3)
+            >>> torch.allclose(layer.to_linear()(x), layer(x), atol=1e-6)
+            True
+        """
+        weight = self.weight.detach()
+        linear = nn.Linear(
+            self.in_features, self.out_features, self.bias is not None, device=weight.device, dtype=weight.dtype
+        )
+        with torch.no_grad():
+            linear.weight.copy_(weight)
+            if self.bias is not None:
+                linear.bias.copy_(self.bias)
+        return linear.train(self.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
+        checks.features("x", x, self.in_features, self.source_pos)
+        kept = self._kept.get(self._sources, self._matrix)
+        if kept is not None:
+            return F.linear(x, kept, self.bias)
+        return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Add a parameter, as any module does, but none by a name that utilities give to parts of a weight."""
+        if name in ("weight", "weight_orig", "weight_g", "weight_v"):
+            _refuse()
+        super().register_parameter(name, param)
+
+    def extra_repr(self) -> str:
+        """Return the settings shown by ``repr``."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, dim={self.dim}, "
+            f"bias={self.bias is not None}, polarity={self.polarity_kind!r}"
+        )
+
+    def _matrix(self) -> Tensor:
+        return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
+
+    def _sources(self) -> Sources | None:
+        """Read all that the weights follow from; None if they may not be kept in this pass."""
+        if self.training:  # first, for it is the quickest to tell
+            return None
+        tensors = (self.source_pos, self.target_pos, self.raw_polarity, *self.law.parameters())
+        of_law = law_settings(self.law)
+        if of_law is None or not may_be_kept(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
+            return None
+        return Sources(tensors, (self.gain, self.polarity_kind, *of_law))

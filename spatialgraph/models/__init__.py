@@ -1,0 +1,1 @@
+"""Whole networks with a forward pass."""

@@ -1,0 +1,103 @@
+"""Serving: the weights of a model's projections, kept between passes that need no gradients of them."""
+
+import functools
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from spatialgraph.graph.positions import Positions
+from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.graph.transmission import Materialised, Transmission
+from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
+
+__all__ = ["Served"]
+
+
+class Served:
+    """The projections of a model's network, with weights that are kept in ``eval()`` while they hold.
+
+    Example:
+        >>> graph, model = SpatialGraph.layered([3, 2]).requires_grad_(False), nn.Identity()
+        >>> type(Served().transmission(model, graph)).__name__
+        'Transmission'
+        >>> type(Served().transmission(model.eval(), graph)).__name__
+        'Materialised'
+    """
+
+    def __init__(self) -> None:
+        self._kept: Kept[Materialised] = Kept()
+
+    def transmission(
+        self, model: nn.Module, graph: SpatialGraph, with_dead_ends: bool = True
+    ) -> Transmission | Materialised:
+        """Return what carries activations through the projections in this pass.
+
+        Args:
+            model: the model, in training or not.
+            graph: its network.
+            with_dead_ends: whether neurons that no path leads from to an output take part.
+
+        Raises:
+            RuntimeError: if the structure is not that of the network whose parameters are here.
+        """
+        if model.training:
+            return Transmission(graph, _projections(graph, with_dead_ends))
+        own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
+        modules = (graph, own["connectivity"], own["positions"], own["law"], own["free_synapses"])
+        things = (with_dead_ends,)
+        kept = self._kept.current(modules, things)
+        if kept is None:
+            sources = functools.partial(_sources, model, modules, with_dead_ends)
+            kept = self._kept.get(sources, functools.partial(_materialised, graph, with_dead_ends), modules, things)
+        return Transmission(graph, _projections(graph, with_dead_ends)) if kept is None else kept
+
+
+def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection, ...]:
+    """Return the stages to compute; dead ends matter too where synapses are counted."""
+    graph.connectivity.verify()
+    if with_dead_ends or graph.silent_share or graph.free_synapses.weight is not None:
+        return graph.projections
+    return graph.connectivity.live_projections
+
+
+def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> Materialised:
+    return Materialised(graph, _projections(graph, with_dead_ends))
+
+
+def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -> Sources | None:
+    """Read all that the weights and biases of a network follow from; None if they may not be kept in this pass."""
+    graph, connectivity, positions, law, free = modules
+    of_law = law_settings(law)
+    if of_law is None or not _is_plain(graph, positions, free):
+        return None
+    tensors = [
+        tensor
+        for module in modules
+        for held in (module._parameters, module._buffers)
+        for tensor in held.values()
+        if tensor is not None and tensor.numel()
+    ]
+    if not may_be_kept(model, *tensors):
+        return None
+    settings = (graph.gain, graph.polarity_kind, graph.silent_share, free.weight_kind, positions.spacing)
+    return Sources(tensors, settings + of_law, (with_dead_ends, connectivity.located))
+
+
+def _is_plain(graph: SpatialGraph, positions: Positions, free: FreeSynapses) -> bool:
+    """Tell whether positions, polarities and biases follow from the parameters, and these are no functions of others.
+
+    Subclasses, hooks and parametrisations may do anything.
+    """
+    return (
+        type(graph) is SpatialGraph
+        and type(positions) is Positions
+        and type(free) is FreeSynapses
+        and ("raw_polarity" in graph._parameters or "raw_polarity" in graph._buffers)
+        and ("coords" in positions._parameters or "coords" in positions._buffers)
+        and "forward" not in positions.__dict__
+        and not (graph._forward_pre_hooks or positions._forward_pre_hooks or positions._forward_hooks)
+        and not _has_any_global_hook()
+    )

@@ -1,0 +1,106 @@
+"""Input coding: how values become the input of each time step."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.kernels import dense as kernels
+
+__all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
+
+CODINGS = ("current", "rate", "latency")
+
+
+def check_coding(name: str, value: Any) -> str | None:  # noqa: ANN401 - any value is checked
+    """Return the name of a coding, or None.
+
+    Example:
+        >>> check_coding("coding", "rate")
+        'rate'
+    """
+    return None if value is None else checks.choice(name, value, CODINGS)
+
+
+def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator | None = None) -> Tensor:
+    """Turn values into a time series.
+
+    Args:
+        x: values, shape ``(..., inputs)``; for ``None`` a time series, shape ``(steps, ..., inputs)``.
+        coding: ``"current"`` (the values themselves, at every step), ``"rate"``, ``"latency"``, or None where ``x`` is
+            a time series already.
+        steps: number of time steps T.
+        generator: source of random numbers for ``"rate"``.
+
+    Returns:
+        Shape ``(T, ..., inputs)``; shape ``(1, ..., inputs)`` for ``"current"``, which is constant.
+
+    Raises:
+        ValueError: if the coding is unknown, or a value is not finite or out of range for it.
+
+    Example:
+        >>> encode(torch.tensor([0.2, 0.7]), "current", 25).shape
+        torch.Size([1, 2])
+    """
+    check_coding("coding", coding)
+    if not kernels.is_observed(x):
+        checks.finite("x", x)
+    if coding is None:
+        return x
+    if coding == "current":
+        return x[None]
+    return rate(x, steps, generator) if coding == "rate" else latency(x, steps)
+
+
+def rate(x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw spikes: at every step, each input spikes with a probability equal to its value.
+
+    Args:
+        x: probabilities from 0 to 1, shape ``(..., inputs)``.
+        steps: number of time steps T.
+        generator: source of random numbers; None for PyTorch's own, which ``torch.manual_seed`` seeds.
+
+    Returns:
+        Zeros and ones of shape ``(T, ..., inputs)``, without gradient.
+
+    Raises:
+        ValueError: if a value is not between 0 and 1.
+
+    Example:
+        >>> rate(torch.tensor([0.0, 1.0]), 3).tolist()
+        [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+    _check_unit_interval(x, "rate")
+    return torch.bernoulli(x.detach().expand(steps, *x.shape), generator=generator)
+
+
+def latency(x: Tensor, steps: int) -> Tensor:
+    r"""Give each input one spike, the sooner the larger its value: at step :math:`\mathrm{round}((1 - x)(T - 1))`.
+
+    Args:
+        x: values from 0 to 1, shape ``(..., inputs)``.
+        steps: number of time steps T.
+
+    Returns:
+        Zeros and ones of shape ``(T, ..., inputs)``, without gradient.
+
+    Raises:
+        ValueError: if a value is not between 0 and 1.
+
+    Example:
+        >>> latency(torch.tensor([1.0, 0.0]), 3).tolist()
+        [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
+    """
+    _check_unit_interval(x, "latency")
+    moment = ((1 - x.detach()) * (steps - 1)).round().to(torch.int64)
+    clock = torch.arange(steps, device=x.device).view(-1, *[1] * x.dim())
+    return (clock == moment).to(x.dtype)
+
+
+def _check_unit_interval(x: Tensor, coding: str) -> None:
+    if kernels.is_observed(x) or x.numel() == 0:
+        return
+    low, high = (float(bound) for bound in torch.aminmax(x.detach()))
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"x must lie between 0 and 1 for coding={coding!r}, got values from {low:g} to {high:g}")

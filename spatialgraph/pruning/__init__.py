@@ -1,0 +1,1 @@
+"""Changes of which synapses exist: removal and regrowth."""
