@@ -20,7 +20,7 @@ from torch_geometric.nn import GraphConv
 import spatialgraph as sg
 from spatialgraph import atomic
 from spatialgraph.functional import sparse
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.training import environment
 from spatialgraph.wiring import random
 

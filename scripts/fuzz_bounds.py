@@ -29,7 +29,7 @@ import torch
 from fuzz_operations import OPERATIONS, Arguments, Draw, Operation
 from torch import Tensor
 
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels

@@ -13,7 +13,7 @@ from torch import Tensor
 from spatialgraph import SpatialConv, functional
 from spatialgraph.functional import delays, leaky
 from spatialgraph.functional import normalization as normalisation
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels

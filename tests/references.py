@@ -9,7 +9,7 @@ from torch import nn
 
 from spatialgraph import SpatialConv
 from spatialgraph.functional import all_to_all, edge_weight, sparse
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa
 
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.leaky import FastSigmoid, leaky_run
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels

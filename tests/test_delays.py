@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from references import assert_close, complete_edges, randomise
 
 from spatialgraph import SpatialGraph
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delays import delayed, line_length
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.graph.synapses import projection_lengths
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.kernels import delays as delay_kernels

@@ -13,10 +13,10 @@ from torch.autograd import gradgradcheck as gradgradcheck_all
 import spatialgraph as sg
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_length, pairwise_weight, sparse
 from spatialgraph.functional.composed import gradients
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.leaky import FastSigmoid, leaky_run
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import spatialgraph as sg
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.composed import all_to_all as composed_all_to_all
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
 
 LAWS = [

@@ -20,7 +20,7 @@ from references import (
 
 from spatialgraph import SpatialConv, functional
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import InverseDistance, InversePower, Law
 
 every_law = pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())

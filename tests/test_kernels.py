@@ -7,7 +7,7 @@ import torch
 from references import PlainInverseDistance
 
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Gaussian, InverseDistance
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from references import complete_edges, random_dag
 
 from spatialgraph import SpatialGraph, SpatialMLP
-from spatialgraph.graph.projections import CompressedEdges, fold_complete, generations, make_projections
+from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.graph.projections import fold_complete, generations, make_projections
 from spatialgraph.wiring import Random
 
 dags = st.builds(random_dag, st.integers(2, 25), st.floats(0.02, 0.6), st.integers(0, 2**31))

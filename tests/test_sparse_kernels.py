@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialgraph.functional import sparse
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import dense as kernels
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatialgraph.graph.projections import CompressedEdges
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Law, softened_square
 
 __all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.precision import in_single
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Law
+from spatialgraph.tracing import is_observed
 
 __all__ = ["check_edges", "check_geometry", "edge_weight", "geometry_in_single", "sparse"]
 
@@ -116,7 +117,7 @@ def sparse(
     dtype = weight.dtype
     x, weight = in_single(x.to(dtype)), in_single(weight)
     bias = None if bias is None else bias.to(weight.dtype)
-    if kernels.is_observed(x, weight):
+    if is_observed(x, weight):
         return composed.sparse(x, weight, edges, bias, rectify).to(dtype)
     y: Tensor = _SparseProduct.apply(x.reshape(x.shape[:-1].numel(), x.shape[-1]).t(), weight, bias, edges, rectify)
     return y.t().reshape(*x.shape[:-1], y.shape[0]).to(dtype)

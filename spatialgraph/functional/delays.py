@@ -20,10 +20,11 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_edges, sparse
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.precision import in_single
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels
+from spatialgraph.tracing import is_observed
 
 __all__ = ["delayed", "line_length"]
 
@@ -60,7 +61,7 @@ def delayed(
     flat = in_single(whole.flatten(1, -2) if whole.dim() > 2 else whole[:, None])
     weight, delay = in_single(weight), in_single(delay)
     y: Tensor
-    if kernels.is_observed(flat, weight, delay):
+    if is_observed(flat, weight, delay):
         y = _composed(flat, weight, delay, edges, before)
     elif kernels.available(flat):
         y = _Fused.apply(flat, weight, delay, edges, before)
@@ -99,7 +100,7 @@ def line_length(delay: Tensor) -> int:
 def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
     """List the taps with the steps of the input they read and the steps of the output they add to."""
     # Who observes tensors cannot see the delays: all taps that lie within the run are listed.
-    last = total - 1 if kernels.is_observed(delay) else min(line_length(delay), total - 1)
+    last = total - 1 if is_observed(delay) else min(line_length(delay), total - 1)
     for tap in range(last + 1):
         first = max(0, tap - before)
         yield tap, slice(before + first - tap, total - tap), slice(first, total - before)

@@ -20,11 +20,12 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_geometry, edge_weight, geometry_in_single, sparse
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.smallest import without_smallest
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Law
+from spatialgraph.tracing import is_observed
 
 __all__ = ["all_to_all", "edge_weight", "pairwise_length", "pairwise_weight", "sparse"]
 
@@ -51,7 +52,7 @@ def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
         tensor([[5.]])
     """
     ends = in_single(source_pos), in_single(target_pos)
-    lengths: Tensor = composed.pairwise_length(*ends) if kernels.is_observed(*ends) else _PairwiseLength.apply(*ends)
+    lengths: Tensor = composed.pairwise_length(*ends) if is_observed(*ends) else _PairwiseLength.apply(*ends)
     return lengths.to(source_pos.dtype)
 
 
@@ -102,7 +103,7 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
     """
     check_geometry(source_pos, target_pos, scale, law)
     geometry = geometry_in_single(source_pos, target_pos, scale)
-    if kernels.is_observed(*geometry):
+    if is_observed(*geometry):
         weight = composed.pairwise_weight(*geometry, law)
     else:
         weight = _PairwiseWeight.apply(*geometry, law, *law.parameters())
@@ -195,7 +196,7 @@ def all_to_all(
         checks.beside("mask", mask, source_pos)
     x = x.to(_product_dtype(x))
     geometry = geometry_in_single(source_pos, target_pos, scale)
-    if kernels.is_observed(x, *geometry):
+    if is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, bias, mask, silent, law)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, silent, law, *law.parameters())

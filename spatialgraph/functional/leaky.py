@@ -11,6 +11,7 @@ from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.kernels import leaky as leaky_kernels
+from spatialgraph.tracing import is_observed
 
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 
@@ -41,7 +42,7 @@ class FastSigmoid:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return 1 where ``u`` is above 0, else 0."""
-        if kernels.is_observed(u):  # the slope of what is added is that of the surrogate, its value is 0
+        if is_observed(u):  # the slope of what is added is that of the surrogate, its value is 0
             smooth = u / (1.0 + self.slope * u.abs())
             return (u > 0).to(u.dtype) + (smooth - smooth.detach())
         spikes: Tensor = _FastSigmoidStep.apply(u, self.slope)

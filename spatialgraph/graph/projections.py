@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatialgraph import checks
+from spatialgraph.functional.compressed_edges import CompressedEdges
 
 __all__ = [
     "DENSE_FROM",
-    "CompressedEdges",
     "Projection",
     "fold_complete",
     "generations",
@@ -28,139 +27,6 @@ with warnings.catch_warnings():
     # PyTorch says once a process that compressed rows are in beta: to whoever makes the first such tensor.
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device="cpu", check_invariants=False)
-
-
-@dataclasses.dataclass(frozen=True)
-class CompressedEdges:
-    """The edges of one projection in compressed rows, by target and by source.
-
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward. The
-    tensors are checked here, and belong to these edges from then on. Kernels look at indices again before they follow
-    them, in each call, so that not even a tensor that was written to leads them out of an array.
-
-    Args:
-        target_pointer: where each target's edges begin, shape ``(m + 1,)``.
-        sources: source of each edge, sorted by target, then source, shape ``(E,)``.
-        targets: target of each edge, shape ``(E,)``.
-        source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
-        by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
-        n_sources: number of sources n.
-        n_targets: number of targets m.
-        count: number of edges E.
-
-    Raises:
-        TypeError: if a tensor is not int64.
-        ValueError: if the tensors do not describe the same edges.
-    """
-
-    target_pointer: Tensor
-    sources: Tensor
-    targets: Tensor
-    source_pointer: Tensor
-    by_source: Tensor
-    n_sources: int = dataclasses.field(init=False)
-    n_targets: int = dataclasses.field(init=False)
-    count: int = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        """Check that the tensors describe the same edges, and count them."""
-        count = checks.indices("sources", self.sources).shape[0]
-        checks.indices("targets", self.targets, count)
-        checks.indices("by_source", self.by_source, count)
-        for name in ("target_pointer", "source_pointer"):
-            checks.indices(name, getattr(self, name))
-        for name in ("target_pointer", "targets", "source_pointer", "by_source"):
-            checks.beside(name, getattr(self, name), self.sources)
-        # Numbers of their own, for a tracer records even the shape of a tensor.
-        object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
-        object.__setattr__(self, "n_targets", self.target_pointer.numel() - 1)
-        object.__setattr__(self, "count", count)
-        if checks.has_values(self.sources):
-            checks.within("by_source", self.by_source, count)
-            _check_rows("target", self.target_pointer, self.targets, self.sources)
-            _check_rows("source", self.source_pointer, self.sources[self.by_source], self.by_source)
-            if bool((self.by_source.sort().values.diff() != 1).any()):
-                raise ValueError("by_source must name each edge once")
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Numbers of targets and sources."""
-        return self.n_targets, self.n_sources
-
-    @classmethod
-    def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
-        """Compress a list of local edges that is sorted by target, then source.
-
-        Args:
-            edges: source and target of each edge, shape ``(2, E)``.
-            n_sources: number of sources.
-            n_targets: number of targets.
-
-        Raises:
-            TypeError: if the edges are not int64.
-            ValueError: if they are not sorted, or lead from or to neurons that do not exist.
-
-        Example:
-            >>> CompressedEdges.from_edges(torch.tensor([[0, 1, 0], [0, 0, 1]]), 2, 2).target_pointer
-            tensor([0, 2, 3])
-        """
-        if checks.tensor("edges", edges).dim() != 2 or edges.shape[0] != 2:
-            raise ValueError(f"edges must have shape (2, edges), got {tuple(edges.shape)}")
-        sources, targets = edges.clone(memory_format=torch.contiguous_format)  # the caller may go on to change its own
-        for name, indices, size in (("sources", sources, n_sources), ("targets", targets, n_targets)):
-            checks.indices(name, indices)
-            if checks.has_values(indices):
-                checks.within(name, indices, checks.integer(f"n_{name}", size, minimum=0))
-        return cls(
-            target_pointer=_pointer(targets, n_targets),
-            sources=sources,
-            targets=targets,
-            source_pointer=_pointer(sources, n_sources),
-            by_source=torch.argsort(sources, stable=True),
-        )
-
-    @classmethod
-    def from_mask(cls, mask: Tensor) -> "CompressedEdges":
-        """Compress the pairs that a mask of shape ``(m, n)`` marks, targets by rows.
-
-        Example:
-            >>> CompressedEdges.from_mask(torch.tensor([[True, False], [True, True]])).sources
-            tensor([0, 0, 1])
-        """
-        targets, sources = torch.nonzero(mask, as_tuple=True)
-        return cls.from_edges(torch.stack([sources, targets]), mask.shape[1], mask.shape[0])
-
-    def turned(self) -> "CompressedEdges":
-        """Return the edges the other way round; edge ``e`` of the result is edge ``by_source[e]`` of these.
-
-        Example:
-            >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
-            tensor([1, 0])
-        """
-        return CompressedEdges(
-            target_pointer=self.source_pointer,
-            sources=self.targets[self.by_source],
-            targets=self.sources[self.by_source],
-            source_pointer=self.target_pointer,
-            by_source=torch.argsort(self.by_source),
-        )
-
-    def matrix(self, weight: Tensor) -> Tensor:
-        """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
-        self._check_again()
-        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, self.shape, check_invariants=False)
-
-    def mask(self) -> Tensor:
-        """Return which pairs have an edge, shape ``(m, n)``, bool."""
-        return torch.zeros(self.shape, dtype=torch.bool, device=self.sources.device).index_put(
-            (self.targets, self.sources), torch.ones((), dtype=torch.bool, device=self.sources.device)
-        )
-
-    def _check_again(self) -> None:
-        """Check what PyTorch's product follows unchecked; on an accelerator that would wait."""
-        if self.sources.device.type == "cpu":
-            checks.pointer("target_pointer", self.target_pointer, self.count)
-            checks.within("sources", self.sources, self.n_sources)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,20 +253,3 @@ def _as_slice(numbers: Tensor) -> slice | Tensor:
     first, count = int(numbers[0]), numbers.numel()
     consecutive = torch.equal(numbers, torch.arange(first, first + count, device=numbers.device))
     return slice(first, first + count) if consecutive else numbers
-
-
-def _check_rows(end: str, pointer: Tensor, rows: Tensor, columns: Tensor) -> None:
-    """Check that edges are sorted by the neurons at one end, then the other, and that the pointer says the same."""
-    checks.pointer(f"{end}_pointer", pointer, rows.shape[0])
-    if not torch.equal(rows, torch.repeat_interleave(pointer.diff())):
-        raise ValueError(f"{end}_pointer must count the edges of each {end}, sorted by {end}, got other edges")
-    falls = torch.nonzero((rows[1:] == rows[:-1]) & (columns[1:] < columns[:-1]))[:, 0]
-    if falls.numel():
-        row = int(rows[falls[0]])
-        raise ValueError(f"edges of a {end} must be sorted, got {columns[rows == row].tolist()[:10]} for {end} {row}")
-
-
-def _pointer(indices: Tensor, count: int) -> Tensor:
-    pointer = indices.new_zeros(count + 1)
-    torch.cumsum(torch.bincount(indices, minlength=count), 0, out=pointer[1:])
-    return pointer

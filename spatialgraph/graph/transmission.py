@@ -5,10 +5,11 @@ import dataclasses
 import torch.nn.functional as F
 from torch import Tensor
 
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.dense import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.smallest import without_smallest
-from spatialgraph.graph.projections import CompressedEdges, Projection
+from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.synapses import projection_lengths
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense import edge_weight, sparse
-from spatialgraph.graph.projections import CompressedEdges
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.pyg import (
     Adj,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import LAWS, Law
+from spatialgraph.tracing import is_observed
 
 __all__ = ["Kept", "Sources", "law_settings", "may_be_kept"]
 
@@ -119,7 +119,7 @@ class Kept(Generic[Value]):
             things: as in :meth:`get`.
         """
         kept = self._kept
-        if kept is None or kernels.is_observed() or not kept[0].is_current(modules, things):
+        if kept is None or is_observed() or not kept[0].is_current(modules, things):
             return None
         return kept[1]
 
@@ -142,7 +142,7 @@ class Kept(Generic[Value]):
         Returns:
             The value; None if nothing may be kept.
         """
-        if kernels.is_observed():  # first: a compiler is not to trace the comparison
+        if is_observed():  # first: a compiler is not to trace the comparison
             return None
         kept = self._kept
         present = sources()
@@ -194,6 +194,6 @@ def may_be_kept(module: nn.Module, *tensors: Tensor) -> bool:
         >>> may_be_kept(nn.Identity(), torch.zeros(2)), may_be_kept(nn.Identity().eval(), torch.zeros(2))
         (False, True)
     """
-    if module.training or kernels.is_observed(*tensors):
+    if module.training or is_observed(*tensors):
         return False
     return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))

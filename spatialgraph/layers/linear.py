@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.functional.dense import all_to_all, pairwise_weight
 from spatialgraph.functional.polarity import check_polarity, polarity_of
-from spatialgraph.kernels import dense as kernels
 from spatialgraph.laws import Law, make_law
 from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
 from spatialgraph.settings import Setting
+from spatialgraph.tracing import is_observed
 
 __all__ = ["DerivedWeight", "SpatialLinear"]
 
@@ -159,7 +159,7 @@ class SpatialLinear(nn.Module):
         They are computed anew at each access and cannot be written to.
         """
         weight = self._matrix()
-        return weight if kernels.is_observed(weight) else weight.as_subclass(DerivedWeight)
+        return weight if is_observed(weight) else weight.as_subclass(DerivedWeight)
 
     @weight.setter
     def weight(self, value: object) -> None:

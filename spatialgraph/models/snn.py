@@ -14,11 +14,11 @@ from spatialgraph.functional.delays import line_length
 from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
-from spatialgraph.kernels import dense as kernels
 from spatialgraph.models.mlp import make_graph
 from spatialgraph.models.serving import Served
 from spatialgraph.models.spiking_network import NeuronFactory, Sender, SpikingNetwork, Stage
 from spatialgraph.settings import Setting
+from spatialgraph.tracing import is_observed
 
 __all__ = ["DenseSNN", "SpatialSNN"]
 
@@ -170,7 +170,7 @@ class SpatialSNN(SpikingNetwork):
             raise ValueError(f"state must have lines of shape {wanted}, got {tuple(line.shape)}")
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
-        reach = len(past) if kernels.is_observed(delay) else line_length(delay)
+        reach = len(past) if is_observed(delay) else line_length(delay)
         return current if bias is None else current + bias, past[max(0, len(past) - reach) :]
 
     def _biases(self) -> list[Tensor]:
@@ -178,7 +178,7 @@ class SpatialSNN(SpikingNetwork):
         return [bias[projection.target_index] for projection in self.graph.projections]
 
     def _check_line(self, delay: Tensor) -> None:
-        if kernels.is_observed(delay):
+        if is_observed(delay):
             return
         longest = float(delay.detach().max()) if delay.numel() else 0.0
         if not math.isfinite(longest):

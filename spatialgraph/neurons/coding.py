@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.tracing import is_observed
 
 __all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
 
@@ -44,7 +44,7 @@ def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator
         torch.Size([1, 2])
     """
     check_coding("coding", coding)
-    if not kernels.is_observed(x):
+    if not is_observed(x):
         checks.finite("x", x)
     if coding is None:
         return x
@@ -99,7 +99,7 @@ def latency(x: Tensor, steps: int) -> Tensor:
 
 
 def _check_unit_interval(x: Tensor, coding: str) -> None:
-    if kernels.is_observed(x) or x.numel() == 0:
+    if is_observed(x) or x.numel() == 0:
         return
     low, high = (float(bound) for bound in torch.aminmax(x.detach()))
     if not (low >= 0.0 and high <= 1.0):
