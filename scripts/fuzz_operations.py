@@ -17,6 +17,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
 from spatialgraph.laws import Gaussian, InverseDistance, Law
@@ -326,7 +327,7 @@ OPERATIONS = {
         lambda draw: draw.geometry() | {"grad_weight": draw.floats(draw.m, draw.n), "softening": SOFTENING},
         kernels.geometry_gradients,
     ),
-    "kernels.compressed_rows": Operation(lambda draw: draw.rows(), kernels.compressed_rows),
+    "handover.compressed_rows": Operation(lambda draw: draw.rows(), handover.compressed_rows),
     "sparse_kernels.product": Operation(
         lambda draw: (
             draw.rows()

@@ -22,7 +22,7 @@ from spatialgraph.functional.leaky import FastSigmoid, leaky_run
 from spatialgraph.functional.normalization import normalised
 from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
 from spatialgraph.laws import InverseDistance
@@ -287,7 +287,7 @@ def test_edges_do_not_follow_the_list_that_they_were_made_of():
 @pytest.mark.parametrize("write", [lambda t: t.fill_(10**9), lambda t: t.data.fill_(-5), lambda t: t.numpy().fill(7)])
 def test_edges_that_were_written_to_are_noticed_by_whatever_route(write, fused, monkeypatch):
     if not fused:
-        monkeypatch.setattr(kernels, "_numba_works", lambda: False)
+        monkeypatch.setattr(handover, "_numba_works", lambda: False)
     compressed = edges()
     weight = torch.rand(4, requires_grad=True)
     y = sparse(torch.rand(5, 3), weight, compressed)

@@ -15,7 +15,7 @@ from spatialgraph.functional.delays import delayed, line_length
 from spatialgraph.graph.synapses import projection_lengths
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.kernels import delays as delay_kernels
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 # By the fused kernel, or tap by tap; and each of them with or without a list of edges.
@@ -26,7 +26,7 @@ both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all
 
 def choose(patch, way):
     if way == "taps":
-        patch.setattr(kernels, "available", lambda *values: False)
+        patch.setattr(handover, "available", lambda *values: False)
 
 
 @pytest.fixture(autouse=True)

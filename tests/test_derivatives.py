@@ -17,7 +17,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.leaky import FastSigmoid, leaky_run
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
 
 N, M, D, BATCH = 4, 3, 2, 2
@@ -37,7 +37,7 @@ def gradgradcheck(compute, inputs, **tolerances):
 @pytest.fixture(params=["kernels", "tensor operations"], autouse=True)
 def engine(request, monkeypatch):
     if request.param == "tensor operations":
-        monkeypatch.setattr(kernels, "available", lambda *values: False)
+        monkeypatch.setattr(handover, "available", lambda *values: False)
 
 
 def drawn(*shape):

@@ -12,74 +12,29 @@ import spatialgraph
 ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
+# Who may import whom: rooms, and the files that lie beside them. Training knows no spatial network.
 MAY_IMPORT = {
     "tracing": "",
     "checks": "tracing",
-    "atomic": "",
     "settings": "",
-    "projections": "checks",
-    "precision": "",
-    "columns": "",
-    "pyg": "",
-    "sealed": "",
     "used": "",
-    "laws": "checks",
-    "polarity": "checks",
+    "atomic": "",
+    "pyg": "",
     "distributed": "checks",
-    "neighbors": "",
-    "edges": "neighbors checks",
-    "wiring": "edges neighbors checks",
-    "network_fields": "columns laws polarity checks",
-    "networkx_reader": "network_fields columns checks",
-    "compilation": "",
-    "compiled": "compilation",
-    "compiled_checks": "compilation",
-    "compiled_leaky": "compilation",
-    "compiled_vectors": "",
-    "compiled_sparse": "compilation compiled_checks compiled_vectors",
-    "compiled_trial": "compilation compiled_vectors",
-    "compiled_delays": "compilation compiled_checks",
-    "compiled_normalisation": "compilation",
-    "kernels": "tracing laws compilation compiled compiled_checks compiled_trial checks",
-    "leaky_kernels": "kernels compilation compiled_leaky checks",
-    "delay_kernels": "kernels compilation compiled_delays checks",
-    "normalisation_kernels": "kernels compilation compiled_normalisation checks",
-    "sparse_kernels": "kernels compilation compiled_sparse checks",
-    "composed": "laws projections",
-    "threshold": "kernels checks",
-    "leaky": "kernels leaky_kernels composed checks",
-    "normalisation": "kernels normalisation_kernels composed checks",
-    "compressed": "laws projections kernels sparse_kernels composed precision checks",
-    "functional": "laws projections kernels threshold composed compressed precision checks",
-    "delays": "compressed projections kernels delay_kernels composed precision checks",
-    "linear_pruning": "threshold checks",
-    "topology": "projections sealed checks",
-    "connectivity": "topology wiring projections checks",
-    "positions": "connectivity used checks",
-    "synapses": "functional precision projections checks",
-    "structure": "wiring projections positions connectivity synapses checks",
-    "graph": "pyg laws wiring structure positions polarity synapses used settings checks network_fields "
-    "networkx_reader connectivity",
-    "kept": "kernels laws",
-    "conv": "pyg functional laws projections checks",
-    "linear": "functional kernels kept laws polarity settings checks",
-    "transmission": "functional delays graph projections synapses threshold",
-    "serving": "graph kept positions projections synapses transmission",
-    "coding": "kernels checks",
-    "neurons": "leaky settings checks",
-    "models": "graph normalisation projections serving settings transmission checks",
-    "spiking_network": "neurons leaky coding settings checks",
-    "spiking": "graph kernels transmission delays leaky models serving settings spiking_network checks",
-    "spiking_cost": "spiking_network",
-    "pruning": "graph used checks",
-    "regrowth": "pruning graph neighbors edges checks",
-    "pruning_while_training": "graph transmission checks",
-    "connectome": "graph network_fields",
-    "files": "atomic connectome graph laws network_fields positions sealed topology wiring checks",
-    "summary": "files graph projections transmission checks",
-    "neuromorphic_neurons": "leaky neurons",
-    "neuromorphic": "checks connectome columns graph network_fields neuromorphic_neurons spiking transmission",
-    "plotting": "graph connectome polarity checks",
+    "kernels": "checks tracing",
+    "laws": "checks",
+    "wiring": "checks",
+    "functional": "kernels laws checks tracing",
+    "graph": "functional wiring laws checks settings used pyg",
+    "layers": "functional laws checks tracing settings pyg",
+    "neurons": "functional checks tracing settings",
+    "models": "graph layers neurons functional checks tracing settings",
+    "pruning": "graph functional wiring used checks",
+    "connectome": "graph wiring laws checks atomic",
+    "plotting": "connectome graph functional checks",
+    "costs": "connectome models graph checks",
+    "deploy": "connectome models graph neurons functional checks",
+    "training": "atomic distributed",
 }
 
 
@@ -118,15 +73,25 @@ def imported_modules(importer):
     return found
 
 
+def room_of(name):
+    return name.partition(".")[0]
+
+
 @pytest.mark.parametrize("importer", [name for name in MODULES if name])
 def test_imports_go_downwards(importer):
-    if importer.partition(".")[0] == "training":
-        others = {name for name in imported_modules(importer) if name.partition(".")[0] != "training"}
-        strangers = others - {"atomic", "distributed"}  # which know no spatial network either
-    else:
-        assert importer in MAY_IMPORT, f"{importer} needs a place in the table of imports"
-        strangers = imported_modules(importer) - set(MAY_IMPORT[importer].split())
+    room = room_of(importer)
+    assert room in MAY_IMPORT, f"{room} needs a place in the table of imports"
+    strangers = {room_of(name) for name in imported_modules(importer)} - {room, *MAY_IMPORT[room].split()}
     assert not strangers, f"{importer} must not import {sorted(strangers)}"
+
+
+def test_no_circle_of_files():
+    waiting = {name: imported_modules(name) - {name} for name in MODULES}
+    order = set()
+    while ready := [name for name, needed in waiting.items() if needed <= order]:
+        order |= set(ready)
+        waiting = {name: needed for name, needed in waiting.items() if name not in ready}
+    assert not waiting
 
 
 def test_the_table_itself_has_no_cycles():
@@ -141,12 +106,18 @@ def test_the_table_itself_has_no_cycles():
 def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path = tmp_path / "sample.py"
     path.write_text(
-        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .conv import SpatialConv\n"
+        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .layers.conv import SpatialConv\n"
         "from .training.fit import fit\nimport torch\n"
         "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
     )
     monkeypatch.setitem(MODULES, "sample", path)
-    assert imported_modules("sample") == {"laws", "checks", "conv", "training.fit", "graph"}
+    assert imported_modules("sample") == {
+        "laws",
+        "checks",
+        "layers.conv",
+        "training.fit",
+        "graph.spatial_graph",
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

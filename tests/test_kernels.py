@@ -8,7 +8,8 @@ from references import PlainInverseDistance
 
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.functional.fused import serves
+from spatialgraph.kernels import handover
 from spatialgraph.laws import Gaussian, InverseDistance
 
 pytest.importorskip("numba")
@@ -76,12 +77,12 @@ def test_two_neurons_may_meet():
     ],
 )
 def test_what_the_kernels_serve(law, pos, expected):
-    assert kernels.serves(law, pos) is expected
+    assert serves(law, pos) is expected
 
 
 def test_without_numba_tensor_operations_serve(monkeypatch):
-    monkeypatch.setattr(kernels, "_numba_works", lambda: False)
-    assert not kernels.serves(InverseDistance(), torch.zeros(1, 1))
+    monkeypatch.setattr(handover, "_numba_works", lambda: False)
+    assert not serves(InverseDistance(), torch.zeros(1, 1))
     for result, right in zip(run(InverseDistance()), run(PlainInverseDistance()), strict=True):
         torch.testing.assert_close(result, right, rtol=1e-12, atol=1e-12)
 
@@ -106,7 +107,7 @@ def run_sparse(law, given):
 
 
 def without_kernels(monkeypatch):
-    monkeypatch.setattr(kernels, "available", lambda *values: False)
+    monkeypatch.setattr(handover, "available", lambda *values: False)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

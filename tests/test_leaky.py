@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spatialgraph.functional.leaky import RESETS, FastSigmoid, Run, leaky_run, leaky_step
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 
 snntorch = pytest.importorskip("snntorch")
 surrogate = pytest.importorskip("snntorch.surrogate")
@@ -25,7 +25,7 @@ every_engine = pytest.mark.parametrize("engine", ENGINES)
 def chosen(request, monkeypatch):
     """Use the loop in PyTorch in place of the kernel where a test asks for it."""
     if getattr(request.node, "callspec", None) and request.node.callspec.params.get("engine") == "steps":
-        monkeypatch.setattr(kernels, "available", lambda *values: False)
+        monkeypatch.setattr(handover, "available", lambda *values: False)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def without_kernels(monkeypatch):
 
     def call(function, *arguments, **options):
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "available", lambda *values: False)
+            patch.setattr(handover, "available", lambda *values: False)
             return function(*arguments, **options)
 
     return call

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 
 pytest.importorskip("numba")
 
@@ -106,7 +106,7 @@ def by_tensor_operations():
     names: dict = {}
     exec(NETWORKS.replace("signal.alarm(200)", ""), names)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "_numba_works", lambda: False)
+        patch.setattr(handover, "_numba_works", lambda: False)
         return names["make"]()()
 
 

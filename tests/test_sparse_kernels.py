@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from spatialgraph.functional import sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.kernels import compressed as sparse_kernels
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 
 pytest.importorskip("numba")
 
@@ -52,7 +52,7 @@ def test_values_and_gradients(n, m, batch, share, dtype, layout, biased, rectify
     x = LAYOUTS[layout](torch.randn(batch, n, dtype=dtype)).requires_grad_()
     weight = torch.randn(len(edges.sources), dtype=dtype, requires_grad=True)
     bias = torch.randn(m, dtype=dtype, requires_grad=True) if biased else None
-    assert kernels.available(x)
+    assert handover.available(x)
     y = sparse(x, weight, edges, bias, rectify)
     expected = x.double() @ dense(edges, weight.double()).t()
     expected = expected if bias is None else expected + bias.double()

@@ -8,9 +8,10 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.fused import serves
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels import compressed as sparse_kernels
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed
 
@@ -46,7 +47,7 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         got = source_pos.shape[0], target_pos.shape[0]
         raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     geometry = geometry_in_single(source_pos, target_pos, scale)
-    if kernels.serves(law, *geometry):
+    if serves(law, *geometry):
         weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
     else:
         weight = composed.edge_weight(*geometry, law, edges)
@@ -135,7 +136,7 @@ class _SparseProduct(torch.autograd.Function):
         edges: CompressedEdges,
         rectify: bool,
     ) -> Tensor:
-        if kernels.available(x):
+        if handover.available(x):
             y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
             with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
@@ -153,7 +154,7 @@ class _SparseProduct(torch.autograd.Function):
         x, weight, active = ctx.saved_tensors
         edges: CompressedEdges = ctx.edges
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        is_fused = kernels.available(x) and not torch.is_grad_enabled()
+        is_fused = handover.available(x) and not torch.is_grad_enabled()
         grad_y = grad_y.contiguous()
         if active is not None and (needs_x or not is_fused):
             grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
@@ -180,7 +181,7 @@ class _SampledProduct(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, x: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(rows, x)
         ctx.edges = edges
-        if kernels.available(x):
+        if handover.available(x):
             return sparse_kernels.sampled(edges.target_pointer, edges.sources, rows, x)[0]
         with torch.autocast(x.device.type, enabled=False):
             pattern = edges.matrix(x.new_zeros(edges.count))

@@ -23,7 +23,7 @@ from spatialgraph.functional.compressed import check_edges, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels import delays as delay_kernels
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.tracing import is_observed
 
 __all__ = ["delayed", "line_length"]
@@ -63,7 +63,7 @@ def delayed(
     y: Tensor
     if is_observed(flat, weight, delay):
         y = _composed(flat, weight, delay, edges, before)
-    elif kernels.available(flat):
+    elif handover.available(flat):
         y = _Fused.apply(flat, weight, delay, edges, before)
     elif edges is None:
         y = _DelayedAllToAll.apply(flat, weight, delay, before)

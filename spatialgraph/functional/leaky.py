@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.tracing import is_observed
 
@@ -153,7 +153,7 @@ def leaky_run(
     for name, value in (("beta", beta), ("threshold", threshold)):
         checks.number(name, value)
     spikes, potentials = "spikes" in record, "potentials" in record
-    if type(surrogate) is FastSigmoid and kernels.available(current):
+    if type(surrogate) is FastSigmoid and handover.available(current):
         settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
         fired, traced, summed, last = _Run.apply(current, potential, settings)
     else:

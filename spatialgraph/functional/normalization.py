@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.kernels import dense as kernels
+from spatialgraph.kernels import handover
 from spatialgraph.kernels import normalization as normalisation_kernels
 
 __all__ = ["normalised"]
@@ -41,7 +41,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
     if not total.is_floating_point():
         raise TypeError(f"total must be floating point, got {total.dtype}")
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
-    if lies_by_neuron and total.dtype == bias.dtype and kernels.available(total, bias):
+    if lies_by_neuron and total.dtype == bias.dtype and handover.available(total, bias):
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)
         return y.t()
     return _composed(total, bias, rectify)

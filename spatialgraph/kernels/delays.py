@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
-from spatialgraph.kernels.dense import array, columns_exist, compressed_rows
+from spatialgraph.kernels.handover import array, columns_exist, compressed_rows
 
 __all__ = ["gradients", "send"]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
-from spatialgraph.kernels.dense import array, constants
+from spatialgraph.kernels.handover import array, constants
 
 __all__ = ["gradients", "run"]
 

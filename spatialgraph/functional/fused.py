@@ -1,0 +1,18 @@
+"""Which law and which tensors the fused kernels serve."""
+
+from torch import Tensor
+
+from spatialgraph.kernels import handover
+from spatialgraph.laws import InverseDistance, Law
+
+__all__ = ["serves"]
+
+
+def serves(law: Law, *values: Tensor) -> bool:
+    """Tell whether the kernels serve this law and these tensors.
+
+    Example:
+        >>> serves(InverseDistance(), torch.zeros(1, 1, dtype=torch.float16))
+        False
+    """
+    return type(law) is InverseDistance and handover.available(*values)
