@@ -12,6 +12,7 @@ def serves(law: Law, *values: Tensor) -> bool:
     """Tell whether the kernels serve this law and these tensors.
 
     Example:
+        >>> import torch
         >>> serves(InverseDistance(), torch.zeros(1, 1, dtype=torch.float16))
         False
     """
