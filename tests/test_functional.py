@@ -18,8 +18,8 @@ from references import (
     sparse_engine,
 )
 
-from spatialgraph import SpatialConv, functional
-from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
+from spatialgraph import SpatialConv
+from spatialgraph.functional import all_to_all, dense, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import InverseDistance, InversePower, Law
 
@@ -140,7 +140,7 @@ def test_blocks_of_rows_change_nothing(make, block, monkeypatch):
     law = make().double()
     arguments, grad_y = operands(), torch.randn(BATCH, TARGETS, dtype=torch.float64)
     expected = run(sparse_engine, arguments, law, grad_y)
-    monkeypatch.setattr(functional, "_CPU_BLOCK", block)
+    monkeypatch.setattr(dense, "_CPU_BLOCK", block)
     for result, right in zip(run(all_to_all, arguments, law, grad_y), expected, strict=True):
         assert_close(result, right, 1e-12)
     weight = pairwise_weight(*(a.detach() for a in arguments[1:3]), torch.ones(SOURCES).double(), law)

@@ -131,7 +131,8 @@ def test_an_installation_that_cannot_be_written_to(tmp_path):
     # Files stand where folders are wanted, which stops the superuser too.
     copy = tmp_path / "site" / "spatialgraph"
     shutil.copytree(ROOT / "spatialgraph", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (copy / "__pycache__", tmp_path / "home"):
+    folders = [copy, *(path for path in copy.rglob("*") if path.is_dir())]
+    for path in (tmp_path / "home", *(folder / "__pycache__" for folder in folders)):
         path.write_text("")
     places = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "home" / "cache")}
     (numbers,), warned = run(SMALL, copy.parent, PYTHONDONTWRITEBYTECODE="1", **places)

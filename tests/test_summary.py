@@ -116,7 +116,7 @@ def test_times_are_there(amount, options):
 
 
 def test_one_projection_is_materialised_at_a_time(monkeypatch):
-    module = importlib.import_module("spatialgraph.summary")  # the name in the package is the function's
+    module = importlib.import_module("spatialgraph.costs.network")  # the name in the package is the function's
     materialise, alive = module.materialise, []
 
     def watched(transmission, number):
