@@ -1,7 +1,7 @@
 """Compare this checkout with another one, such as the parent of a change; run by hand on an idle machine.
 
-    git worktree add /tmp/before main~1
-    python benchmarks/before_and_after.py /tmp/before
+    git worktree add ../before main~1
+    python benchmarks/before_and_after.py ../before
 
 Both versions and the dense network run in turns, in one process with two threads: the other package is copied under
 another name. Each row holds the medians of all three, and the medians of the ratios that several repeats have given.
