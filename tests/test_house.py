@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "connectome": "graph wiring laws checks atomic",
     "plotting": "connectome graph functional checks",
     "costs": "connectome models graph checks",
-    "deploy": "connectome models graph neurons functional checks",
+    "deploy": "models graph neurons functional checks",
     "training": "atomic distributed",
 }
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from spatialgraph import atomic, checks
-from spatialgraph.connectome.networkx import settings as settings_of
 from spatialgraph.graph.fields import edges_of_roles, make_fields
 from spatialgraph.graph.positions import INITS
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.tables import settings as settings_of
 from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import LAWS
 from spatialgraph.wiring.wirings import AllToAll

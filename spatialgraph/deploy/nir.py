@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.connectome.networkx import node_columns, settings
 from spatialgraph.deploy.nir_neurons import array, describe, import_nir, make_neurons, neuron_node, warn_of_losses
 from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import axis_names, make_fields
 from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.tables import node_columns, settings
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.models.snn import SpatialSNN
 
