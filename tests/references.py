@@ -189,6 +189,27 @@ def assert_close(actual, expected, tolerance):
         )
 
 
+def assert_same(graph, other):
+    """Two graphs agree to the bit in all that they are."""
+    assert repr(graph) == repr(other)
+    assert (graph.gain, graph.polarity_kind, graph.spacing) == (
+        other.gain,
+        other.polarity_kind,
+        other.spacing,
+    )
+    assert type(graph.law) is type(other.law) and graph.law.settings() == other.law.settings()
+    assert torch.equal(graph.layer, other.layer)
+    parameters, others = dict(graph.named_parameters()), dict(other.named_parameters())
+    assert parameters.keys() == others.keys()
+    for name, parameter in parameters.items():
+        assert parameter.dtype == others[name].dtype, name
+        assert torch.equal(parameter, others[name]), name
+    for name in ("pos", "edge_index", "polarity", "bias", "inputs", "outputs"):
+        assert torch.equal(getattr(graph, name), getattr(other, name)), name
+    assert torch.equal(graph.weights(), other.weights()) and torch.equal(graph.lengths(), other.lengths())
+    assert torch.equal(graph.positions.anchored, other.positions.anchored)
+
+
 def random_dag(neurons, density, seed):
     """Distinct edges of a random directed acyclic graph with at least one edge; numbers tell no order."""
     rng = np.random.default_rng(seed)

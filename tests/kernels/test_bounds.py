@@ -27,7 +27,7 @@ from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
 from spatialgraph.laws import InverseDistance
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LAW = InverseDistance()
 
 

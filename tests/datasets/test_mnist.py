@@ -610,7 +610,7 @@ FULL = os.environ.get("SPATIALGRAPH_DATA", "")
 
 
 def script():
-    path = Path(__file__).parents[1] / "scripts" / "make_mnist_sample.py"
+    path = Path(__file__).parents[2] / "scripts" / "make_mnist_sample.py"
     if not path.is_file():
         pytest.skip("the scripts are not part of this installation")
     spec = importlib.util.spec_from_file_location("make_mnist_sample", path)

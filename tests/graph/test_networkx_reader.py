@@ -11,8 +11,7 @@ import torch
 from hypothesis import Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from references import random_dag, randomise
-from test_connectome import assert_same
+from references import assert_same, random_dag, randomise
 
 from spatialgraph import SpatialGraph, SpatialMLP, from_networkx, load, prune_, save, to_networkx
 from spatialgraph.laws import InversePower

@@ -16,7 +16,7 @@ from spatialgraph.kernels import handover
 
 pytest.importorskip("numba")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Training steps of a dense and a sparse network, large enough for several threads: their results as numbers.
 NETWORKS = """

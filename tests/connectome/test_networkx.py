@@ -2,7 +2,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from references import random_dag, randomise
+from references import assert_same, random_dag, randomise
 
 from spatialgraph import SpatialGraph, SpatialMLP, from_networkx, to_networkx
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
@@ -25,27 +25,6 @@ def layered(dtype=torch.float32, dim=3, **options):
             parameter.mul_(1.0 + torch.rand_like(parameter) / 3.0)  # digits that only their own precision can hold
         graph.raw_bias.normal_()
     return graph
-
-
-def assert_same(graph, other):
-    """Two graphs agree to the bit in all that they are."""
-    assert repr(graph) == repr(other)
-    assert (graph.gain, graph.polarity_kind, graph.spacing) == (
-        other.gain,
-        other.polarity_kind,
-        other.spacing,
-    )
-    assert type(graph.law) is type(other.law) and graph.law.settings() == other.law.settings()
-    assert torch.equal(graph.layer, other.layer)
-    parameters, others = dict(graph.named_parameters()), dict(other.named_parameters())
-    assert parameters.keys() == others.keys()
-    for name, parameter in parameters.items():
-        assert parameter.dtype == others[name].dtype, name
-        assert torch.equal(parameter, others[name]), name
-    for name in ("pos", "edge_index", "polarity", "bias", "inputs", "outputs"):
-        assert torch.equal(getattr(graph, name), getattr(other, name)), name
-    assert torch.equal(graph.weights(), other.weights()) and torch.equal(graph.lengths(), other.lengths())
-    assert torch.equal(graph.positions.anchored, other.positions.anchored)
 
 
 # Export ----

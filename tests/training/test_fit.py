@@ -111,7 +111,7 @@ KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_training import RECIPE, fit, images, new_model
+from test_fit import RECIPE, fit, images, new_model
 steps = 0
 def penalty():
     global steps
@@ -186,7 +186,7 @@ DISTRIBUTED = """
 import sys, torch
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_training import RECIPE, fit, images, new_model
+from test_fit import RECIPE, fit, images, new_model
 model = new_model()
 fit(model, images(), RECIPE, Path({folder!r}), seed=3, progress=False)
 if torch.distributed.get_rank() == 0:

@@ -3,8 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from references import random_dag, randomise
-from test_connectome import assert_same
+from references import assert_same, random_dag, randomise
 
 from spatialgraph import DenseSNN, SpatialGraph, SpatialSNN, from_nir, to_nir
 from spatialgraph.functional.leaky import FastSigmoid
