@@ -102,7 +102,7 @@ def test_a_third_derivative_of_the_sparse_product(mask):
 
 
 @pytest.mark.parametrize("rectify", [False, True])
-def test_normalisation_in_both_layouts(rectify):
+def test_normalization_in_both_layouts(rectify):
     torch.manual_seed(0)
     by_sample, by_neuron, bias = drawn(6, N), drawn(N, 6), drawn(N)
     assert gradgradcheck(lambda total, bias: normalised(total, bias, rectify), (by_sample, bias))

@@ -24,7 +24,7 @@ from spatialgraph.kernels import compressed as sparse_kernels
 from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
-from spatialgraph.kernels import normalization as normalisation_kernels
+from spatialgraph.kernels import normalization as normalization_kernels
 from spatialgraph.laws import InverseDistance
 
 ROOT = Path(__file__).parents[2]
@@ -222,7 +222,7 @@ def test_kernels_follow_no_index_out_of_an_array(pointer, column, message):
             r"by_spikes must have shape \(3, 2, 4\), got \(2, 2, 4\)",
         ),
         (
-            lambda runs, edge: normalisation_kernels.gradients(runs[0], edge, edge, edge, runs[0]),
+            lambda runs, edge: normalization_kernels.gradients(runs[0], edge, edge, edge, runs[0]),
             r"mean must have shape \(4,\), got \(2,\)",
         ),
     ],
