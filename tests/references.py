@@ -1,5 +1,6 @@
 """Independent references in numpy float64, written for clarity, not speed, and builders that tests share."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import networkx as nx
@@ -249,3 +250,20 @@ def neuron_by_neuron(graph, x, activation):
             total = total + graph.gain * polarity[source] * law_weight(graph.law, square) * active[source]
         active[neuron] = total if neuron in outputs else activation(total)
     return np.stack([active[neuron] for neuron in outputs], axis=1)
+
+
+def linear_twin(layer):
+    """An ``nn.Linear`` with the same weights."""
+    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype)
+    with torch.no_grad():
+        twin.weight.copy_(layer.weight)
+        if layer.bias is not None:
+            twin.bias.copy_(layer.bias)
+    return twin
+
+
+def in_threads(*tasks):
+    """Run functions at the same time; raise what one of them raised."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for future in [pool.submit(task) for task in tasks]:
+            future.result()

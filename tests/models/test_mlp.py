@@ -1,5 +1,6 @@
+"""SpatialMLP, against loops over layers and neurons."""
+
 import copy
-from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -8,47 +9,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from references import (
-    LAWS,
-    assert_close,
-    law_weight,
-    neuron_by_neuron,
-    random_dag,
-    randomise,
-    softened_squares,
-)
+from perceptrons import KINDS, SIZES, dag_graph, every_kind, features, layer_norm
+from references import LAWS, assert_close, law_weight, neuron_by_neuron, random_dag, randomise, softened_squares
 from torch import nn
 
 from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP
 from spatialgraph.laws import InversePower
-from spatialgraph.models import serving
 from spatialgraph.models.mlp import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
-
-SIZES = [6, 5, 4, 3]
-KINDS = {
-    "all-to-all": partial(SpatialMLP, SIZES),
-    "skip": partial(SpatialMLP, SIZES, wiring=AllToAll(reach="all"), spacing="free"),
-    "nearest": partial(SpatialMLP, SIZES, wiring=KNN(k=2), polarity="binary"),
-    "plain": partial(SpatialMLP, SIZES, normalize=False, spacing="fixed", activation="tanh"),
-    "dag": lambda: SpatialMLP(dag_graph(10, 0.4, 3), activation="tanh"),
-}
-every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
-DENSE = ["all-to-all", "skip", "plain"]
-
-
-def dag_graph(neurons, density, seed, **options):
-    edges = random_dag(neurons, density, seed)
-    return randomise(SpatialGraph(2.0 * torch.randn(neurons, 3).double(), edges, **options)).float()
-
-
-def features(model, *leading, dtype=torch.float32):
-    return torch.randn(*leading, len(model.graph.inputs), dtype=dtype)
-
-
-def layer_norm(total):
-    return (total - total.mean(1, keepdims=True)) / np.sqrt(total.var(1, keepdims=True) + 1e-5)
-
 
 # Against loops ----
 
@@ -279,225 +247,6 @@ def test_training_lowers_the_loss():
     assert losses[-1] < 0.5 * losses[0]
 
 
-# Weights kept in eval() ----
-
-
-@pytest.fixture
-def builds(monkeypatch):
-    """Count how often weights are computed for keeping."""
-    calls = []
-    original = serving.Materialised
-    monkeypatch.setattr(serving, "Materialised", lambda *args: calls.append(1) or original(*args))
-    return calls
-
-
-@every_kind
-def test_weights_are_computed_once(make, builds):
-    model = make()
-    x = features(model, 4)
-    expected = model(x).detach()
-    model.eval()
-    with torch.no_grad():
-        for _ in range(3):
-            assert_close(model(x), expected.double(), 1e-5)
-    assert len(builds) == 1
-    model.train()
-    model(x)
-    assert len(builds) == 1
-
-
-CHANGES = {
-    "step": lambda model: step(model),
-    "load": lambda model: model.load_state_dict(another_state(model)),
-    "assign": lambda model: model.load_state_dict(another_state(model), assign=True),
-    "double": lambda model: model.double(),
-    "place": lambda model: model.graph.place(2.0 * model.graph.pos.detach()[:, :2]),
-    "reset": lambda model: model.reset_parameters(),
-    "in place": lambda model: randomise(model.graph),
-}
-
-
-def another_state(model):
-    state = model.state_dict()
-    return {
-        name: value + torch.rand_like(value) if value.is_floating_point() else value for name, value in state.items()
-    }
-
-
-def step(model):
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    with torch.enable_grad():
-        model(features(model, 4)).square().sum().backward()
-    optimizer.step()
-    model.zero_grad()
-
-
-@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-@every_kind
-def test_changes_are_noticed(make, change):
-    model = make().eval()
-    x = features(model, 4)
-    with torch.no_grad():
-        before = model(x)
-        change(model)
-        x = x.to(model.graph.raw_bias.dtype)
-        after = model(x)
-    again = copy.deepcopy(model)(x).detach()
-    right = model.train()(x).detach()
-    assert_close(after, right.double(), 1e-4)
-    assert_close(again, right.double(), 1e-4)
-    if change is not CHANGES["double"]:
-        assert (after - before).abs().max() > 1e-3 * before.abs().max()
-
-
-def test_rewiring_is_noticed():
-    model = SpatialMLP(SIZES, wiring=KNN(k=2)).eval()
-    x = features(model, 4)
-    with torch.no_grad():
-        before = model(x)
-        model.graph.place(torch.randn(18, 2)).rewire()
-        after = model(x)
-        dense = model.graph.rewire(AllToAll()) and model(x)
-    assert not torch.equal(after, before) and not torch.equal(dense, after)
-    assert_close(dense, model.train()(x).detach().double(), 1e-5)
-
-
-def test_other_parameters_for_one_call_are_noticed():
-    # Temporary tensors may follow each other in the same memory under the same identity.
-    model = SpatialMLP(SIZES).eval()
-    x = features(model, 4)
-    state = {name: value.detach().clone() for name, value in model.named_parameters()}
-    with torch.no_grad():
-        for factor in (1.0, 2.0, 3.0, 4.0):
-            other = {name: value * factor for name, value in state.items()}
-            result = torch.func.functional_call(model, other, (x,))
-            del other
-            fresh = copy.deepcopy(model)
-            fresh.load_state_dict({name: value * factor for name, value in state.items()}, strict=False)
-            assert_close(result, fresh(x).double(), 1e-6)
-
-
-@every_kind
-def test_gradients_flow_in_eval(make):
-    model = make().double()
-    x = features(model, 4, dtype=torch.float64).requires_grad_()
-    expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()], allow_unused=True)
-    model.eval()
-    with torch.no_grad():
-        model(x)
-    gradients = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()], allow_unused=True)
-    for gradient, right in zip(gradients, expected, strict=True):
-        assert (gradient is None) == (right is None)
-        assert gradient is None or torch.equal(gradient, right)
-
-
-@every_kind
-def test_gradients_of_the_input_of_a_frozen_model_after_inference_mode(make, builds):
-    model = make().double()
-    x = features(model, 4, dtype=torch.float64)
-    y = model(x.requires_grad_())
-    (expected,) = torch.autograd.grad(y.square().sum(), x)
-    model.eval().requires_grad_(False)
-    with torch.inference_mode():
-        inferred = model(x.detach())
-    assert inferred.is_inference()
-    kept = model(x)
-    (gradient,) = torch.autograd.grad(kept.square().sum(), x)
-    assert len(builds) == 1
-    assert_close(inferred.clone(), y, 1e-12)
-    assert_close(kept, y, 1e-12)
-    assert_close(gradient, expected, 1e-12)
-
-
-@every_kind
-def test_autocast(make):
-    model = make()
-    x = features(model, 16)
-    exact = model(x).detach().double()
-    with torch.autocast("cpu", torch.bfloat16):
-        y = model(x)
-        with torch.no_grad():
-            kept = model.eval()(x)
-    y.float().square().sum().backward()
-    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
-    assert_close(y, exact, 0.05)
-    assert_close(kept, exact, 0.05)
-
-
-@every_kind
-def test_saving_and_copying(make, tmp_path):
-    model, other = make(), make()
-    randomise(model.graph)
-    x = features(model, 4)
-    with torch.no_grad():
-        model.eval()(x)
-    torch.save(model.state_dict(), tmp_path / "model.pt")
-    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
-    torch.save(model, tmp_path / "whole.pt")
-    whole = torch.load(tmp_path / "whole.pt", weights_only=False)
-    expected = model.train()(x)
-    for twin in (other, copy.deepcopy(model), whole.train()):
-        assert torch.equal(twin(x), expected)
-
-
-# Compilers ----
-
-
-@pytest.fixture
-def fresh_compiler():
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()
-
-
-@pytest.mark.parametrize(("kind", "backend"), [*((kind, "eager") for kind in DENSE), ("all-to-all", "aot_eager")])
-def test_compile_all_to_all(kind, backend, fresh_compiler):
-    model = KINDS[kind]()
-    compiled = torch.compile(model, backend=backend, fullgraph=True)
-    x = features(model, 8).requires_grad_()
-    y = compiled(x)
-    assert_close(y, model(x).detach().double(), 1e-5)
-    right = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
-    for gradient, expected in zip(torch.autograd.grad(y.square().sum(), [x, *model.parameters()]), right, strict=True):
-        assert_close(gradient, expected.double(), 1e-5)
-    step(model)
-    assert_close(compiled(x), model(x).detach().double(), 1e-5)
-    model.eval()
-    with torch.no_grad():
-        assert_close(compiled(x), model(x).double(), 1e-5)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Dynamo warns of the breaks at sparse products
-@pytest.mark.parametrize("kind", ["nearest", "dag"])
-def test_compile_listed_edges(kind, fresh_compiler):
-    model = KINDS[kind]()
-    compiled = torch.compile(model, backend="eager")
-    x = features(model, 8)
-    y = compiled(x)
-    assert_close(y, model(x).detach().double(), 1e-5)
-    model.zero_grad()
-    y.square().sum().backward()
-    gradients = [p.grad for p in model.parameters()]
-    right = torch.autograd.grad(model(x).square().sum(), list(model.parameters()), allow_unused=True)
-    for gradient, expected in zip(gradients, right, strict=True):
-        assert expected is None or assert_close(gradient, expected.double(), 1e-5) is None
-    with torch.no_grad():
-        assert_close(compiled.eval()(x), y.detach().double(), 1e-5)
-
-
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("kind", DENSE)
-def test_export(kind, training):
-    model = KINDS[kind]().train(training)
-    x = features(model, 8)
-    batch = torch.export.Dim("batch", min=2)
-    for shapes in (None, {"x": {0: batch}}):
-        exported = torch.export.export(model, (x,), dynamic_shapes=shapes).module()
-        assert_close(exported(x), model(x).detach().double(), 1e-5)
-    more = features(model, 13)
-    assert_close(exported(more), model(more).detach().double(), 1e-5)
-
-
 # The public face ----
 
 
@@ -591,14 +340,6 @@ def test_settings_are_checked_whenever_they_are_set():
     assert model.normalize is True and model.graph.gain == 0.05
 
 
-# The dense baseline ----
-
-
-@pytest.mark.parametrize(("hidden", "count"), [(14, 11_140), (17, 13_525), (2048, 1_628_170)])
-def test_number_of_parameters_of_the_baseline(hidden, count):
-    assert sum(p.numel() for p in DenseMLP([784, hidden, 10]).parameters()) == count
-
-
 @pytest.mark.parametrize("polarity", ["graded", "binary"])
 @pytest.mark.parametrize(
     ("dim", "spacing", "count"),
@@ -607,31 +348,3 @@ def test_number_of_parameters_of_the_baseline(hidden, count):
 def test_number_of_parameters(dim, spacing, count, polarity):
     model = SpatialMLP([784, 2048, 10], dim, spacing=spacing, polarity=polarity)
     assert sum(p.numel() for p in model.parameters()) == count
-
-
-@pytest.mark.parametrize("normalize", [True, False])
-def test_baseline_by_hand(normalize):
-    model = DenseMLP(SIZES, normalize=normalize).double()
-    x = torch.randn(7, 6).double()
-    y = x.numpy()
-    for number, layer in enumerate(model):
-        weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-        y = y @ weight.T
-        if number < 2:
-            y = np.maximum((layer_norm(y) if normalize else y) + bias, 0.0)
-        else:
-            y = y + bias
-    assert_close(model(x), y, 1e-12)
-
-
-def test_baseline_learns_the_same_function_as_the_weights_of_a_spatial_network():
-    spatial = SpatialMLP(SIZES, normalize=False).double()
-    dense = DenseMLP(SIZES).double()
-    graph = randomise(spatial.graph)
-    with torch.no_grad():
-        for number, stage in enumerate(dense, start=1):
-            own = graph.layer[graph.edge_index[1]] == number
-            stage.weight.copy_(graph.weights()[own].view(SIZES[number], SIZES[number - 1]))
-            stage.bias.copy_(graph.bias[graph.layer == number])
-    x = torch.randn(7, 6).double()
-    assert_close(spatial(x), dense(x), 1e-12)
