@@ -102,7 +102,7 @@ def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
         of_outputs.set(title=f"outputs: {of_outputs.get_title()}", ylabel="digit", yticks=range(CLASSES))
     else:
         for digit, potential in enumerate(run.potentials[-1][:, 0].T):
-            of_outputs.plot(range(1, model.steps + 1), potential, label=str(digit), color=f"C{digit}")
+            of_outputs.plot(range(1, model.num_steps + 1), potential, label=str(digit), color=f"C{digit}")
         of_outputs.set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
         of_outputs.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5))
     resumable.save_figure(figure, path)

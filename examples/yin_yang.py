@@ -69,13 +69,13 @@ class YinYangSNN(nn.Module):
             # Without spatial delays positions have no effect, and are no parameters.
             anchored=[0, 1, 2] if delays in ("none", "free") else None,
         )
-        self.snn = sg.SpatialSNN(graph, steps=STEPS, coding="latency", surrogate=sg.neurons.FastSigmoid(slope=12.0))
+        self.snn = sg.SpatialSNN(graph, num_steps=STEPS, coding="latency", surrogate=sg.neurons.FastSigmoid(slope=12.0))
         graph.raw_bias.requires_grad_(False)  # a constant current would be a clock, which the task does not give
-        weights = graph.free_synapses.split(graph.free_synapses.weight, graph.projections)
         with torch.no_grad():
-            for weight, mean, deviation in zip(weights, (0.3, 0.0), (0.4, 0.3), strict=True):
-                if weight is not None:
-                    weight.normal_(mean, deviation)
+            weights = graph.get_parameter("free_synapses.weight")
+            parts = torch.split(weights, [projection.synapses for projection in graph.projections])
+            for weight, mean, deviation in zip(parts, (0.3, 0.0), (0.4, 0.3), strict=True):
+                weight.normal_(mean, deviation)
 
     @property
     def graph(self) -> sg.SpatialGraph:

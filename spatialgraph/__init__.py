@@ -10,8 +10,9 @@ from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
-from spatialgraph.models.mlp import DenseMLP, SpatialMLP
-from spatialgraph.models.snn import DenseSNN, SpatialSNN
+from spatialgraph.models.baselines import DenseMLP, DenseSNN
+from spatialgraph.models.mlp import SpatialMLP
+from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.pruning.regrowth import regrow_
 from spatialgraph.pruning.removal import drop_isolated, isolated, prune, prune_

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from spatialgraph.tracing import is_observed
 
+INDICES = (torch.int32, torch.int64)
+
 
 def is_integer(value: Any) -> TypeGuard[int]:  # noqa: ANN401 - any value is checked
     """Tell whether a value is an integer, of Python or NumPy; truth values are none."""
@@ -273,19 +275,19 @@ def beside(name: str, value: Tensor, like: Tensor) -> None:
 
 
 def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: ANN401
-    """Return an int64 tensor with one axis, of the size where one is given."""
+    """Return a tensor of int32 or int64 with one axis, of the size where one is given."""
     if (
         isinstance(value, Tensor)
         and value.dim() == 1
         and size in (None, value.shape[0])
-        and value.dtype == torch.int64
+        and value.dtype in INDICES
         and value.layout == torch.strided
     ):
         return value
     if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):
         rule = "one axis" if size is None else f"shape ({size},)"
         raise ValueError(f"{name} must have {rule}, got shape {tuple(value.shape)}")
-    raise TypeError(f"{name} must be a dense tensor of int64, got {value.layout} of {value.dtype}")
+    raise TypeError(f"{name} must be a dense tensor of int32 or int64, got {value.layout} of {value.dtype}")
 
 
 def has_values(value: Tensor) -> bool:

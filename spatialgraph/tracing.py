@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["is_observed"]
+__all__ = ["is_observed", "is_traced"]
 
 
 def is_observed(*values: Tensor) -> bool:
@@ -26,4 +26,18 @@ def is_observed(*values: Tensor) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or forward_ad._current_level >= 0
         or any(type(value) not in (Tensor, nn.Parameter) for value in values)
+    )
+
+
+def is_traced() -> bool:
+    """Tell whether a compiler, exporter or tracer records what is computed, so that values may not be looked at.
+
+    Example:
+        >>> is_traced()
+        False
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
     )

@@ -79,7 +79,8 @@ NETWORKS = {
     "without any edge": without_any_edge,
     "anchored": lambda: dag(anchored=torch.arange(15) % 3 == 0),
     "all anchored": lambda: layered(anchored=[0, 1, 2], spacing="fixed"),
-    "by mask": lambda: prune_(dense_from(layered(), 0.0), 0.9),
+    "by mask": lambda: prune_(layered(), 0.3),
+    "masked": lambda: masked(layered()),
     "half": lambda: prune_(layered(), 0.5).to(torch.bfloat16),
 }
 
@@ -88,8 +89,8 @@ def prune_one(graph):
     return graph.keep((graph.edge_index[1] > 13) | (torch.arange(graph.synapses) % 3 == 0))
 
 
-def dense_from(graph, share):
-    graph.connectivity.dense_from = share
+def masked(graph):
+    graph.masked_share = 0.5
     return graph
 
 
@@ -110,11 +111,18 @@ def outputs(graph):
 
 def assert_same(other, graph):
     assert type(other) is SpatialGraph and repr(other) == repr(graph)
-    for name in ("gain", "polarity_kind", "spacing", "velocity", "dim", "is_layered"):
+    for name in (
+        "gain",
+        "polarity_mode",
+        "weight_mode",
+        "delay_mode",
+        "spacing",
+        "velocity",
+        "dim",
+        "is_layered",
+        "masked_share",
+    ):
         assert getattr(other, name) == getattr(graph, name), name
-    assert other.free_synapses.weight_kind == graph.free_synapses.weight_kind
-    assert other.free_synapses.delay_kind == graph.free_synapses.delay_kind
-    assert other.connectivity.dense_from == graph.connectivity.dense_from
     assert type(other.law) is type(graph.law) and other.law.settings() == graph.law.settings()
     states = (
         (dict(other.named_parameters()), dict(graph.named_parameters())),
@@ -127,7 +135,7 @@ def assert_same(other, graph):
                 assert mine[name].dtype == values.dtype and torch.equal(mine[name], values), name
     assert len(other.projections) == len(graph.projections)
     for mine, theirs in zip(other.projections, graph.projections, strict=True):
-        assert (mine.edges is None, mine.mask is None) == (theirs.edges is None, theirs.mask is None)
+        assert type(mine.engine) is type(theirs.engine)
     for name in ("pos", "edge_index", "polarity", "bias", "inputs", "outputs", "layer"):
         assert torch.equal(getattr(other, name), getattr(graph, name)), name
     for name in ("lengths", "weights", "delays"):

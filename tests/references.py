@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from spatialgraph import SpatialConv
-from spatialgraph.functional import all_to_all, edge_weight, sparse
+from spatialgraph.functional import all_to_all, dense_engine, edge_weight, sparse
+from spatialgraph.functional import dense_engine as engine_policy
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa
 
@@ -193,9 +194,9 @@ def assert_close(actual, expected, tolerance):
 def assert_same(graph, other):
     """Two graphs agree to the bit in all that they are."""
     assert repr(graph) == repr(other)
-    assert (graph.gain, graph.polarity_kind, graph.spacing) == (
+    assert (graph.gain, graph.polarity_mode, graph.spacing) == (
         other.gain,
-        other.polarity_kind,
+        other.polarity_mode,
         other.spacing,
     )
     assert type(graph.law) is type(other.law) and graph.law.settings() == other.law.settings()
@@ -209,6 +210,20 @@ def assert_same(graph, other):
         assert torch.equal(getattr(graph, name), getattr(other, name)), name
     assert torch.equal(graph.weights(), other.weights()) and torch.equal(graph.lengths(), other.lengths())
     assert torch.equal(graph.positions.anchored, other.positions.anchored)
+
+
+def with_masked_from(graph, share):
+    """Let the masked engine serve this graph's projections from this share of the pairs on."""
+    usual, engine_policy.MASKED_FROM = engine_policy.MASKED_FROM, share
+    try:
+        graph.connectivity._locate()
+    finally:
+        engine_policy.MASKED_FROM = usual
+    return graph
+
+
+def engines_of(graph):
+    return [type(projection.engine) for projection in graph.projections]
 
 
 def random_dag(neurons, density, seed):

@@ -21,7 +21,7 @@ MANY = sg.wiring.Random(0.5)
 
 def silent():
     model = sg.SpatialMLP(SIZES)
-    model.graph.silent_share = 0.5
+    model.graph.masked_share = 0.5
     return model
 
 

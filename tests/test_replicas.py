@@ -62,7 +62,6 @@ CHANGES = {
     "connect": lambda graph: graph.connect(graph.edge_index[:, torch.randperm(graph.synapses)]),
     "rewire": lambda graph: graph.rewire(Random(0.5)) if graph.is_layered else graph,
     "regrow": lambda graph: sg.regrow_(graph, 0.4),
-    "dense": lambda graph: setattr(graph.connectivity, "dense_from", 0.1),
     "double": lambda graph: graph.double(),
     "half": lambda graph: graph.to(torch.bfloat16).float(),
 }
@@ -99,7 +98,6 @@ REPLICAS = {
 def into_another(model, make, assign):
     """A model that was built with another seed, given the state as a safetensors file brings it."""
     other = make(99).to(model.graph.raw_bias.dtype)
-    other.graph.connectivity.dense_from = model.graph.connectivity.dense_from
     state = safetensors.torch.load(safetensors.torch.save({n: v.clone() for n, v in model.state_dict().items()}))
     other.load_state_dict(state, assign=assign)
     return other

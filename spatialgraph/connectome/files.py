@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import atomic, checks
-from spatialgraph.graph.fields import edges_of_roles, make_fields
+from spatialgraph.graph.fields import make_fields
 from spatialgraph.graph.positions import INITS
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 from spatialgraph.graph.spatial_graph import SpatialGraph
@@ -138,7 +138,7 @@ def _settings(graph: SpatialGraph) -> dict[str, Any]:
         if name not in in_tensors and not name.startswith("gap")
     }
     init = graph.init if isinstance(graph.init, str) else None
-    return {"velocity": None} | own | {"init": init, "dense_from": graph.connectivity.dense_from}
+    return {"velocity": None} | own | {"init": init}
 
 
 def _pack(graph: SpatialGraph) -> dict[str, Tensor]:
@@ -150,7 +150,7 @@ def _pack(graph: SpatialGraph) -> dict[str, Tensor]:
         **{name: getattr(topology, field) for name, field in _NEURONS.items()},
         "connectivity.all_to_all": topology.all_to_all,
         "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
-        "connectivity.sources": sources[torch.argsort(targets * graph.neurons + sources)],
+        "connectivity.sources": sources[torch.argsort(targets.long() * graph.neurons + sources)],
     }
 
 
@@ -168,7 +168,6 @@ def _build(settings: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph
     for name, values in graph.state_dict().items():
         if name in state and state[name].dtype != values.dtype:
             raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
-    graph.connectivity.dense_from = checks.number("dense_from", settings.get("dense_from"))
     graph.load_state_dict(state | {_STATE: topology.encode()})
     _check_values(graph)
     graph.connectivity.wiring = _wiring_of(graph)
@@ -215,19 +214,12 @@ def _without_edges(settings: dict[str, Any], state: dict[str, Tensor]) -> Spatia
     pos = torch.zeros(neurons, dim, dtype=torch.float64)
     if is_layered:
         pos[:, -1] = layer
-    edges = torch.empty(2, 0, dtype=torch.int64) if is_layered else _edges_of_roles(state, neurons)
+    edges = torch.empty(2, 0, dtype=torch.int64)
     columns = {"layer": layer.numpy(), "anchored": anchored.numpy()}
+    if not is_layered:
+        columns |= {field: _take(state, f"connectivity.{field}", axes=1).numpy() for field in ("is_input", "is_output")}
     with torch.random.fork_rng(devices=[]):  # first values are drawn, only to be replaced
         return SpatialGraph.from_fields(make_fields(settings, pos.numpy(), edges, columns, {}))
-
-
-def _edges_of_roles(state: dict[str, Tensor], neurons: int) -> Tensor:
-    """List edges that give neurons their roles, which are settled when a network without layers is built."""
-    is_input, is_output = (
-        checks.mask(name, checks.shape(name, _take(state, name, axes=1), (neurons,)), neurons)
-        for name in ("connectivity.is_input", "connectivity.is_output")
-    )
-    return edges_of_roles(is_input, is_output)
 
 
 @torch.no_grad()
@@ -245,7 +237,8 @@ def _check_values(graph: SpatialGraph) -> None:
         if len(bad):
             neuron = int(torch.nonzero(members)[bad[0, 0]])
             raise ValueError(f"{name} must be finite, got {float(values[tuple(bad[0])]):g} for neuron {neuron}")
-    for name, values in graph.free_synapses.named_parameters():
+    own = {} if graph.free_synapses is None else dict(graph.free_synapses.named_parameters())
+    for name, values in own.items():
         bad = torch.nonzero(~torch.isfinite(values))
         if len(bad):
             edge = tuple(graph.edge_index[:, bad[0, 0]].tolist())

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.connectome.files import save
+from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.transmission import Transmission, materialise
+from spatialgraph.graph.transmission import Transmission
 
 __all__ = ["Cost", "ProjectionCost", "Summary", "summary"]
 
@@ -168,18 +169,18 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
         >>> found.pruned.parameters, found.dense.parameters
         (2640, 50890)
     """
-    graph = model if isinstance(model, SpatialGraph) else getattr(model, "graph", None)
-    if not isinstance(model, nn.Module) or not isinstance(graph, SpatialGraph):
-        raise TypeError(f"model must be a SpatialGraph or a module that has one as graph, got {type(model).__name__}")
+    graph = graph_of(model, "model")
     batch, rounds = checks.integer("batch", batch, minimum=1), checks.integer("rounds", rounds, minimum=1)
     file_bytes, edge_bytes = _file(graph)
-    transmission = Transmission(graph)
+    transmission = graph.transmission()
     own = _parameters_by_neuron(graph)
     rows = []
     for number, projection in enumerate(graph.projections):
         sources, targets = projection.sources.numel(), projection.targets.numel()
         x = _any_numbers((batch, sources), graph.raw_bias)
-        pruned = _pruned(graph, projection, own, edge_bytes, _pruned_time(transmission, number, x, rounds))
+        is_listed = not graph.connectivity.topology.all_to_all[number]
+        time_taken = _pruned_time(transmission, number, x, rounds)
+        pruned = _pruned(graph, projection, own, edge_bytes if is_listed else 0, time_taken)
         rows.append(ProjectionCost(sources, targets, pruned, _dense(sources, targets, _dense_time(x, targets, rounds))))
     whole = {"parameters": sum(p.numel() for p in model.parameters()), "bytes": file_bytes}
     return Summary(
@@ -197,10 +198,10 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
 
 def _pruned(graph: SpatialGraph, projection: Projection, own: Tensor, edge_bytes: int, milliseconds: float) -> Cost:
     synapses = projection.synapses
-    free = [values for values in (graph.free_synapses.weight, graph.free_synapses.delay) if values is not None]
+    free = [] if graph.free_synapses is None else list(graph.free_synapses.parameters())
     gap = int(isinstance(graph.positions.gaps, nn.Parameter))
     parameters = int(own[projection.targets].sum()) + gap + len(free) * synapses
-    each = sum(values.element_size() for values in free) + (0 if projection.edges is None else edge_bytes)
+    each = sum(values.element_size() for values in free) + edge_bytes
     return Cost(synapses, synapses, parameters, each * synapses, milliseconds)
 
 
@@ -236,8 +237,8 @@ def _file(graph: SpatialGraph) -> tuple[int, int]:
 
 def _pruned_time(transmission: Transmission, number: int, x: Tensor, rounds: int) -> float:
     """Measure a projection the way models compute it, in milliseconds."""
-    if transmission.graph.velocity is None:
-        matrix = materialise(transmission, number)
+    if transmission.velocity is None:
+        matrix = transmission.matrix(number)
         return _median(lambda: matrix.send(x), rounds, x.device)
     series = x.expand(STEPS, *x.shape)
     run = _median(lambda: transmission.send_delayed(number, series, None, transmission.delay(number)), rounds, x.device)

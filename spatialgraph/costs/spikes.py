@@ -60,5 +60,5 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
         spikes=sum(float(spikes.sum()) for spikes in run.spikes) / samples,
         synaptic_operations=sum(float((spikes @ fan_out).sum()) for spikes, fan_out in pairs) / samples,
         input_operations=input_operations,
-        dense_operations=float(sum(fan_out.sum() for fan_out in fan_outs)) * model.steps,
+        dense_operations=float(sum(fan_out.sum() for fan_out in fan_outs)) * model.num_steps,
     )

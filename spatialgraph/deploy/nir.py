@@ -21,7 +21,6 @@ from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import axis_names, make_fields
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.tables import node_columns, settings
-from spatialgraph.graph.transmission import Transmission
 from spatialgraph.models.snn import SpatialSNN
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def _write(model: SpatialSNN) -> "nir.NIRGraph":
 
 
 def _groups(graph: SpatialGraph) -> dict[str, Tensor]:
-    """Return the numbers of the neurons of each group, in the order of computation; outputs are heard by none."""
+    """Return the numbers of the neurons of each group, in the order of computation; outputs send nothing."""
     groups = {"input": graph.inputs}
     for number, projection in enumerate(graph.projections, start=1):
         if projection.hidden:
@@ -174,7 +173,10 @@ def _parts(model: SpatialSNN) -> dict[str, _Part]:
     for number, projection in enumerate(model.graph.projections, start=1):
         hidden = projection.hidden
         if hidden:
-            parts[f"hidden{number}"] = (projection.targets[:hidden], describe(model.hidden_neurons[number - 1]))
+            parts[f"hidden{number}"] = (
+                projection.targets[:hidden],
+                describe(model.hidden_neurons.of(number - 1, hidden)),
+            )
         if hidden < len(projection.targets):
             parts[f"outputs{number}"] = (projection.targets[hidden:], describe(model.output_neurons[number - 1]))
     return parts
@@ -183,8 +185,7 @@ def _parts(model: SpatialSNN) -> dict[str, _Part]:
 @torch.no_grad()
 def _matrices(graph: SpatialGraph, groups: Mapping[str, Tensor]) -> dict[tuple[str, str], Tensor]:
     """Return the weights from group to group, in the order of computation."""
-    transmission = Transmission(graph)
-    weight = torch.cat([transmission.weight(number).flatten() for number in range(len(graph.projections))])
+    weight = graph.weights()
     group, place = torch.empty_like(graph.layer), torch.empty_like(graph.layer)
     for number, members in enumerate(groups.values()):
         group[members], place[members] = number, torch.arange(len(members), device=place.device)
@@ -207,8 +208,8 @@ def _matrices(graph: SpatialGraph, groups: Mapping[str, Tensor]) -> dict[tuple[s
 def _metadata(model: SpatialSNN, parts: Mapping[str, _Part]) -> dict[str, Any]:
     source, target = model.graph.edge_index.to(torch.int32)
     edges = {"source": array(source), "target": array(target)}
-    if model.graph.free_synapses.weight is not None:
-        edges["free_weight"] = array(model.graph.free_synapses.weight)
+    if model.graph.free_synapses is not None:
+        edges |= {f"free_{name}": array(values) for name, values in model.graph.free_synapses.named_parameters()}
     options = {name: getattr(model, name) for name in _OPTIONS}
     return {
         "network": settings(model.graph),

@@ -162,7 +162,7 @@ class _SparseProduct(torch.autograd.Function):
         if needs_x:
             order = edges.by_source
             if is_fused:
-                grad_x = sparse_kernels.product(edges.source_pointer, edges.targets[order], weight[order], grad_y)
+                grad_x = sparse_kernels.product(edges.source_pointer, edges.targets_by_source, weight[order], grad_y)
             else:
                 grad_x = _SparseProduct.apply(grad_y, weight[order], None, edges.turned(), False)
         if is_fused and (needs_weight or needs_bias):

@@ -14,30 +14,31 @@ __all__ = ["CompressedEdges"]
 class CompressedEdges:
     """The edges of one projection in compressed rows, by target and by source.
 
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward. The
-    tensors are checked here, and belong to these edges from then on. Kernels look at indices again before they follow
-    them, in each call, so that not even a tensor that was written to leads them out of an array.
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward.
+    Tensors of shape ``(E,)`` are int32 where that is wide enough, else int64. All are checked here, and belong to these
+    edges from then on. Kernels look at indices again before they follow them, in each call, so that not even a tensor
+    that was written to leads them out of an array.
 
     Args:
         target_pointer: where each target's edges begin, shape ``(m + 1,)``.
         sources: source of each edge, sorted by target, then source, shape ``(E,)``.
-        targets: target of each edge, shape ``(E,)``.
         source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
         by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
+        targets_by_source: target of each edge in the order of ``by_source``, shape ``(E,)``.
         n_sources: number of sources n.
         n_targets: number of targets m.
         count: number of edges E.
 
     Raises:
-        TypeError: if a tensor is not int64.
+        TypeError: if a tensor is neither int32 nor int64.
         ValueError: if the tensors do not describe the same edges.
     """
 
     target_pointer: Tensor
     sources: Tensor
-    targets: Tensor
     source_pointer: Tensor
     by_source: Tensor
+    targets_by_source: Tensor
     n_sources: int = dataclasses.field(init=False)
     n_targets: int = dataclasses.field(init=False)
     count: int = dataclasses.field(init=False)
@@ -45,11 +46,11 @@ class CompressedEdges:
     def __post_init__(self) -> None:
         """Check that the tensors describe the same edges, and count them."""
         count = checks.indices("sources", self.sources).shape[0]
-        checks.indices("targets", self.targets, count)
         checks.indices("by_source", self.by_source, count)
+        checks.indices("targets_by_source", self.targets_by_source, count)
         for name in ("target_pointer", "source_pointer"):
             checks.indices(name, getattr(self, name))
-        for name in ("target_pointer", "targets", "source_pointer", "by_source"):
+        for name in ("target_pointer", "source_pointer", "by_source", "targets_by_source"):
             checks.beside(name, getattr(self, name), self.sources)
         # Numbers of their own, for a tracer records even the shape of a tensor.
         object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
@@ -57,10 +58,21 @@ class CompressedEdges:
         object.__setattr__(self, "count", count)
         if checks.has_values(self.sources):
             checks.within("by_source", self.by_source, count)
-            _check_rows("target", self.target_pointer, self.targets, self.sources)
-            _check_rows("source", self.source_pointer, self.sources[self.by_source], self.by_source)
+            checks.pointer("target_pointer", self.target_pointer, count)
+            checks.pointer("source_pointer", self.source_pointer, count)
+            _check_rows("target", self.targets, self.sources, self.target_pointer)
+            _check_rows("source", self.sources[self.by_source], self.targets_by_source, self.source_pointer)
             if bool((self.by_source.sort().values.diff() != 1).any()):
                 raise ValueError("by_source must name each edge once")
+            if not torch.equal(self.targets[self.by_source], self.targets_by_source):
+                raise ValueError("targets_by_source must be the targets of the same edges, got others")
+
+    @property
+    def targets(self) -> Tensor:
+        """Target of each edge, sorted as ``sources``, shape ``(E,)``, int64; computed, for few passes need it."""
+        ends = self.target_pointer[1:-1]
+        marks = ends.new_zeros(self.count + 1).scatter_add(0, ends, torch.ones_like(ends))
+        return marks[:-1].cumsum(0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,7 +89,7 @@ class CompressedEdges:
             n_targets: number of targets.
 
         Raises:
-            TypeError: if the edges are not int64.
+            TypeError: if the edges are neither int32 nor int64.
             ValueError: if they are not sorted, or lead from or to neurons that do not exist.
 
         Example:
@@ -86,17 +98,19 @@ class CompressedEdges:
         """
         if checks.tensor("edges", edges).dim() != 2 or edges.shape[0] != 2:
             raise ValueError(f"edges must have shape (2, edges), got {tuple(edges.shape)}")
-        sources, targets = edges.clone(memory_format=torch.contiguous_format)  # the caller may go on to change its own
+        sources, targets = edges
         for name, indices, size in (("sources", sources, n_sources), ("targets", targets, n_targets)):
             checks.indices(name, indices)
             if checks.has_values(indices):
                 checks.within(name, indices, checks.integer(f"n_{name}", size, minimum=0))
+        narrow = _index_dtype(sources.numel(), n_sources, n_targets)
+        by_source = torch.argsort(sources, stable=True)
         return cls(
             target_pointer=_pointer(targets, n_targets),
-            sources=sources,
-            targets=targets,
+            sources=sources.to(narrow, copy=True),
             source_pointer=_pointer(sources, n_sources),
-            by_source=torch.argsort(sources, stable=True),
+            by_source=by_source.to(narrow),
+            targets_by_source=targets[by_source].to(narrow),
         )
 
     @classmethod
@@ -105,7 +119,7 @@ class CompressedEdges:
 
         Example:
             >>> CompressedEdges.from_mask(torch.tensor([[True, False], [True, True]])).sources
-            tensor([0, 0, 1])
+            tensor([0, 0, 1], dtype=torch.int32)
         """
         targets, sources = torch.nonzero(mask, as_tuple=True)
         return cls.from_edges(torch.stack([sources, targets]), mask.shape[1], mask.shape[0])
@@ -115,20 +129,21 @@ class CompressedEdges:
 
         Example:
             >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
-            tensor([1, 0])
+            tensor([1, 0], dtype=torch.int32)
         """
         return CompressedEdges(
             target_pointer=self.source_pointer,
-            sources=self.targets[self.by_source],
-            targets=self.sources[self.by_source],
+            sources=self.targets_by_source,
             source_pointer=self.target_pointer,
-            by_source=torch.argsort(self.by_source),
+            by_source=torch.argsort(self.by_source).to(self.by_source.dtype),
+            targets_by_source=self.sources,
         )
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
         self._check_again()
-        return torch.sparse_csr_tensor(self.target_pointer, self.sources, weight, self.shape, check_invariants=False)
+        pointer = self.target_pointer.to(self.sources.dtype)  # PyTorch asks for one type
+        return torch.sparse_csr_tensor(pointer, self.sources, weight, self.shape, check_invariants=False)
 
     def mask(self) -> Tensor:
         """Return which pairs have an edge, shape ``(m, n)``, bool."""
@@ -143,15 +158,19 @@ class CompressedEdges:
             checks.within("sources", self.sources, self.n_sources)
 
 
-def _check_rows(end: str, pointer: Tensor, rows: Tensor, columns: Tensor) -> None:
+def _check_rows(end: str, rows: Tensor, columns: Tensor, pointer: Tensor) -> None:
     """Check that edges are sorted by the neurons at one end, then the other, and that the pointer says the same."""
-    checks.pointer(f"{end}_pointer", pointer, rows.shape[0])
-    if not torch.equal(rows, torch.repeat_interleave(pointer.diff())):
+    if not torch.equal(rows.long(), torch.repeat_interleave(pointer.diff())):
         raise ValueError(f"{end}_pointer must count the edges of each {end}, sorted by {end}, got other edges")
     falls = torch.nonzero((rows[1:] == rows[:-1]) & (columns[1:] < columns[:-1]))[:, 0]
     if falls.numel():
         row = int(rows[falls[0]])
         raise ValueError(f"edges of a {end} must be sorted, got {columns[rows == row].tolist()[:10]} for {end} {row}")
+
+
+def _index_dtype(*counts: int) -> torch.dtype:
+    """Return the narrower type that holds so many indices."""
+    return torch.int32 if max(counts) <= torch.iinfo(torch.int32).max else torch.int64
 
 
 def _pointer(indices: Tensor, count: int) -> Tensor:

@@ -154,7 +154,7 @@ class _BySource:
     @classmethod
     def of(cls, weight: Tensor, edges: CompressedEdges | None) -> "_BySource":
         if edges is not None:
-            return cls(edges.source_pointer, edges.targets[edges.by_source], edges.by_source)
+            return cls(edges.source_pointer, edges.targets_by_source, edges.by_source)
         targets, sources = weight.shape
         return cls(torch.arange(sources + 1) * targets, torch.arange(targets).repeat(sources), None)
 
@@ -236,7 +236,7 @@ def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedE
         if here.numel() == 0:
             continue
         share = torch.where(floor[here] == tap, 1 - fraction[here], fraction[here])
-        listed = torch.stack([edges.sources[here], edges.targets[here]])
+        listed = torch.stack([edges.sources[here].long(), edges.targets[here]])
         arriving = sparse(x[read], weight[here] * share, CompressedEdges.from_edges(listed, sources, targets))
         y = y + F.pad(arriving, (0, 0, 0, 0, write.start, 0))
     return y

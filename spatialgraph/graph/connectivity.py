@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import DENSE_FROM, Projection, generations, make_projections, without_dead_ends
+from spatialgraph.graph.projections import Projection, generations, make_projections, without_dead_ends
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
+from spatialgraph.tracing import is_traced
 from spatialgraph.wiring.wirings import AllToAll, Wiring
 
 __all__ = ["Connectivity", "Located"]
@@ -27,7 +28,6 @@ class Located:
         movable: numbers of the neurons that are not anchored.
         anchors: numbers of the neurons that are.
         projections: the stages of the computation, one for each generation of neurons after the inputs.
-        live_projections: the stages without hidden neurons that no path leads from to an output.
     """
 
     topology: Topology
@@ -37,25 +37,23 @@ class Located:
     movable: Tensor
     anchors: Tensor
     projections: tuple[Projection, ...]
-    live_projections: tuple[Projection, ...]
 
     @classmethod
-    def of(cls, topology: Topology, fingerprint: Tensor, dense_from: float, device: torch.device) -> "Located":
+    def of(cls, topology: Topology, fingerprint: Tensor, device: torch.device) -> "Located":
         """Cut a topology into projections."""
         topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
-        edges, layer = topology.listed_edges, topology.layer
+        edges, layer = topology.listed_edges.long(), topology.layer
         generation = layer if topology.is_layered else generations(edges, topology.is_input)
-        projections = make_projections(generation, topology.is_output, edges, topology.all_to_all, dense_from)
+        projections = make_projections(generation, topology.is_output, edges, topology.all_to_all)
         groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
         senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
-        live = without_dead_ends(projections)
-        return cls(topology, fingerprint.to(device), senders, receivers, movable, anchors, projections, live)
+        return cls(topology, fingerprint.to(device), senders, receivers, movable, anchors, projections)
 
 
 class Connectivity(nn.Module):
     """The neuron numbers and edges of a network: their only owner.
 
-    Generations whose neurons hear all neurons before them need no list of edges; the edges of the others are listed.
+    Generations whose neurons receive from all neurons before them need no list of edges; the others' edges are listed.
     Inputs and outputs are settled at the start and stay, whatever edges come and go.
 
     All this is one :class:`~spatialgraph.graph.topology.Topology`, no buffer, so that nothing that averages, broadcasts
@@ -64,7 +62,7 @@ class Connectivity(nn.Module):
 
     Args:
         pos: positions that a wiring selects by, shape ``(N, d)``.
-        edges: an ``edge_index`` of shape ``(2, E)`` or a wiring.
+        edges: an ``edge_index`` of shape ``(2, E)``, a wiring, or the whole topology.
         layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
         generator: source of random numbers for random wirings.
         anchored: marks the neurons that never move, shape ``(N,)``; None for nobody.
@@ -79,17 +77,17 @@ class Connectivity(nn.Module):
     """
 
     fingerprint: Tensor
+    _live: tuple[Projection, ...] | None
 
     def __init__(
         self,
         pos: Tensor,
-        edges: Tensor | Wiring,
+        edges: Tensor | Wiring | Topology,
         layer: Tensor,
         generator: torch.Generator | None,
         anchored: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self._dense_from = DENSE_FROM
         self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
         layer = layer.cpu().clone()
         nobody = torch.zeros_like(layer, dtype=torch.bool)
@@ -99,6 +97,8 @@ class Connectivity(nn.Module):
             self.wiring = edges
             neurons = Topology.without_edges(layer, *_roles(layer, None), anchored)
             self._hold(_select(pos, edges, neurons, generator))
+        elif isinstance(edges, Topology):
+            self._hold(edges)
         else:
             edge_index = checks.edge_index(edges, layer.numel()).cpu()
             self._hold(_connected(Topology.without_edges(layer, *_roles(layer, edge_index), anchored), edge_index))
@@ -149,18 +149,16 @@ class Connectivity(nn.Module):
 
     @property
     def live_projections(self) -> tuple[Projection, ...]:
-        """The stages without hidden neurons that no path leads from to an output."""
-        return self.located.live_projections
+        """The stages without hidden neurons that no path leads from to an output.
 
-    @property
-    def dense_from(self) -> float:
-        """Share of the pairs that have a synapse, from which on a projection is computed by a dense product."""
-        return self._dense_from
-
-    @dense_from.setter
-    def dense_from(self, share: float) -> None:
-        self._dense_from = checks.number("dense_from", share)
-        self._locate()
+        They are found where they are first asked for; a tracer, which cannot find them, is given all stages.
+        """
+        if self._live is None:
+            if is_traced():
+                return self.projections
+            with torch.inference_mode(False):
+                self._live = without_dead_ends(self.projections)
+        return self._live
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
@@ -189,6 +187,22 @@ class Connectivity(nn.Module):
                 raise ValueError(f"edge_index must not lead {way}, got ({source}, {target})")
         self._hold(_connected(topology, edge_index))
         self.wiring = None
+
+    def check_kept(self, kept: Tensor) -> None:
+        """Raise unless :meth:`keep_neurons` may keep these neurons and no others."""
+        topology, kept = self._topology, checks.mask("kept", checks.tensor("kept", kept), self.layer.numel()).cpu()
+        dropped = topology.has_edge() & ~kept
+        if dropped.any():
+            raise ValueError(
+                f"kept must mark every neuron with a synapse, got False for neuron {int(dropped.nonzero()[0])}"
+            )
+        for name in ("is_input", "is_output"):
+            if not kept[getattr(topology, name)].any():
+                raise ValueError(f"kept must mark a neuron of {name}, got none")
+        if topology.is_layered:
+            left = torch.bincount(topology.layer[kept], minlength=int(topology.layer.max()) + 1)
+            if not left.all():
+                raise ValueError(f"graph must keep a neuron in each layer, got none of layer {int(left.argmin())}")
 
     def keep_neurons(self, kept: Tensor) -> None:
         """Keep some neurons, all that have edges among them, and number them anew in their order.
@@ -233,7 +247,7 @@ class Connectivity(nn.Module):
         Raises:
             RuntimeError: if the structure is not that of the network whose parameters are here.
         """
-        if not (torch.compiler.is_compiling() or torch._C._get_tracing_state() or self._agrees()):
+        if not (is_traced() or self._agrees()):
             raise RuntimeError(
                 "the structure of this copy is not that of the network whose parameters it was given: after each "
                 "change of synapses call graph.connect(other.edge_index) on the copy, or sg.synchronize_(model) in "
@@ -278,7 +292,8 @@ class Connectivity(nn.Module):
             values = {n: v.clone() if v.is_inference() else v for n, v in vars(self._topology).items()}
             self._topology = Topology(**values)
             fingerprint = self._topology.fingerprint()
-            self._located = Located.of(self._topology, fingerprint, self._dense_from, self._device)
+            self._located = Located.of(self._topology, fingerprint, self._device)
+            self._live = None
 
     def move(self, parameter: Tensor) -> None:
         """Go to the device of the parameters, where these were assigned rather than moved."""
@@ -296,7 +311,7 @@ class Connectivity(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what follows from the topology out of copies and pickles."""
-        return {name: value for name, value in self.__dict__.items() if name != "_located"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_located", "_live")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what a copy or pickle holds, and cut projections anew."""

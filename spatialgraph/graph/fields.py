@@ -18,9 +18,10 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.polarity import POLARITIES, polarity_of, raw_of
 from spatialgraph.graph.columns import Labels, fitting, flags, refuse
+from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import LAWS, Law, make_law
 
-__all__ = ["NetworkFields", "axis_names", "edges_of_roles", "make_fields"]
+__all__ = ["NetworkFields", "axis_names", "make_fields"]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 OPTIONS = ("polarity", "gain", "spacing", "weights", "velocity", "delays")
@@ -48,8 +49,17 @@ class NetworkFields:
     law_settings: dict[str, Any]
     free_synapses: dict[str, Tensor]
     options: dict[str, Any]
+    masked_share: float = 0.0
     is_input: Tensor | None = None
     is_output: Tensor | None = None
+
+    def edges(self) -> Tensor | Topology:
+        """Return the edges, or the whole topology where these do not say which neurons are inputs and outputs."""
+        if self.is_input is None or self.is_output is None:
+            return self.edge_index
+        outside = torch.full_like(self.is_input, -1, dtype=torch.int64)
+        anchored = torch.zeros_like(self.is_input) if self.anchored is None else self.anchored
+        return Topology.without_edges(outside, self.is_input, self.is_output, anchored).connected(self.edge_index)
 
 
 def axis_names(dim: int) -> list[str]:
@@ -60,36 +70,6 @@ def axis_names(dim: int) -> list[str]:
         ['x', 'y', 'z', 'p3']
     """
     return ["x", "y", "z", *(f"p{axis}" for axis in range(3, dim))][:dim]
-
-
-def edges_of_roles(is_input: Tensor, is_output: Tensor) -> Tensor:
-    """List edges that give neurons their roles: from an input to all that hear, from all hidden ones to an output.
-
-    A network without layers settles its roles when it is built, and the edges that settled them may have been removed.
-
-    Args:
-        is_input: marks the inputs, shape ``(N,)``.
-        is_output: marks the outputs, shape ``(N,)``.
-
-    Raises:
-        ValueError: if there are no inputs or no outputs.
-
-    Example:
-        >>> edges_of_roles(torch.tensor([True, False, False]), torch.tensor([False, False, True]))
-        tensor([[0, 0, 1],
-                [1, 2, 2]])
-    """
-    if not is_input.any() or not is_output.any():
-        raise ValueError("connectivity must have inputs and outputs, got none")
-    hearing, hidden = torch.nonzero(~is_input)[:, 0], torch.nonzero(~is_input & ~is_output)[:, 0]
-    first_input, first_output = torch.nonzero(is_input)[0], torch.nonzero(is_output)[0]
-    return torch.cat(
-        [
-            torch.stack([first_input.expand_as(hearing), hearing]),
-            torch.stack([hidden, first_output.expand_as(hidden)]),
-        ],
-        dim=1,
-    )
 
 
 def make_fields(
@@ -147,6 +127,7 @@ def make_fields(
         law_settings=law_settings,
         free_synapses=_free_synapses(settings, free, edge_index, dtype, labels),
         options={name: settings[name] for name in OPTIONS if name in settings},
+        masked_share=checks.between("masked_share", settings.get("masked_share", 0.0), 0.0, 1.0),
         is_input=is_input,
         is_output=is_output,
     )

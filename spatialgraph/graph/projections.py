@@ -1,4 +1,4 @@
-"""Projections: the bipartite stages in which a network is computed, and their edges in compressed rows."""
+"""Projections: the bipartite stages in which a network is computed."""
 
 import dataclasses
 import warnings
@@ -8,20 +8,16 @@ import torch
 from torch import Tensor
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.engine import Engine
+from spatialgraph.functional.engines import choose
 
 __all__ = [
-    "DENSE_FROM",
     "Projection",
     "fold_complete",
     "generations",
     "make_projections",
     "without_dead_ends",
 ]
-
-# Share of the pairs that have an edge, from which on a dense product with holes takes less time than one edge by edge:
-# measured for training steps at 784-2048-10, batch 600, where both take the same time between a quarter and 30 %.
-DENSE_FROM = 0.25
-
 
 with warnings.catch_warnings():
     # PyTorch says once a process that compressed rows are in beta: to whoever makes the first such tensor.
@@ -41,8 +37,7 @@ class Projection:
         targets: numbers of the target neurons, hidden neurons before outputs, shape ``(m,)``.
         hidden: how many of the targets are hidden neurons.
         blocks: numbers of the blocks that hold the sources.
-        edges: the edges, or None for all-to-all.
-        mask: where the edges are many, which pairs have one, for a dense product with holes; else None.
+        engine: what computes it.
         source_index: the same neurons as ``sources``, as a slice where they follow each other.
         target_index: the same neurons as ``targets``, as a slice where they follow each other.
         n_sources: number of sources n.
@@ -54,8 +49,7 @@ class Projection:
     targets: Tensor
     hidden: int
     blocks: tuple[int, ...]
-    edges: CompressedEdges | None
-    mask: Tensor | None = None
+    engine: Engine
     source_index: slice | Tensor = dataclasses.field(init=False)
     target_index: slice | Tensor = dataclasses.field(init=False)
     n_sources: int = dataclasses.field(init=False)
@@ -69,14 +63,16 @@ class Projection:
         object.__setattr__(self, "target_index", _as_slice(self.targets))
         object.__setattr__(self, "n_sources", n)
         object.__setattr__(self, "n_targets", m)
-        object.__setattr__(self, "synapses", n * m if self.edges is None else self.edges.count)
+        object.__setattr__(self, "synapses", self.engine.synapses)
 
     def edge_index(self) -> Tensor:
         """List the edges by neuron numbers, sorted by target, then source, shape ``(2, E)``."""
-        if self.edges is not None:
-            return torch.stack([self.sources[self.edges.sources], self.targets[self.edges.targets]])
-        n, m = self.n_sources, self.n_targets
-        return torch.stack([self.sources.repeat(m), self.targets.repeat_interleave(n)])
+        return self.engine.edge_index(self.sources, self.targets)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every target receives from every source."""
+        return self.synapses == self.n_sources * self.n_targets
 
 
 def generations(edge_index: Tensor, is_input: Tensor) -> Tensor:
@@ -122,7 +118,7 @@ def generations(edge_index: Tensor, is_input: Tensor) -> Tensor:
 
 
 def make_projections(
-    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_to_all: Tensor, dense_from: float = DENSE_FROM
+    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_to_all: Tensor
 ) -> tuple[Projection, ...]:
     """Cut a network into projections, one for each generation after the inputs.
 
@@ -130,28 +126,25 @@ def make_projections(
         generation: generation of each neuron, shape ``(N,)``.
         is_output: marks the output neurons, shape ``(N,)``.
         edge_index: edges into the generations that are not all-to-all, shape ``(2, E)``.
-        all_to_all: for each generation after the inputs, how many generations back its targets hear every neuron;
-            0 where the edges are listed. Shape ``(G,)``.
-        dense_from: share of the pairs that have an edge, from which on a projection gets a mask.
+        all_to_all: for each generation after the inputs, from how many generations before it its neurons receive
+            everything; 0 where the edges are listed. Shape ``(G,)``.
 
     Returns:
         The projections, in the order of computation.
     """
-    blocks = [_members(generation == 0, is_output)]
+    blocks = _members(generation, is_output)
     place = torch.empty_like(generation)
+    listed_into = _by_generation(edge_index, generation)
     projections = []
     for number, reach in enumerate(all_to_all.tolist(), start=1):
-        targets = _members(generation == number, is_output)
+        targets, listed = blocks[number], listed_into[number]
         place[targets] = torch.arange(targets.numel(), device=place.device)
-        listed = edge_index[:, generation[edge_index[1]] == number]
         needed = tuple(range(number - reach, number)) if reach else _blocks_of(listed[0], generation)
         sources = torch.cat([blocks[b] for b in needed])
         edges = None if reach else _compress(listed, sources, targets, place)
         hidden = int((~is_output[targets]).sum())
-        is_dense = edges is not None and listed.shape[1] >= dense_from * sources.numel() * targets.numel()
-        mask = edges.mask() if edges is not None and is_dense else None
-        projections.append(Projection(sources, targets, hidden, needed, edges, mask))
-        blocks.append(targets)
+        engine = choose(sources.numel(), targets.numel(), edges)
+        projections.append(Projection(sources, targets, hidden, needed, engine))
     return tuple(projections)
 
 
@@ -175,39 +168,32 @@ def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, 
         [1, 1]
     """
     count = 1 + max(int(p.targets.max()) for p in projections)
-    heard = torch.zeros(max(count, 1 + int(projections[0].sources.max())), dtype=torch.bool)
-    heard = heard.to(projections[0].targets.device)
-    dropped = torch.zeros_like(heard)
+    needed = torch.zeros(max(count, 1 + int(projections[0].sources.max())), dtype=torch.bool)
+    needed = needed.to(projections[0].targets.device)
+    dropped = torch.zeros_like(needed)
     for projection in reversed(projections):
-        is_live = heard[projection.targets]
+        is_live = needed[projection.targets]
         is_live[projection.hidden :] = True
         is_live[0] |= ~is_live.any()
         dropped[projection.targets[~is_live]] = True
-        edges = projection.edges
-        heard[projection.sources if edges is None else projection.sources[edges.sources[is_live[edges.targets]]]] = True
+        needed[projection.sources[projection.engine.sources_of(is_live)]] = True
     return tuple(_without(projection, dropped) for projection in projections) if dropped.any() else projections
 
 
 def _without(projection: Projection, dropped: Tensor) -> Projection:
     """Drop neurons, and the edges that lead to them, from a projection; no edge from them is left by then."""
     sources, targets = ~dropped[projection.sources], ~dropped[projection.targets]
-    edges, mask = projection.edges, projection.mask
-    if edges is not None:
-        kept = targets[edges.targets]
-        source, target = sources.cumsum(0)[edges.sources[kept]] - 1, targets.cumsum(0)[edges.targets[kept]] - 1
-        edges = CompressedEdges.from_edges(torch.stack([source, target]), int(sources.sum()), int(targets.sum()))
     return Projection(
         projection.sources[sources],
         projection.targets[targets],
         int(targets[: projection.hidden].sum()),
         projection.blocks,
-        edges,
-        None if mask is None else mask[targets][:, sources],
+        projection.engine.restricted(sources, targets),
     )
 
 
 def fold_complete(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, Tensor]:
-    """Tell which generations hear all neurons of the generations before them, and drop these edges from the list.
+    """Tell which generations receive from all neurons of generations before them, and drop these edges from the list.
 
     Args:
         edge_index: distinct edges, shape ``(2, E)``.
@@ -221,18 +207,25 @@ def fold_complete(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, Tenso
         (tensor([], size=(2, 0), dtype=torch.int64), tensor([1]))
     """
     sizes = torch.bincount(generation).tolist()
-    of_target = generation[edge_index[1]]
     all_to_all = torch.zeros(len(sizes) - 1, dtype=torch.int64, device=edge_index.device)
-    for number in range(1, len(sizes)):
-        into = edge_index[0, of_target == number]
+    for number, (into, _) in enumerate(_by_generation(edge_index, generation)[1:], start=1):
         first = _blocks_of(into, generation)[0]
         if into.numel() == sum(sizes[first:number]) * sizes[number]:
             all_to_all[number - 1] = number - first
-    return edge_index[:, all_to_all[of_target - 1] == 0], all_to_all
+    return edge_index[:, all_to_all[generation[edge_index[1]] - 1] == 0], all_to_all
 
 
-def _members(mask: Tensor, is_output: Tensor) -> Tensor:
-    return torch.cat([torch.nonzero(mask & ~is_output)[:, 0], torch.nonzero(mask & is_output)[:, 0]])
+def _members(generation: Tensor, is_output: Tensor) -> tuple[Tensor, ...]:
+    """Return the neurons of each generation, outputs last."""
+    order = torch.argsort(2 * generation + is_output, stable=True)
+    return torch.split(order, torch.bincount(generation).tolist())
+
+
+def _by_generation(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, ...]:
+    """Return the edges into each generation, in their order."""
+    of_target = generation[edge_index[1]]
+    counts = torch.bincount(of_target, minlength=int(generation.max()) + 1).tolist()
+    return torch.split(edge_index[:, torch.argsort(of_target, stable=True)], counts, dim=1)
 
 
 def _blocks_of(sources: Tensor, generation: Tensor) -> tuple[int, ...]:

@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.functional.polarity import check_polarity
+from spatialgraph.graph.changeable import Changeable
 from spatialgraph.graph.connectivity import Connectivity
-from spatialgraph.graph.fields import NetworkFields, edges_of_roles
+from spatialgraph.graph.fields import NetworkFields
 from spatialgraph.graph.networkx_reader import read_networkx
-from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions, neuron_numbers
-from spatialgraph.graph.structure import Structure
-from spatialgraph.graph.synapses import FreeSynapses, projection_lengths
+from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
+from spatialgraph.graph.restoring import restore
+from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import Law, make_law
 from spatialgraph.pyg import Data
-from spatialgraph.settings import Setting
 from spatialgraph.used import freeze, hold
 from spatialgraph.wiring.wirings import AllToAll, Wiring
 
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["SpatialGraph"]
 
 
-class SpatialGraph(Structure):
+WEIGHTS = ("law", "free", "both")
+DELAYS = ("length", "free")
+
+
+class SpatialGraph(Changeable):
     r"""A feed-forward network whose neurons have positions and whose synapses' weights follow from their lengths.
 
     .. math:: w_{ij} = \gamma\, s_i\, w(|p_i - p_j|)
@@ -71,13 +76,10 @@ class SpatialGraph(Structure):
         torch.Size([3])
     """
 
-    gain = Setting(checks.number)
-    polarity_kind = Setting(check_polarity)
-
     def __init__(
         self,
         pos: Tensor,
-        edges: Tensor | Wiring,
+        edges: Tensor | Wiring | Topology,
         *,
         layer: Tensor | None = None,
         spacing: str = "free",
@@ -93,19 +95,25 @@ class SpatialGraph(Structure):
         super().__init__()
         checks.positions("pos", pos)
         checks.choice("spacing", spacing, SPACINGS if layer is not None else ("free",))
-        self.polarity_kind = check_polarity("polarity", polarity)
+        self.polarity_mode = check_polarity("polarity", polarity)
         self.gain = gain
+        self.weight_mode = checks.choice("weights", weights, WEIGHTS)
+        self.delay_mode = checks.choice("delays", delays, DELAYS)
+        self.velocity = velocity
+        if delays == "free" and velocity is None:
+            raise ValueError("velocity must be given for delays='free', whose first values are those of the lengths")
         self.law = (freeze(copy.deepcopy(make_law(law))) if weights == "free" else make_law(law)).to(pos)
-        self.free_synapses = FreeSynapses(weights, velocity, delays)
+        self.register_module("free_synapses", None)
         count = pos.shape[0]
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
         self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchor_mask(anchored, layer))
-        self.positions = Positions(pos.detach(), self.connectivity, spacing, self.free_synapses.follow_positions)
+        self.positions = Positions(pos.detach(), self.connectivity, spacing, self._depends_on_positions)
         self.init: Init = pos.detach().clone()
         located = self.connectivity.located
         hold(self, "raw_polarity", pos.new_empty(0 if weights == "free" else len(located.senders)), is_used=True)
         hold(self, "raw_bias", pos.new_empty(len(located.receivers)), is_used=True)
-        self._reset_other_parameters(generator)
+        self._reset_neurons(generator)
+        self.free_synapses = self._free_synapses(generator)
 
     @classmethod
     def layered(
@@ -201,232 +209,16 @@ class SpatialGraph(Structure):
             >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
             SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
         """
-        edges = fields.edge_index
-        if fields.is_input is not None and fields.is_output is not None:
-            edges = edges_of_roles(fields.is_input, fields.is_output)
-        result = cls(
+        graph = cls(
             fields.pos,
-            edges,
+            fields.edges(),
             layer=fields.layer,
             anchored=fields.anchored,
             law=fields.law,
             **fields.options,
         )
-        if edges is not fields.edge_index:
-            result.connect(fields.edge_index)
-        result._restore(fields)
-        return result
-
-    # State -----------------------------------------------------------------------------------------------------------
-
-    @property
-    def pos(self) -> Tensor:
-        """Positions of all neurons, shape ``(N, d)``, in length units, differentiable."""
-        pos: Tensor = self.positions()
-        return pos
-
-    @property
-    def polarity(self) -> Tensor:
-        """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none, 1 with free weights."""
-        senders = self.connectivity.located.senders
-        if self.free_synapses.weight_kind == "free":
-            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
-        return self._spread(polarity_of(self.raw_polarity, self.polarity_kind), senders)
-
-    @property
-    def bias(self) -> Tensor:
-        """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
-        return self._spread(self.raw_bias, self.connectivity.located.receivers)
-
-    def lengths(self) -> Tensor:
-        """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
-
-        Example:
-            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]))
-            >>> graph.lengths().detach()
-            tensor([5.])
-        """
-        pos = self.pos
-        return torch.cat([projection_lengths(pos, projection).flatten() for projection in self.projections])
-
-    def weights(self) -> Tensor:
-        r"""Return the signed weight :math:`\gamma\, s_i\, w(r_{ij})` of each synapse, shape ``(E,)``.
-
-        Example:
-            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]), gain=10.0)
-            >>> bool(torch.isclose(graph.weights(), 2.0 * graph.polarity[0]))
-            True
-        """
-        self.connectivity.verify()
-        free = self.free_synapses.weight
-        if free is not None and self.free_synapses.weight_kind == "free":
-            return self.gain * free
-        unsigned: Tensor = self.law(self.lengths())
-        weights = self.gain * self.polarity[self.edge_index[0]] * unsigned
-        return weights if free is None else weights * free
-
-    def delays(self) -> Tensor:
-        r"""Return the delay :math:`r_{ij} / v` of each synapse in time steps, shape ``(E,)``; 0 without a velocity.
-
-        Example:
-            >>> pos = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-            >>> SpatialGraph(pos, torch.tensor([[0], [1]]), velocity=2.0).delays().detach()
-            tensor([2.5000])
-        """
-        return self.free_synapses.delays_of(self.lengths(), self.free_synapses.delay)
-
-    @property
-    def velocity(self) -> float | None:
-        """Length units that a spike travels in a time step; None where synapses have no delays."""
-        return self.free_synapses.velocity
-
-    def collapse_penalty(self) -> Tensor:
-        r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
-
-        In training the gaps :math:`g_l` between layers tend to shrink towards 0, where all layers lie in one plane; add
-        this times a factor to the loss to keep them apart. For spacing ``"free"`` a gap is the distance between the
-        layers' mean last coordinates.
-
-        Raises:
-            ValueError: if the network has no layers.
-
-        Example:
-            >>> SpatialGraph.layered([2, 2]).collapse_penalty().item()
-            0.0
-        """
-        if not self.is_layered:
-            raise ValueError("collapse_penalty needs a network with layers, got one without")
-        return (1.0 - self.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
-
-    # Changes ---------------------------------------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def place(self, pos: Tensor, neurons: int | Tensor | None = None) -> "SpatialGraph":
-        """Set positions, of anchored neurons too.
-
-        Args:
-            pos: new positions, shape ``(n, d)``; or ``(n, d - 1)`` to keep the last coordinates.
-            neurons: which neurons: a layer's number, or neuron numbers or a boolean mask as a tensor; None for all.
-
-        Returns:
-            The graph itself.
-
-        Raises:
-            TypeError: if an argument is of the wrong type.
-            ValueError: if the shape is wrong, a value is not finite, or the last coordinates do not fit the spacing.
-
-        Example:
-            >>> graph = SpatialGraph.layered([2, 1], dim=2, spacing="fixed")
-            >>> graph.place(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
-            [[-1.0, 0.0], [1.0, 0.0]]
-        """
-        index = neuron_numbers(neurons, self.layer)
-        everywhere = self.pos.clone()
-        checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
-        everywhere[index, : pos.shape[1]] = pos.to(everywhere)
-        self.positions.place(everywhere)
-        return self
-
-    @torch.no_grad()
-    def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> "SpatialGraph":
-        """Select edges again from the current positions.
-
-        All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
-        number of synapses changes these two have other sizes, which the state of an optimiser (its moments) does not
-        fit: it raises at its next step, unless their entries are taken out of its ``state``.
-
-        Args:
-            wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
-                edges, not the wiring that selected them).
-            generator: source of random numbers for random wirings.
-
-        Returns:
-            The graph itself.
-
-        Raises:
-            TypeError: if ``wiring`` is not a wiring.
-            ValueError: if the network has no layers, or was built from listed edges and no wiring is given.
-
-        Example:
-            >>> from spatialgraph.wiring.wirings import KNN
-            >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
-            SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
-        """
-        self.connectivity.verify()
-        before = self.edge_index
-        self.connectivity.rewire(self.pos, wiring, generator)
-        self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
-        return self
-
-    @torch.no_grad()
-    def keep(self, synapses: Tensor) -> "SpatialGraph":
-        """Keep some synapses and remove the others.
-
-        Positions, polarities and biases stay the same parameters. Inputs and outputs stay what they are, also where no
-        synapse is left to them.
-
-        Args:
-            synapses: marks those to keep, in the order of ``edge_index``, shape ``(E,)``, bool.
-
-        Returns:
-            The graph itself.
-
-        Raises:
-            TypeError: if ``synapses`` is not a boolean mask.
-            ValueError: if its shape is wrong.
-
-        Example:
-            >>> graph = SpatialGraph.layered([2, 2])
-            >>> graph.keep(graph.lengths() < graph.lengths().max()).synapses
-            3
-        """
-        self.connectivity.verify()
-        before = self.edge_index
-        return self.connect(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
-
-    @torch.no_grad()
-    def connect(self, edges: Tensor, generator: torch.Generator | None = None) -> "SpatialGraph":
-        """Set which synapses exist; all else stays as in :meth:`rewire`.
-
-        An averaged copy of a network follows its changes this way: after each, and before the next average,
-        ``averaged.module.graph.connect(model.graph.edge_index)``. It keeps the averages of positions, polarities and
-        biases, and of the free weights of synapses that stay.
-
-        Args:
-            edges: an ``edge_index`` of shape ``(2, E)`` as in :class:`SpatialGraph`, none into inputs or from outputs.
-            generator: source of random numbers for the free weights of new synapses.
-
-        Returns:
-            The graph itself.
-
-        Raises:
-            TypeError: if ``edges`` is not an int64 tensor.
-            ValueError: if the edges repeat, form a cycle, do not lead to later layers, or lead into an input or out of
-                an output.
-            RuntimeError: if free weights or delays have been averaged over different synapses already.
-
-        Example:
-            >>> SpatialGraph.layered([3, 2]).connect(torch.tensor([[0, 1], [3, 4]])).synapses
-            2
-        """
-        if self.free_synapses.is_any:  # values that belong to others' synapses could not be told apart any more
-            self.connectivity.verify()
-        before = self.edge_index
-        self.connectivity.set(edges)
-        self.free_synapses.follow(before, self.edge_index, self.lengths(), generator)
-        return self
-
-    def reset_parameters(self) -> None:
-        """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
-        sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
-        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.pos)
-        with torch.no_grad():
-            pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
-            self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
-            self.positions.place(pos)
-        self._reset_other_parameters()
-
-    # Conversion ------------------------------------------------------------------------------------------------------
+        restore(graph, graph.law, fields)
+        return graph
 
     def to_data(self) -> Data:
         """Return the network as a PyG ``Data``: ``pos, edge_index, edge_weight, layer, polarity, bias``, detached.
@@ -448,31 +240,17 @@ class SpatialGraph(Structure):
                 **({} if self.velocity is None else {"edge_delay": self.delays()}),
             )
 
-    def _spread(self, values: Tensor, members: Tensor) -> Tensor:
-        """Lay the members' values out over all neurons, with 0 for the others."""
-        return values.new_zeros(self.neurons).scatter(0, members, values)
+    @property
+    def _depends_on_positions(self) -> bool:
+        """Whether a weight or a delay follows from positions."""
+        return self.weight_mode != "free" or (self.velocity is not None and self.delay_mode == "length")
 
     @torch.no_grad()
-    def _reset_other_parameters(self, generator: torch.Generator | None = None) -> None:
-        drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
-        self.raw_polarity.copy_(drawn)
-        self.raw_bias.zero_()
-        if self.free_synapses.is_any:
-            self.free_synapses.reset(self.edge_index, self.lengths(), generator)
-
-    def _restore(self, fields: NetworkFields) -> None:
-        """Take over parameters that a reader found; what it left open stays as it was drawn."""
-        with torch.no_grad():
-            for parameter, values, members in (
-                (self.raw_polarity, fields.raw_polarity, self.connectivity.located.senders),
-                (self.raw_bias, fields.bias, self.connectivity.located.receivers),
-            ):
-                if values is not None and parameter.numel():
-                    parameter.copy_(torch.where(values[members].isnan(), parameter, values[members]))
-            if fields.gaps is not None:
-                self.positions.gaps.copy_(fields.gaps)
-            self.law.restore(fields.law_settings)
-            for name, values in fields.free_synapses.items():
-                if getattr(self.free_synapses, name) is not None:  # else the file has lost the settings, as GEXF does
-                    known = ~values.isnan()
-                    self.free_synapses.restore(name, values[known], fields.edge_index[:, known], self.edge_index)
+    def _free_synapses(self, generator: torch.Generator | None) -> FreeSynapses | None:
+        """Return what synapses have of their own, with first values; None for nothing."""
+        has_weight, has_delay = self.weight_mode != "law", self.delay_mode == "free"
+        if not has_weight and not has_delay:
+            return None
+        velocity = self.velocity if has_delay else None
+        is_factor = self.weight_mode == "both"
+        return FreeSynapses(self.edge_index, self.lengths(), has_weight, is_factor, velocity, generator)

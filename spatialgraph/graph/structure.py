@@ -23,10 +23,10 @@ class Structure(nn.Module):
 
     positions: Positions
     connectivity: Connectivity
-    free_synapses: FreeSynapses
+    free_synapses: FreeSynapses | None
     raw_polarity: Tensor
     raw_bias: Tensor
-    _silent_share = 0.0
+    _masked_share = 0.0
 
     @property
     def dim(self) -> int:
@@ -94,17 +94,17 @@ class Structure(nn.Module):
         return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
 
     @property
-    def silent_share(self) -> float:
-        """Share of each projection's synapses, those of the smallest weights in a pass, that models leave out of it.
+    def masked_share(self) -> float:
+        """Share of each projection's synapses, those of the smallest weights in a pass, that are masked.
 
-        ``weights()`` and ``synapses`` count them, for they may be heard again in the next pass; see
-        :class:`~spatialgraph.PruneWhileTraining`.
+        They weigh 0 in ``weights()`` and wherever the network is saved or exported. They still exist: one may be
+        unmasked in the next pass. See :class:`~spatialgraph.PruneWhileTraining`.
         """
-        return self._silent_share
+        return self._masked_share
 
-    @silent_share.setter
-    def silent_share(self, share: float) -> None:
-        self._silent_share = checks.between("silent_share", share, 0.0, 1.0)
+    @masked_share.setter
+    def masked_share(self, share: float) -> None:
+        self._masked_share = checks.between("masked_share", share, 0.0, 1.0)
 
     def _load_from_state_dict(
         self,
@@ -120,7 +120,8 @@ class Structure(nn.Module):
             # With its own values in their place nothing of this network changes, whatever else is loaded.
             state_dict.update(self.state_dict(prefix=prefix, keep_vars=True))
         else:
-            self.free_synapses.make_room(synapses)
+            if self.free_synapses is not None:
+                self.free_synapses.make_room(synapses)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self.connectivity.move(self.raw_bias)
 
@@ -129,8 +130,9 @@ class Structure(nn.Module):
         state = state_dict.get(f"{prefix}connectivity._extra_state")
         topology = self.connectivity.topology if state is None else self.connectivity.read(state)
         synapses = topology.synapses
-        for name, own in self.free_synapses.named_parameters():
-            checks.shape(f"free_synapses.{name}", state_dict.get(f"{prefix}free_synapses.{name}", own), (synapses,))
+        for name, own in self.named_parameters():
+            if name.startswith("free_synapses."):
+                checks.shape(name, state_dict.get(f"{prefix}{name}", own), (synapses,))
         return synapses
 
     def extra_repr(self) -> str:

@@ -20,15 +20,17 @@ def settings(graph: SpatialGraph) -> dict[str, Any]:
     """
     result = {
         "spacing": graph.spacing,
-        "polarity": graph.polarity_kind,
+        "polarity": graph.polarity_mode,
         "gain": graph.gain,
         "dtype": str(graph.raw_bias.dtype).removeprefix("torch."),
         "law": graph.law.name,
-        "weights": graph.free_synapses.weight_kind,
-        "delays": graph.free_synapses.delay_kind,
+        "weights": graph.weight_mode,
+        "delays": graph.delay_mode,
     }
     if graph.velocity is not None:
         result["velocity"] = graph.velocity
+    if graph.masked_share:
+        result["masked_share"] = graph.masked_share
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
     result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
     # Attributes may have been set to numbers of NumPy, which files do not take.
@@ -67,6 +69,5 @@ def edge_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
     columns = {"weight": graph.weights(), "length": graph.lengths()}
     if graph.velocity is not None:
         columns["delay"] = graph.delays()
-    free = graph.free_synapses
-    learned = {"free_weight": free.weight, "free_delay": free.delay}
-    return columns | {name: values for name, values in learned.items() if values is not None}
+    own = {} if graph.free_synapses is None else dict(graph.free_synapses.named_parameters())
+    return columns | {f"free_{name}": values for name, values in own.items()}

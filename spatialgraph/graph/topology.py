@@ -1,4 +1,4 @@
-"""Topology: who is an input, who an output, and who hears whom, as one value that is changed as a whole."""
+"""Topology: which neurons are inputs and outputs and which edges exist, as one value that is changed as a whole."""
 
 import dataclasses
 import hashlib
@@ -32,7 +32,8 @@ class Topology:
         is_output: marks the output neurons, shape ``(N,)``, bool.
         anchored: marks the neurons that never move, shape ``(N,)``, bool.
         all_to_all: as in :func:`~spatialgraph.graph.projections.make_projections`, shape ``(G,)``.
-        listed_edges: the edges of all other generations, sorted by target, then source, shape ``(2, E)``.
+        listed_edges: the edges of all other generations, sorted by target, then source, shape ``(2, E)``; int32 where
+            that is wide enough.
 
     Example:
         >>> layer = torch.tensor([0, 0, 1])
@@ -52,9 +53,14 @@ class Topology:
     all_to_all: Tensor
     listed_edges: Tensor
 
+    def __post_init__(self) -> None:
+        """Hold edges in the narrowest type that has room for the neurons' numbers."""
+        if self.listed_edges.dtype == torch.int64 and self.layer.numel() <= torch.iinfo(torch.int32).max:
+            object.__setattr__(self, "listed_edges", self.listed_edges.to(torch.int32))
+
     @classmethod
     def without_edges(cls, layer: Tensor, is_input: Tensor, is_output: Tensor, anchored: Tensor) -> "Topology":
-        """Return the topology of neurons that nobody hears."""
+        """Return the topology of neurons without edges."""
         depth = int(layer.max()) if layer[0] >= 0 else 1
         none = torch.empty(2, 0, dtype=torch.int64)
         return cls(layer, is_input, is_output, anchored, torch.zeros(depth, dtype=torch.int64), none)
@@ -74,7 +80,7 @@ class Topology:
         return dataclasses.replace(self, all_to_all=all_to_all, listed_edges=listed[:, order])
 
     def all_connected(self, reach: str) -> "Topology":
-        """Return the same layers, in which each hears all of the layer before, or of ``"all"`` layers before."""
+        """Return the same layers, each receiving from all of the layer before, or of ``"all"`` layers before."""
         numbers = torch.arange(1, int(self.layer.max()) + 1)
         all_to_all = numbers if reach == "all" else torch.ones_like(numbers)
         return dataclasses.replace(self, all_to_all=all_to_all, listed_edges=self.listed_edges[:, :0])
@@ -93,6 +99,15 @@ class Topology:
             count += sum(sizes[number - reach : number]) * sizes[number] if reach else 0
         return count
 
+    def has_edge(self) -> Tensor:
+        """Mark the neurons with an incoming or outgoing edge, shape ``(N,)``, bool."""
+        marked = torch.zeros_like(self.is_input)
+        marked[self.listed_edges.flatten().long()] = True
+        for number, reach in enumerate(self.all_to_all.tolist(), start=1):
+            if reach:
+                marked |= (self.layer >= number - reach) & (self.layer <= number)
+        return marked
+
     def equals(self, other: "Topology") -> bool:
         """Tell whether all of it is the same."""
         return all(torch.equal(values, getattr(other, name)) for name, values in vars(self).items())
@@ -104,7 +119,7 @@ class Topology:
             neurons: marks those to keep, all that have edges among them, shape ``(N,)``, bool.
         """
         columns = [values[neurons] for values in (self.layer, self.is_input, self.is_output, self.anchored)]
-        result = Topology.without_edges(*columns).connected((neurons.cumsum(0) - 1)[self.listed_edges])
+        result = Topology.without_edges(*columns).connected((neurons.cumsum(0) - 1)[self.listed_edges.long()])
         # What is all-to-all stays so; a listed projection may have become so.
         return dataclasses.replace(result, all_to_all=torch.maximum(self.all_to_all, result.all_to_all))
 
@@ -171,7 +186,7 @@ class Topology:
         self._check_edges()
 
     def _check_edges(self) -> None:
-        edges = checks.edge_index(self.listed_edges, self.layer.numel())
+        edges = checks.edge_index(self.listed_edges.long(), self.layer.numel())
         if self.is_input[edges[1]].any() or self.is_output[edges[0]].any():
             raise ValueError("sources of connectivity must not be outputs, nor lead to inputs")
         if self.is_layered:

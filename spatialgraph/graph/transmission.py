@@ -1,52 +1,63 @@
-"""Transmission: how the neurons of a graph hear each other in one forward pass of a model."""
+"""Transmission: what a graph's projections compute in one forward pass of a model."""
 
-import dataclasses
+from collections.abc import Sequence
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
-from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.delays import delayed
-from spatialgraph.functional.dense import all_to_all, edge_weight, pairwise_weight, sparse
-from spatialgraph.functional.smallest import without_smallest
+from spatialgraph.functional.engine import Matrix, Synapses
 from spatialgraph.graph.projections import Projection
-from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.synapses import projection_lengths
+from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.laws import Law
 
-__all__ = ["Materialised", "Matrix", "Transmission", "materialise"]
+__all__ = ["KeptTransmission", "Transmission"]
 
 
 class Transmission:
     """The projections of a graph, differentiable; positions and polarities are taken once, when it is made.
 
+    :meth:`SpatialGraph.transmission <spatialgraph.SpatialGraph.transmission>` makes it.
+
     Args:
-        graph: the network.
-        projections: the stages to compute, where they are not all of the network's.
+        projections: the projections to compute.
+        pos: positions of all neurons, shape ``(N, d)``, in length units.
+        scale: polarity times gain of all neurons, shape ``(N,)``.
+        bias: biases of all neurons, shape ``(N,)``.
+        law: from length to weight.
+        free: what synapses have of their own; None for nothing.
+        gain: constant factor on free weights.
+        velocity: length units that a spike travels in a time step; None for no delays.
+        masked_share: share of each projection's synapses, those of the smallest weights, that weigh 0.
 
     Example:
-        >>> import torch
-        >>> transmission = Transmission(SpatialGraph.layered([3, 2]))
-        >>> transmission.send(0, torch.ones(5, 3)).shape
+        >>> from spatialgraph import SpatialGraph
+        >>> SpatialGraph.layered([3, 2]).transmission().send(0, torch.ones(5, 3)).shape
         torch.Size([5, 2])
     """
 
-    def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
-        self.graph = graph
-        self.projections = graph.projections if projections is None else projections
-        self.pos = graph.pos
-        self.scale = graph.gain * graph.polarity
-        free = graph.free_synapses
-        self._free_weights = free.split(free.weight, self.projections)
-        self._free_delays = free.split(free.delay, self.projections)
-
-    @property
-    def biases(self) -> list[Tensor]:
-        """The biases of each projection's targets, shape ``(m,)``."""
-        bias = self.graph.bias
-        return [bias[projection.target_index] for projection in self.projections]
+    def __init__(
+        self,
+        projections: tuple[Projection, ...],
+        *,
+        pos: Tensor,
+        scale: Tensor,
+        bias: Tensor,
+        law: Law,
+        free: FreeSynapses | None,
+        gain: float,
+        velocity: float | None,
+        masked_share: float,
+    ) -> None:
+        self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
+        self.velocity, self.masked_share = velocity, masked_share
+        self.biases = [bias[projection.target_index] for projection in projections]
+        self.is_free = free is not None and free.weight is not None and not free.is_factor
+        weight = None if free is None or free.weight is None else free.weight * gain if self.is_free else free.weight
+        self._factors = _split(weight, projections)
+        self._free_delays = _split(None if free is None else free.delay, projections)
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations through a projection with the engine that fits it.
+        """Send activations through a projection.
 
         Args:
             number: the projection's number.
@@ -57,108 +68,79 @@ class Transmission:
         Returns:
             Inputs of its targets, shape ``(..., m)``.
         """
-        projection = self.projections[number]
-        is_dense = projection.edges is None or projection.mask is not None
-        if is_dense and self._free_weights[number] is None:
-            geometry, silent = self._geometry(projection), self._silent(projection)
-            y = all_to_all(x, *geometry, self.graph.law, bias, projection.mask, silent)
-        elif projection.edges is None:
-            y = F.linear(x, self.weight(number), bias)
-        else:
-            return sparse(x, self.weight(number), projection.edges, bias, rectify)
-        return F.relu(y) if rectify else y
+        return self.projections[number].engine.send(x, self._synapses(number), bias, rectify)
 
     def send_delayed(self, number: int, x: Tensor, line: Tensor | None, delay: Tensor) -> Tensor:
         """Send a time series ``(T, ..., n)`` with delays, as in :mod:`spatialgraph.functional.delays`."""
-        return delayed(x, self.weight(number), delay, self.projections[number].edges, line)
+        return self.projections[number].engine.send_delayed(x, self.weight(number), delay, line)
 
     def weight(self, number: int) -> Tensor:
-        """Return the signed weights of a projection, ``(m, n)`` where all-to-all, else ``(E,)``; 0 for silent ones."""
-        weight = self._weight(number)
-        silent = self._silent(self.projections[number])
-        return weight * without_smallest(weight.detach(), silent) if silent else weight
+        """Return the signed weights of a projection in the shape of its engine; 0 for masked synapses."""
+        return self.projections[number].engine.weight(self._synapses(number))
 
-    def heard(self, number: int) -> Tensor:
-        """Return which synapses of a projection are not silent, in the order of its edges, shape ``(E,)``, bool."""
-        return without_smallest(self._weight(number).detach().flatten(), self._silent(self.projections[number]))
+    def unmasked(self, number: int) -> Tensor:
+        """Tell which synapses of a projection are not masked, in the order of its edges, shape ``(E,)``, bool."""
+        return self.projections[number].engine.unmasked(self._synapses(number)).flatten()
 
-    def _silent(self, projection: Projection) -> int:
-        return round(self.graph.silent_share * projection.synapses)
-
-    def _weight(self, number: int) -> Tensor:
-        projection, free = self.projections[number], self._free_weights[number]
-        if free is not None and self.graph.free_synapses.weight_kind == "free":
-            return self.graph.gain * free
-        geometry = self._geometry(projection)
-        if projection.edges is None:
-            weight = pairwise_weight(*geometry, self.graph.law)
-        else:
-            weight = edge_weight(*geometry, self.graph.law, projection.edges)
-        return weight if free is None else weight * free
+    def length(self, number: int) -> Tensor:
+        """Return the lengths of a projection's synapses in the shape of its engine, in length units."""
+        projection = self.projections[number]
+        return projection.engine.lengths(self.pos[projection.source_index], self.pos[projection.target_index])
 
     def delay(self, number: int) -> Tensor:
-        """Return the delays of a projection in time steps, in the shape of its weights."""
+        """Return the delays of a projection in time steps, in the shape of its engine; 0 without a velocity."""
         free = self._free_delays[number]
-        lengths = projection_lengths(self.pos, self.projections[number]) if free is None else free
-        return self.graph.free_synapses.delays_of(lengths, free)
+        if self.velocity is None:
+            return torch.zeros_like(self.length(number))
+        return self.length(number) / self.velocity if free is None else free.abs().view(self._shape(number))
 
-    def _geometry(self, projection: Projection) -> tuple[Tensor, Tensor, Tensor]:
-        index = projection.source_index
-        return self.pos[index], self.pos[projection.target_index], self.scale[index]
+    def kept(self) -> "KeptTransmission":
+        """Return the projections with weights and biases computed once, for many passes without gradients."""
+        matrices = [self.matrix(number) for number in range(len(self.projections))]
+        return KeptTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
+
+    def matrix(self, number: int) -> Matrix:
+        """Return a projection with weights computed once, without gradients."""
+        return self.projections[number].engine.kept(self.weight(number).detach())
+
+    def _shape(self, number: int) -> tuple[int, ...]:
+        return self.projections[number].engine.shape
+
+    def _synapses(self, number: int) -> Synapses:
+        projection = self.projections[number]
+        source = projection.source_index
+        return Synapses(
+            self.pos[source],
+            self.pos[projection.target_index],
+            self.scale[source],
+            self.law,
+            self._factors[number],
+            self.is_free,
+            round(self.masked_share * projection.synapses),
+        )
 
 
-class Materialised:
-    """The projections of a graph with weights and biases computed once, for many passes without gradients.
+class KeptTransmission:
+    """The projections of a graph with weights and biases that were computed once.
 
     Args:
-        graph: the network.
-        projections: the stages to compute, where they are not all of the network's.
-
-    Example:
-        >>> Materialised(SpatialGraph.layered([3, 2])).matrices[0].weight.shape
-        torch.Size([2, 3])
+        projections: the projections.
+        matrices: their weights.
+        biases: the biases of their targets, shape ``(m,)`` each.
     """
 
-    def __init__(self, graph: SpatialGraph, projections: tuple[Projection, ...] | None = None) -> None:
-        transmission = Transmission(graph, projections)
-        self.projections = transmission.projections
-        self.matrices = [materialise(transmission, number) for number in range(len(transmission.projections))]
-        self.biases = [bias.detach() for bias in transmission.biases]
+    def __init__(
+        self, projections: tuple[Projection, ...], matrices: Sequence[Matrix], biases: Sequence[Tensor]
+    ) -> None:
+        self.projections, self.matrices, self.biases = projections, list(matrices), list(biases)
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""
         return self.matrices[number].send(x, bias, rectify)
 
 
-@dataclasses.dataclass(frozen=True)
-class Matrix:
-    """The weights of a projection.
-
-    Args:
-        weight: shape ``(m, n)``, or of each edge, shape ``(E,)``.
-        edges: the edges that these are the weights of; None for the matrix.
-    """
-
-    weight: Tensor
-    edges: CompressedEdges | None = None
-
-    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations of shape ``(..., n)`` on as ``(..., m)``."""
-        if self.edges is not None:
-            return sparse(x, self.weight, self.edges, bias, rectify)
-        y = F.linear(x, self.weight, bias)
-        return F.relu(y) if rectify else y
-
-    def dense(self) -> Tensor:
-        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no edge."""
-        return self.weight if self.edges is None else self.edges.matrix(self.weight).to_dense()
-
-
-def materialise(transmission: Transmission, number: int) -> Matrix:
-    """Return the weights of a projection, without gradients, for the engine that fits it."""
-    projection, weight = transmission.projections[number], transmission.weight(number).detach()
-    if projection.edges is None:
-        return Matrix(weight)
-    if projection.mask is not None:
-        return Matrix(projection.edges.matrix(weight).to_dense())
-    return Matrix(weight, projection.edges)
+def _split(values: Tensor | None, projections: Sequence[Projection]) -> Sequence[Tensor | None]:
+    """Cut values of all edges by projection."""
+    if values is None:
+        return [None] * len(projections)
+    return torch.split(values, [projection.synapses for projection in projections])

@@ -106,7 +106,7 @@ class SpatialLinear(nn.Module):
     """
 
     gain = Setting(checks.number)
-    polarity_kind = Setting(check_polarity)
+    polarity_mode = Setting(check_polarity)
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class SpatialLinear(nn.Module):
         self.in_features = checks.integer("in_features", in_features, minimum=1)
         self.out_features = checks.integer("out_features", out_features, minimum=1)
         self.dim = checks.integer("dim", dim, minimum=1)
-        self.polarity_kind = check_polarity("polarity", polarity)
+        self.polarity_mode = check_polarity("polarity", polarity)
         self.gain = 1 / math.sqrt(in_features) if gain is None else gain
         self.law = make_law(law).to(device=device, dtype=dtype)
         self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
@@ -150,7 +150,7 @@ class SpatialLinear(nn.Module):
     @property
     def polarity(self) -> Tensor:
         """What multiplies each source's output, shape ``(in_features,)``."""
-        return polarity_of(self.raw_polarity, self.polarity_kind)
+        return polarity_of(self.raw_polarity, self.polarity_mode)
 
     @property
     def weight(self) -> Tensor:
@@ -201,7 +201,7 @@ class SpatialLinear(nn.Module):
         """Return the settings shown by ``repr``."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, dim={self.dim}, "
-            f"bias={self.bias is not None}, polarity={self.polarity_kind!r}"
+            f"bias={self.bias is not None}, polarity={self.polarity_mode!r}"
         )
 
     def _matrix(self) -> Tensor:
@@ -215,4 +215,4 @@ class SpatialLinear(nn.Module):
         of_law = law_settings(self.law)
         if of_law is None or not may_be_kept(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
             return None
-        return Sources(tensors, (self.gain, self.polarity_kind, *of_law))
+        return Sources(tensors, (self.gain, self.polarity_mode, *of_law))

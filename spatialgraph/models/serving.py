@@ -6,11 +6,12 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
+from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.positions import Positions
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.synapses import FreeSynapses
-from spatialgraph.graph.transmission import Materialised, Transmission
+from spatialgraph.graph.transmission import KeptTransmission, Transmission
 from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
 
 __all__ = ["Served"]
@@ -24,15 +25,15 @@ class Served:
         >>> type(Served().transmission(model, graph)).__name__
         'Transmission'
         >>> type(Served().transmission(model.eval(), graph)).__name__
-        'Materialised'
+        'KeptTransmission'
     """
 
     def __init__(self) -> None:
-        self._kept: Kept[Materialised] = Kept()
+        self._kept: Kept[KeptTransmission] = Kept()
 
     def transmission(
         self, model: nn.Module, graph: SpatialGraph, with_dead_ends: bool = True
-    ) -> Transmission | Materialised:
+    ) -> Transmission | KeptTransmission:
         """Return what carries activations through the projections in this pass.
 
         Args:
@@ -44,34 +45,36 @@ class Served:
             RuntimeError: if the structure is not that of the network whose parameters are here.
         """
         if model.training:
-            return Transmission(graph, _projections(graph, with_dead_ends))
+            return graph.transmission(_projections(graph, with_dead_ends))
         own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
-        modules = (graph, own["connectivity"], own["positions"], own["law"], own["free_synapses"])
+        modules: tuple[Any, ...] = (graph, own["connectivity"], own["positions"], own["law"])
+        if own["free_synapses"] is not None:
+            modules = (*modules, own["free_synapses"])
         things = (with_dead_ends,)
         kept = self._kept.current(modules, things)
         if kept is None:
             sources = functools.partial(_sources, model, modules, with_dead_ends)
             kept = self._kept.get(sources, functools.partial(_materialised, graph, with_dead_ends), modules, things)
-        return Transmission(graph, _projections(graph, with_dead_ends)) if kept is None else kept
+        return graph.transmission(_projections(graph, with_dead_ends)) if kept is None else kept
 
 
 def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection, ...]:
     """Return the stages to compute; dead ends matter too where synapses are counted."""
     graph.connectivity.verify()
-    if with_dead_ends or graph.silent_share or graph.free_synapses.weight is not None:
+    if with_dead_ends or graph.masked_share or graph.weight_mode != "law":
         return graph.projections
     return graph.connectivity.live_projections
 
 
-def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> Materialised:
-    return Materialised(graph, _projections(graph, with_dead_ends))
+def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> KeptTransmission:
+    return graph.transmission(_projections(graph, with_dead_ends)).kept()
 
 
 def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -> Sources | None:
     """Read all that the weights and biases of a network follow from; None if they may not be kept in this pass."""
-    graph, connectivity, positions, law, free = modules
+    graph, connectivity, positions, law = modules[:4]
     of_law = law_settings(law)
-    if of_law is None or not _is_plain(graph, positions, free):
+    if of_law is None or not _is_plain(*modules):
         return None
     tensors = [
         tensor
@@ -82,11 +85,11 @@ def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -
     ]
     if not may_be_kept(model, *tensors):
         return None
-    settings = (graph.gain, graph.polarity_kind, graph.silent_share, free.weight_kind, positions.spacing)
+    settings = (graph.gain, graph.polarity_mode, graph.masked_share, graph.weight_mode, positions.spacing)
     return Sources(tensors, settings + of_law, (with_dead_ends, connectivity.located))
 
 
-def _is_plain(graph: SpatialGraph, positions: Positions, free: FreeSynapses) -> bool:
+def _is_plain(graph: SpatialGraph, connectivity: Connectivity, positions: Positions, *others: nn.Module) -> bool:
     """Tell whether positions, polarities and biases follow from the parameters, and these are no functions of others.
 
     Subclasses, hooks and parametrisations may do anything.
@@ -94,7 +97,7 @@ def _is_plain(graph: SpatialGraph, positions: Positions, free: FreeSynapses) -> 
     return (
         type(graph) is SpatialGraph
         and type(positions) is Positions
-        and type(free) is FreeSynapses
+        and all(type(module) is FreeSynapses for module in others[1:])
         and ("raw_polarity" in graph._parameters or "raw_polarity" in graph._buffers)
         and ("coords" in positions._parameters or "coords" in positions._buffers)
         and "forward" not in positions.__dict__

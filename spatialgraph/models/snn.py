@@ -1,26 +1,25 @@
-"""Spiking networks: spatial ones and their dense baseline."""
+"""SpatialSNN: the spiking network whose neurons have positions."""
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.delays import line_length
-from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
-from spatialgraph.models.mlp import make_graph
+from spatialgraph.models.options import keywords, make_graph
 from spatialgraph.models.serving import Served
-from spatialgraph.models.spiking_network import NeuronFactory, Sender, SpikingNetwork, Stage
+from spatialgraph.models.spiking_network import SpikingNetwork
+from spatialgraph.models.stages import Send, Stage, output_order
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
-__all__ = ["DenseSNN", "SpatialSNN"]
+__all__ = ["SpatialSNN"]
 
 
 def _check_max_delay(name: str, value: Any) -> int | None:  # noqa: ANN401 - any value is checked
@@ -39,7 +38,7 @@ class SpatialSNN(SpikingNetwork):
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
         dim: number of axes d, with sizes only.
-        steps: number of time steps T of a run.
+        num_steps: number of time steps T of a run.
         coding: how inputs enter: ``"current"`` (the values, constant over time), ``"rate"`` (random spikes),
             ``"latency"`` (one spike each, the sooner the larger the value), or None for a time series.
         read_out: ``"potential"`` (outputs integrate and never fire; logits are mean potentials) or ``"count"`` (outputs
@@ -58,17 +57,16 @@ class SpatialSNN(SpikingNetwork):
         drive: standard deviation of normalised currents, in thresholds.
         max_delay: length of the delay line in time steps, beyond which a delay is an error; None keeps all that
             arrives within the run.
-        gain: constant factor on the weights, with sizes only.
-        **options: ``wiring``, ``spacing``, ``init``, ``polarity``, ``law``, ``weights``, ``velocity``, ``delays``,
-            ``anchored``, ``generator`` as in :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with
-            sizes only.
+        **options: ``wiring``, ``spacing``, ``init``, ``polarity``, ``law``, ``gain``, ``weights``, ``velocity``,
+            ``delays``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
+            :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes only.
 
     Raises:
         TypeError: if an argument is of the wrong type, or an option is given beside a graph that settles it.
         ValueError: if an argument breaks a rule, or a delay is longer than the line.
 
     Example:
-        >>> model = SpatialSNN([784, 2048, 10], dim=3, steps=25)
+        >>> model = SpatialSNN([784, 2048, 10], dim=3, num_steps=25)
         >>> model(torch.zeros(5, 784)).shape, sum(p.numel() for p in model.parameters())
         (torch.Size([5, 10]), 10576)
     """
@@ -80,36 +78,15 @@ class SpatialSNN(SpikingNetwork):
         graph: Sequence[int] | SpatialGraph,
         dim: int | None = None,
         *,
-        steps: int = 25,
-        coding: str | None = "current",
-        normalize: bool | None = None,
         max_delay: int | None = None,
-        gain: float | None = None,
-        read_out: str = "potential",
-        beta: float = 0.95,
-        threshold: float = 1.0,
-        reset: str = "subtract",
-        surrogate: str | Surrogate = "fast_sigmoid",
-        neuron: NeuronFactory | None = None,
-        drive: float = 0.8,
-        **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
+        **options: Any,  # noqa: ANN401 - passed on to SpikingNetwork and SpatialGraph.layered
     ) -> None:
-        network = make_graph(graph, dim, gain, options)
-        if normalize is None:
-            normalize = network.is_layered and network.velocity is None and coding in ("current", "rate")
-        super().__init__(
-            _stages(network),
-            steps=steps,
-            coding=coding,
-            read_out=read_out,
-            beta=beta,
-            threshold=threshold,
-            reset=reset,
-            surrogate=surrogate,
-            neuron=neuron,
-            normalize=normalize,
-            drive=drive,
-        )
+        known = keywords(SpikingNetwork.__init__)
+        dynamics = {name: options.pop(name) for name in known if name in options}
+        network = make_graph(type(self).__name__, graph, dim, options, [*known, "max_delay"])
+        if dynamics.get("normalize") is None and not (network.is_layered and network.velocity is None):
+            dynamics["normalize"] = False  # a step without spikes has nothing to normalise
+        super().__init__(network.projections, **dynamics)
         self.spatial_graph = network
         self.max_delay = max_delay
         if self.has_delays:
@@ -122,9 +99,9 @@ class SpatialSNN(SpikingNetwork):
         return self.spatial_graph
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages, one for each projection of the graph."""
-        return _stages(self.graph)
+    def stages(self) -> Sequence[Stage]:
+        """The stages, the projections of the graph."""
+        return self.graph.projections
 
     @property
     def has_delays(self) -> bool:
@@ -134,10 +111,7 @@ class SpatialSNN(SpikingNetwork):
     @property
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
-        projections = self.graph.projections
-        if all(p.hidden == p.n_targets for p in projections[:-1]):
-            return None
-        return torch.argsort(torch.cat([p.targets[p.hidden :] for p in projections]))
+        return output_order([(stage.hidden, stage.targets) for stage in self.graph.projections])
 
     def fan_outs(self) -> list[Tensor]:
         """Return the number of synapses that leave each neuron: of the inputs, then of each stage's targets."""
@@ -152,26 +126,32 @@ class SpatialSNN(SpikingNetwork):
     def _check(self, x: Tensor) -> None:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
-    def _sender(self) -> Sender:
+    def _sender(self, lines: list[Tensor | None]) -> Send:
         if self.has_delays:
             self.graph.connectivity.verify()
-            return functools.partial(self._send_delayed, Transmission(self.graph))
-        transmission = self._served.transmission(self, self.graph)
-        return lambda number, signal, line, bias: (transmission.send(number, signal, bias), None)
+            return functools.partial(self._send_delayed, self.graph.transmission(), lines)
+        return self._served.transmission(self, self.graph).send
 
     def _send_delayed(
-        self, transmission: Transmission, number: int, signal: Tensor, line: Tensor | None, bias: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        delay = transmission.delay(number)
+        self,
+        transmission: Transmission,
+        lines: list[Tensor | None],
+        number: int,
+        signal: Tensor,
+        bias: Tensor | None,
+        rectify: bool,
+    ) -> Tensor:
+        delay, line = transmission.delay(number), lines[number]
         self._check_line(delay)
-        signal = signal.expand(self.steps, *signal.shape[1:])
+        signal = signal.expand(self.num_steps, *signal.shape[1:])
         if line is not None and line.shape[1:] != signal.shape[1:]:
-            wanted = ("steps", *signal.shape[1:])
+            wanted = ("num_steps", *signal.shape[1:])
             raise ValueError(f"state must have lines of shape {wanted}, got {tuple(line.shape)}")
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
         reach = len(past) if is_observed(delay) else line_length(delay)
-        return current if bias is None else current + bias, past[max(0, len(past) - reach) :]
+        lines[number] = past[max(0, len(past) - reach) :]
+        return current if bias is None else current + bias
 
     def _biases(self) -> list[Tensor]:
         bias = self.graph.bias
@@ -190,59 +170,3 @@ class SpatialSNN(SpikingNetwork):
                 f"delays must not be longer than the line (max_delay={self.max_delay} steps), got {longest:g}; "
                 "raise max_delay or the graph's velocity"
             )
-
-
-class DenseSNN(SpikingNetwork):
-    """Spiking network of ``nn.Linear`` layers, the baseline of a :class:`SpatialSNN`.
-
-    Args:
-        sizes: layer sizes, inputs first.
-        **options: ``steps``, ``coding``, ``read_out``, ``beta``, ``threshold``, ``reset``, ``surrogate``, ``neuron``,
-            ``normalize`` (by default off) and ``drive`` as in :class:`SpatialSNN`.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if an argument breaks a rule.
-
-    Example:
-        >>> sum(p.numel() for p in DenseSNN([784, 14, 10]).parameters())
-        11140
-    """
-
-    has_delays = False
-
-    def __init__(self, sizes: Sequence[int], **options: Any) -> None:  # noqa: ANN401 - passed on
-        widths = checks.sizes(sizes)
-        last = len(widths) - 1
-        self._stages = tuple(
-            Stage((number - 1,), 0 if number == last else n, n) for number, n in enumerate(widths[1:], start=1)
-        )
-        super().__init__(self._stages, **options)
-        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(widths[:-1], widths[1:], strict=True))
-
-    @property
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages, one for each linear layer."""
-        return self._stages
-
-    def fan_outs(self) -> list[Tensor]:
-        """Return the number of synapses that leave each neuron: of the inputs, then of each layer."""
-        widths = [self._layer(0).in_features, *(stage.targets for stage in self._stages), 0]
-        return [torch.full((n,), m) for n, m in zip(widths[:-1], widths[1:], strict=True)]
-
-    def _check(self, x: Tensor) -> None:
-        first = self._layer(0)
-        checks.features("x", x, first.in_features, first.weight)
-
-    def _sender(self) -> Sender:
-        return lambda number, signal, line, bias: (F.linear(signal, self._layer(number).weight, bias), None)
-
-    def _biases(self) -> list[Tensor]:
-        return [self._layer(number).bias for number in range(len(self.layers))]
-
-    def _layer(self, number: int) -> nn.Linear:
-        return cast(nn.Linear, self.layers[number])
-
-
-def _stages(graph: SpatialGraph) -> tuple[Stage, ...]:
-    return tuple(Stage(p.blocks, p.hidden, p.n_targets) for p in graph.projections)

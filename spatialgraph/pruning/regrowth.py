@@ -9,8 +9,9 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.pruning.removal import SCOPES, check_graph
+from spatialgraph.pruning.removal import SCOPES
 from spatialgraph.wiring.edges import check_positions
 from spatialgraph.wiring.neighbors import Clouds, within
 
@@ -29,8 +30,8 @@ _ROUNDING_FLOOR = 1e-150
 
 @torch.no_grad()
 def regrow_(
-    graph: SpatialGraph, share: float, *, scope: str = "projection", generator: torch.Generator | None = None
-) -> SpatialGraph:
+    network: Network, share: float, *, scope: str = "projection", generator: torch.Generator | None = None
+) -> Network:
     """Drop the longest synapses of a network and grow as many of the nearest pairs that have none, in place.
 
     It keeps a fixed budget of synapses on the shortest pairs while neurons move: sparse training as of `Evci et al.
@@ -45,7 +46,7 @@ def regrow_(
     ``edge_index``.
 
     Args:
-        graph: the network; of a model, ``model.graph``.
+        network: a graph, or a model that has one.
         share: share of the synapses to drop, from 0 to 1, rounded to whole synapses.
         scope: whether the share is that of each ``"projection"``, whose number of synapses stays, or of all synapses
             together (``"global"``), which may then move from one projection to another. All-to-all projections have no
@@ -53,7 +54,7 @@ def regrow_(
         generator: source of random numbers for the free weights of new synapses.
 
     Returns:
-        The graph itself.
+        The network itself.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -68,7 +69,7 @@ def regrow_(
         >>> bool(graph.lengths().max() < before)
         True
     """
-    check_graph(graph)
+    graph = graph_of(network)
     checks.between("share", share, 0.0, 1.0)
     checks.choice("scope", scope, SCOPES)
     check_positions("graph.pos", graph.pos)
@@ -80,12 +81,13 @@ def regrow_(
         after = [_regrown(pos, stages, before[0], share)]
     else:
         after = [
-            numbers if projection.edges is None else _regrown(pos, [stage], numbers, share)
+            numbers if projection.is_complete else _regrown(pos, [stage], numbers, share)
             for projection, stage, numbers in zip(graph.projections, stages, before, strict=True)
         ]
     if all(new is old for old, new in zip(before, after, strict=True)):
-        return graph
-    return graph.connect(_pairs(torch.cat(after), graph.neurons).to(graph.layer.device), generator)
+        return network
+    graph.connect(_pairs(torch.cat(after), graph.neurons).to(graph.layer.device), generator)
+    return network
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,11 +3,11 @@
 import copy
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.used import replace
 
 __all__ = ["drop_isolated", "isolated", "prune", "prune_"]
 
@@ -17,13 +17,13 @@ SCOPES = ("projection", "global")
 
 @torch.no_grad()
 def prune_(
-    graph: SpatialGraph,
+    network: Network,
     amount: float,
     *,
     by: str = "length",
     scope: str = "projection",
     generator: torch.Generator | None = None,
-) -> SpatialGraph:
+) -> Network:
     """Remove the least important synapses of a network in place.
 
     All parameters stay the same objects, so that an optimiser goes on with the state of positions, polarities and
@@ -34,7 +34,7 @@ def prune_(
     longest synapses are those of the smallest weights.
 
     Args:
-        graph: the network; of a model, ``model.graph``.
+        network: a graph, or a model that has one.
         amount: share of the synapses to remove, from 0 to 1, rounded to whole synapses.
         by: which go first: the longest (``"length"``), those of the smallest absolute weight (``"weight"``), or any
             (``"random"``).
@@ -42,7 +42,7 @@ def prune_(
         generator: source of random numbers for ``by="random"``.
 
     Returns:
-        The graph itself.
+        The network itself.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -52,23 +52,24 @@ def prune_(
         >>> prune_(SpatialGraph.layered([784, 2048, 10]), 0.95)
         SpatialGraph(neurons=2842, synapses=81306, dim=3, spacing='learned')
     """
-    check_graph(graph)
+    graph = graph_of(network)
     checks.between("amount", amount, 0.0, 1.0)
     checks.choice("by", by, SCORES)
     checks.choice("scope", scope, SCOPES)
     scores = _scores(graph, by, generator)
     counts = [projection.synapses for projection in graph.projections] if scope == "projection" else [len(scores)]
-    return graph.keep(torch.cat([_largest(part, amount) for part in scores.split(counts)]))
+    graph.keep(torch.cat([_largest(part, amount) for part in scores.split(counts)]))
+    return network
 
 
 def prune(
-    graph: SpatialGraph,
+    network: Network,
     amount: float,
     *,
     by: str = "length",
     scope: str = "projection",
     generator: torch.Generator | None = None,
-) -> SpatialGraph:
+) -> Network:
     """Return a copy of a network without its least important synapses; arguments as in :func:`prune_`.
 
     Example:
@@ -76,24 +77,26 @@ def prune(
         >>> prune(graph, 0.5).synapses, graph.synapses
         (16, 32)
     """
-    check_graph(graph)
-    return prune_(copy.deepcopy(graph), amount, by=by, scope=scope, generator=generator)
+    graph_of(network)
+    return prune_(copy.deepcopy(network), amount, by=by, scope=scope, generator=generator)
 
 
-def isolated(graph: SpatialGraph) -> Tensor:
+def isolated(network: nn.Module) -> Tensor:
     """Return the numbers of the neurons that no synapse leads to or from.
+
+    Args:
+        network: a graph, or a model that has one.
 
     Example:
         >>> isolated(prune(SpatialGraph.layered([2, 2]), 1.0))
         tensor([0, 1, 2, 3])
     """
-    check_graph(graph)
-    degree = torch.bincount(graph.edge_index.flatten(), minlength=graph.neurons)
-    return torch.nonzero(degree == 0)[:, 0]
+    graph = graph_of(network)
+    return torch.nonzero(~graph.connectivity.topology.has_edge())[:, 0].to(graph.layer.device)
 
 
 @torch.no_grad()
-def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
+def drop_isolated(network: Network, inputs: bool = False) -> Network:
     """Return a copy of a network without its isolated neurons; the others are numbered anew, in their order.
 
     What belongs to the neurons that stay, and to their synapses, keeps its values, in new parameters. A model that does
@@ -101,7 +104,7 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
     their layer, so train it on.
 
     Args:
-        graph: the network; of a model, ``model.graph``.
+        network: a graph, or a model that has one.
         inputs: whether isolated inputs go as well. Features ``x`` of the network are then ``x[:, keep]``, where
             ``keep = ~torch.isin(graph.inputs, isolated(graph))``. Outputs always stay.
 
@@ -118,36 +121,16 @@ def drop_isolated(graph: SpatialGraph, inputs: bool = False) -> SpatialGraph:
         >>> drop_isolated(graph)
         SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
     """
-    _check_graph(graph)
+    graph = graph_of(network)
     graph.connectivity.verify()
-    if not isinstance(inputs, bool):
-        raise TypeError(f"inputs must be a bool, got {type(inputs).__name__}")
-    kept = graph.is_output.clone() if inputs else graph.is_output | graph.is_input
-    kept[graph.edge_index.flatten()] = True
-    _check_layers(graph, kept)
-    result = copy.deepcopy(graph)
-    if result.free_synapses.weight_kind != "free":
-        replace(result, "raw_polarity", graph.raw_polarity[kept[~graph.is_output]])
-    replace(result, "raw_bias", graph.raw_bias[kept[~graph.is_input]])
-    if isinstance(graph.init, Tensor):
-        result.init = graph.init[kept.to(graph.init.device)]
-    result.positions.keep_neurons(kept)
-    result.connectivity.keep_neurons(kept)
-    return result
-
-
-def _check_graph(graph: SpatialGraph) -> None:
-    if not isinstance(graph, SpatialGraph):
-        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")
-
-
-def _check_layers(graph: SpatialGraph, kept: Tensor) -> None:
-    if not kept[graph.is_input].any():
+    checks.flag("inputs", inputs)
+    kept = graph.is_output | (graph.is_input if not inputs else False)
+    has_edge = graph.connectivity.topology.has_edge().to(kept.device)
+    if inputs and not (has_edge & graph.is_input).any():
         raise ValueError("inputs must be False where no synapse leads from any input, got True")
-    if graph.is_layered:
-        left = torch.bincount(graph.layer[kept], minlength=int(graph.layer.max()) + 1)
-        if not left.all():
-            raise ValueError(f"graph must keep a neuron in each layer, got layer {int(left.argmin())} wholly isolated")
+    result = copy.deepcopy(network)
+    graph_of(result).keep_neurons(kept | has_edge)
+    return result
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:
@@ -164,9 +147,3 @@ def _largest(scores: Tensor, amount: float) -> Tensor:
     kept = torch.ones_like(scores, dtype=torch.bool)
     kept[torch.argsort(scores, stable=True)[: round(amount * len(scores))]] = False
     return kept
-
-
-def check_graph(graph: object) -> None:
-    """Raise unless it is a network."""
-    if not isinstance(graph, SpatialGraph):
-        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")

@@ -58,7 +58,6 @@ def test_metadata(path):
         "delays": "length",
         "velocity": 2.0,
         "init": "normal",
-        "dense_from": 0.25,
     }
 
 

@@ -96,8 +96,8 @@ def test_gexf_loses_the_settings_and_nothing_else(network, tmp_path):
     exported.graph.clear()
     own, read = from_networkx(exported), from_networkx(through_gexf(exported, tmp_path))
     assert_same(own, read)
-    assert (own.gain, own.spacing, own.polarity_kind, own.law.name) == (1.0, "free", "graded", "inverse_distance")
-    assert own.free_synapses.weight_kind == "law" and own.velocity is None and own.pos.dtype == torch.float32
+    assert (own.gain, own.spacing, own.polarity_mode, own.law.name) == (1.0, "free", "graded", "inverse_distance")
+    assert own.weight_mode == "law" and own.velocity is None and own.pos.dtype == torch.float32
 
 
 @pytest.mark.parametrize("way", [through_pickle, through_graphml])

@@ -1,6 +1,5 @@
 """What a network costs: counts by hand, and times that are there."""
 
-import importlib
 import json
 import random
 import weakref
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 import spatialgraph as sg
+from spatialgraph.graph.transmission import Transmission
 
 
 def small(**options):
@@ -116,16 +116,15 @@ def test_times_are_there(amount, options):
 
 
 def test_one_projection_is_materialised_at_a_time(monkeypatch):
-    module = importlib.import_module("spatialgraph.costs.network")  # the name in the package is the function's
-    materialise, alive = module.materialise, []
+    original, alive = Transmission.matrix, []
 
     def watched(transmission, number):
         assert not any(matrix() is not None for matrix in alive)
-        matrix = materialise(transmission, number)
+        matrix = original(transmission, number)
         alive.append(weakref.ref(matrix))
         return matrix
 
-    monkeypatch.setattr(module, "materialise", watched)
+    monkeypatch.setattr(Transmission, "matrix", watched)
     sg.summary(small(), batch=2, rounds=1)
     assert len(alive) == 2
 

@@ -178,7 +178,7 @@ def test_an_input_that_was_computed_from_another_is_not_counted_twice():
 def perceptron(wiring=None, silent=0.0, **options):
     torch.manual_seed(0)
     model = sg.SpatialMLP([3, 4, 2], dim=2, wiring=wiring, **{"activation": "tanh", "gain": 0.7} | options).double()
-    model.graph.silent_share = silent
+    model.graph.masked_share = silent
     return model
 
 

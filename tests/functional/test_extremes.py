@@ -4,11 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from references import engines_of, with_masked_from
 
 import spatialgraph as sg
 from spatialgraph.functional import all_to_all, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.composed import all_to_all as composed_all_to_all
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.compressed_engine import CompressedEngine
+from spatialgraph.functional.dense_engine import MaskedEngine
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
 
 LAWS = [
@@ -85,13 +88,12 @@ def test_models_with_many_and_few_synapses_agree_on_a_bad_input(bad):
     torch.manual_seed(0)
     edges = torch.tensor([[0, 1, 2, 0, 3, 4], [3, 3, 4, 4, 5, 6]])
     models = []
-    for dense_from in (0.0, 2.0):
+    for share in (0.0, 2.0):
         torch.manual_seed(1)
-        graph = sg.SpatialGraph(torch.rand(7, 2), edges)
-        graph.connectivity.dense_from = dense_from
+        graph = with_masked_from(sg.SpatialGraph(torch.rand(7, 2), edges), share)
         models.append(sg.SpatialMLP(graph, normalize=False))
-    assert models[0].graph.projections[0].mask is not None
-    assert models[1].graph.projections[0].mask is None
+    assert engines_of(models[0].graph) == [MaskedEngine, MaskedEngine]
+    assert engines_of(models[1].graph) == [CompressedEngine, CompressedEngine]
     x = torch.tensor([[1.0, bad, 2.0]])
     first, second = (model(x) for model in models)
     torch.testing.assert_close(first, second, equal_nan=True)

@@ -23,8 +23,8 @@ def table(graph, names):
     columns |= {"anchored": graph.positions.anchored, "is_input": graph.is_input, "is_output": graph.is_output}
     free = {f"free_{name}": getattr(graph.free_synapses, name) for name in ("weight", "delay")}
     edges = [(names[source], names[target]) for source, target in graph.edge_index.t().tolist()]
-    settings = {"spacing": graph.spacing, "polarity": graph.polarity_kind, "gain": graph.gain, "law": graph.law.name}
-    settings |= {"weights": graph.free_synapses.weight_kind, "delays": graph.free_synapses.delay_kind}
+    settings = {"spacing": graph.spacing, "polarity": graph.polarity_mode, "gain": graph.gain, "law": graph.law.name}
+    settings |= {"weights": graph.weight_mode, "delays": graph.delay_mode}
     settings |= {"velocity": graph.velocity, "dtype": str(graph.raw_bias.dtype), "law_": graph.law.settings()}
     return {
         **{name: {node: column[numbers[node]].tolist() for node in names} for name, column in columns.items()},

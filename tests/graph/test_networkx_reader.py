@@ -181,7 +181,7 @@ def test_binary_polarities_without_learnable_numbers():
     graph.graph["polarity"] = "binary"
     read = from_networkx(graph)
     assert read.polarity.tolist() == pytest.approx([-1.0, 0.5, 1.0, 0.0], abs=1e-7)
-    assert read.polarity_kind == "binary" and read.raw_polarity[1].item() == pytest.approx(math.atanh(0.5) / 5)
+    assert read.polarity_mode == "binary" and read.raw_polarity[1].item() == pytest.approx(math.atanh(0.5) / 5)
     graph.nodes["b"]["polarity"] = 1.5
     refused(graph, "numbers between -1 and 1, for polarity='binary', in 'polarity', got 1.5 for node 'b'")
 
@@ -190,7 +190,7 @@ def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
     network = layered(polarity="binary")
     nx.write_gexf(to_networkx(network), tmp_path / "network.gexf")
     read = from_networkx(nx.read_gexf(tmp_path / "network.gexf", node_type=int))
-    assert read.polarity_kind == "graded" and read.spacing == "free"
+    assert read.polarity_mode == "graded" and read.spacing == "free"
     for name in ("polarity", "bias", "pos", "layer"):
         assert torch.equal(getattr(read, name), getattr(network, name)), name
 

@@ -7,10 +7,12 @@ import scipy.sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from references import complete_edges, random_dag
+from references import complete_edges, engines_of, random_dag, with_masked_from
 
 from spatialgraph import SpatialGraph, SpatialMLP
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.compressed_engine import CompressedEngine
+from spatialgraph.functional.dense_engine import DenseEngine
 from spatialgraph.graph.projections import fold_complete, generations, make_projections
 from spatialgraph.wiring import Random
 
@@ -138,12 +140,12 @@ def test_all_to_all_projection_lists_its_edges():
     generation = torch.tensor([0, 0, 1, 1, 1])
     none = torch.empty(2, 0, dtype=torch.int64)
     (projection,) = make_projections(generation, generation == 1, none, torch.tensor([1]))
-    assert projection.edges is None and projection.synapses == 6
+    assert type(projection.engine) is DenseEngine and projection.synapses == 6
     assert torch.equal(projection.edge_index(), complete_edges(2, 3) + torch.tensor([[0], [2]]))
     assert projection.source_index == slice(0, 2) and projection.target_index == slice(2, 5)
 
 
-# Dense products with holes ----
+# Masked dense products ----
 
 
 def holed(density, spacing="learned", polarity="graded", gain=1.0):
@@ -162,11 +164,12 @@ def test_projections_with_many_edges_have_a_mask():
     graph = holed(0.5)
     for projection in graph.projections:
         n, m = projection.sources.numel(), projection.targets.numel()
-        listed = projection.edges
-        assert projection.mask.shape == (m, n)
-        assert torch.equal(projection.mask.nonzero(), torch.stack([listed.targets, listed.sources], dim=1))
-    assert all(projection.mask is None for projection in holed(0.1).projections)
-    assert all(projection.mask is None for projection in SpatialGraph.layered([9, 8, 5]).projections)
+        engine = projection.engine
+        assert engine.mask.shape == (m, n)
+        listed = torch.stack([engine.edges.targets, engine.edges.sources], dim=1)
+        assert torch.equal(engine.mask.nonzero(), listed)
+    assert engines_of(holed(0.1)) == [CompressedEngine] * 2
+    assert engines_of(SpatialGraph.layered([9, 8, 5])) == [DenseEngine] * 2
 
 
 @pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
@@ -176,8 +179,7 @@ def test_a_mask_changes_neither_values_nor_gradients(spacing, polarity):
     model = SpatialMLP(graph)
     x = torch.randn(6, 9, dtype=torch.float64, requires_grad=True)
     masked = outputs_and_gradients(model, x)
-    graph.connectivity.dense_from = 2.0
-    assert all(projection.mask is None for projection in graph.projections)
+    assert engines_of(with_masked_from(graph, 2.0)) == [CompressedEngine] * 2
     for dense, sparse in zip(masked, outputs_and_gradients(model, x), strict=True):
         torch.testing.assert_close(dense, sparse, rtol=1e-10, atol=1e-10)
 
@@ -188,13 +190,8 @@ def test_a_mask_in_evaluation():
     x = torch.randn(6, 9, dtype=torch.float64)
     with torch.no_grad():
         masked = model(x)
-        graph.connectivity.dense_from = 2.0
+        with_masked_from(graph, 2.0)
         torch.testing.assert_close(masked, model(x), rtol=1e-12, atol=1e-12)
-
-
-def test_the_share_must_be_a_number():
-    with pytest.raises(TypeError, match="dense_from must be a number, got str"):
-        holed(0.5).connectivity.dense_from = "auto"
 
 
 # Dead ends ----
@@ -234,12 +231,12 @@ def test_what_is_left_without_dead_ends_leads_to_an_output(share, seed):
         assert sum(p.synapses for p in live) <= sum(p.synapses for p in connectivity.projections)
 
 
-@given(share=st.sampled_from([0.05, 0.15, 0.4]), seed=st.integers(0, 1000), dense_from=st.sampled_from([0.0, 2.0]))
-def test_dead_ends_change_nothing(share, seed, dense_from):
+@given(share=st.sampled_from([0.05, 0.15, 0.4]), seed=st.integers(0, 1000), masked_from=st.sampled_from([0.0, 2.0]))
+def test_dead_ends_change_nothing(share, seed, masked_from):
     edges, layer = some_layered_edges([6, 8, 7, 3], share, seed)
     torch.manual_seed(seed)
     graph = SpatialGraph(torch.randn(24, 2), edges, layer=layer).double()
-    graph.connectivity.dense_from = dense_from
+    with_masked_from(graph, masked_from)
     model, x = SpatialMLP(graph, normalize=False), torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
     results = []
     for projections in (graph.projections, graph.connectivity.live_projections):

@@ -6,9 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from references import LAWS, assert_close, complete_edges, law_weight, random_dag, randomise
+from references import LAWS, assert_close, complete_edges, engines_of, law_weight, random_dag, randomise
 
 from spatialgraph import SpatialGraph, SpatialMLP
+from spatialgraph.functional.dense_engine import DenseEngine, MaskedEngine
 from spatialgraph.laws import Gaussian, InversePower
 from spatialgraph.wiring import KNN, AllToAll, Radius, Random, SmallWorld
 
@@ -162,10 +163,11 @@ def test_order_of_edges():
 def test_complete_lists_of_edges_become_all_to_all():
     layered = SpatialGraph.layered(SIZES)
     listed = SpatialGraph(layered.pos, layered.edge_index[:, torch.randperm(50)], layer=layered.layer)
-    assert all(projection.edges is None for projection in listed.projections)
+    assert listed.connectivity.topology.all_to_all.tolist() == [1, 1]
     assert torch.equal(listed.edge_index, layered.edge_index)
     fewer = SpatialGraph(layered.pos, layered.edge_index[:, 1:], layer=layered.layer)
-    assert [projection.edges is None for projection in fewer.projections] == [False, True]
+    assert fewer.connectivity.topology.all_to_all.tolist() == [0, 1]
+    assert engines_of(fewer) == [MaskedEngine, DenseEngine]
 
 
 def test_to_data():

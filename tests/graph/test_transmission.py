@@ -7,8 +7,6 @@ from delayed_spikes import every_way, loops
 from references import assert_close, randomise
 
 from spatialgraph import SpatialGraph
-from spatialgraph.graph.synapses import projection_lengths
-from spatialgraph.graph.transmission import Transmission
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 # From positions ----
@@ -23,7 +21,7 @@ def spatial(wiring, velocity=0.9, **options):
 
 
 def arrivals(graph, x, line=None):
-    transmission = Transmission(graph)
+    transmission = graph.transmission()
     return transmission.send_delayed(0, x, line, transmission.delay(0))
 
 
@@ -89,7 +87,7 @@ def test_lengths_in_single_precision(wiring, dim):
     pos = graph.pos.detach().double().numpy()
     ends = graph.edge_index.numpy()
     expected = np.sqrt(((pos[ends[0]] - pos[ends[1]]) ** 2).sum(1))
-    lengths = projection_lengths(graph.pos, graph.projections[0]).detach().flatten()
+    lengths = graph.transmission().length(0).detach().flatten()
     np.testing.assert_allclose(lengths.double().numpy(), expected, rtol=1e-5)
     assert torch.equal(lengths, graph.lengths().detach())
 

@@ -283,5 +283,5 @@ def test_settings_are_checked_later_too():
     layer = SpatialLinear(4, 3)
     with pytest.raises(TypeError, match="gain must be a number, got str"):
         layer.gain = "x"
-    with pytest.raises(ValueError, match="polarity_kind must be one of 'binary', 'graded', got 'Binary'"):
-        layer.polarity_kind = "Binary"
+    with pytest.raises(ValueError, match="polarity_mode must be one of 'binary', 'graded', got 'Binary'"):
+        layer.polarity_mode = "Binary"

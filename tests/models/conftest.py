@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from spatialgraph.models import serving
+from spatialgraph.graph.transmission import Transmission
 
 
 @pytest.fixture
 def builds(monkeypatch):
     """Count how often weights are computed for keeping."""
     calls = []
-    original = serving.Materialised
-    monkeypatch.setattr(serving, "Materialised", lambda *args: calls.append(1) or original(*args))
+    original = Transmission.kept
+    monkeypatch.setattr(Transmission, "kept", lambda self: calls.append(1) or original(self))
     return calls
 
 

@@ -335,8 +335,8 @@ def test_settings_are_checked_whenever_they_are_set():
     for value, error in (("x", TypeError), (float("nan"), ValueError), (torch.ones(2), TypeError)):
         with pytest.raises(error, match="gain must be"):
             model.graph.gain = value
-    with pytest.raises(ValueError, match="polarity_kind must be one of 'binary', 'graded', got 'Binary'"):
-        model.graph.polarity_kind = "Binary"
+    with pytest.raises(ValueError, match="polarity_mode must be one of 'binary', 'graded', got 'Binary'"):
+        model.graph.polarity_mode = "Binary"
     assert model.normalize is True and model.graph.gain == 0.05
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from references import LAWS, Exponential, assert_close, in_threads
+from references import LAWS, Exponential, assert_close, in_threads, with_masked_from
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
@@ -109,7 +109,7 @@ ROUTES = {
     "load_state_dict": partial(other_state, assign=False),
     "load_state_dict(assign=True)": partial(other_state, assign=True),
     "gain": partial(set_setting, "gain", -0.4),
-    "polarity": partial(set_setting, "polarity_kind", "binary"),
+    "polarity": partial(set_setting, "polarity_mode", "binary"),
     "another law": partial(set_law, lambda: Gaussian(2.0)),
     "a law of one's own": partial(set_law, Exponential),
     "the law's settings": soften,
@@ -123,10 +123,10 @@ GRAPH_ROUTES = {
     "rewire": lambda model: model.graph.rewire(KNN(k=3)),
     "rewire at random": lambda model: model.graph.rewire(Random(0.4)),
     "regrow": lambda model: regrow_(model.graph, 0.2),
-    "dense engine": lambda model: setattr(model.graph.connectivity, "dense_from", 0.0),
-    "sparse engine": lambda model: setattr(model.graph.connectivity, "dense_from", 2.0),
-    "silent": lambda model: setattr(model.graph, "silent_share", 0.4),
-    "all heard": lambda model: setattr(model.graph, "silent_share", 0.0),
+    "dense engine": lambda model: with_masked_from(model.graph, 0.0),
+    "sparse engine": lambda model: with_masked_from(model.graph, 2.0),
+    "silent": lambda model: setattr(model.graph, "masked_share", 0.4),
+    "all heard": lambda model: setattr(model.graph, "masked_share", 0.0),
     "prune while training": lambda model: PruneWhileTraining(0.3).attach(model.graph),
 }
 

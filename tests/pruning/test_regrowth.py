@@ -135,10 +135,10 @@ def test_all_to_all_projections_stay():
     graph = network((30, 20, 5), Random(0.1))
     to_outputs = torch.cartesian_prod(torch.arange(30, 50), torch.arange(50, 55)).t()
     graph.connect(torch.cat([graph.projections[0].edge_index(), to_outputs], 1))
-    assert graph.projections[1].edges is None
+    assert graph.projections[1].is_complete
     before = pairs(graph)
     regrow_(graph, 0.3)
-    assert graph.projections[1].edges is None
+    assert graph.projections[1].is_complete
     assert graph.projections[0].synapses == 60
     assert pairs(graph) != before
 

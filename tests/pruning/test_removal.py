@@ -218,7 +218,7 @@ def test_without_isolated_neurons_values_and_gradients_are_the_same(make, inputs
 def test_nothing_goes_where_nothing_is_isolated():
     graph = network()
     small = drop_isolated(graph, inputs=True)
-    assert small.wiring == graph.wiring and all(projection.edges is None for projection in small.projections)
+    assert small.wiring == graph.wiring and all(projection.is_complete for projection in small.projections)
     assert all(torch.equal(values, graph.state_dict()[name]) for name, values in small.state_dict().items())
 
 

@@ -72,7 +72,7 @@ def test_removing_what_is_left_out_changes_no_output(kind, amount):
     torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
     assert [p.synapses for p in graph.projections] == [count - round(amount * count) for count in counts]
     pruner.remove()
-    assert graph.silent_share == 0.0
+    assert graph.masked_share == 0.0
 
 
 def test_synapses_return():
@@ -148,7 +148,7 @@ def test_it_compiles():
         (lambda: setattr(PruneWhileTraining(0.5), "amount", -1), ValueError, "amount must be between 0 and 1, got -1"),
         (lambda: PruneWhileTraining(0.5).attach(SpatialMLP([3, 2])), TypeError, "graph must be a SpatialGraph"),
         (lambda: PruneWhileTraining(0.5).attach(network()).attach(network()), ValueError, "graph must be the one"),
-        (lambda: setattr(network(), "silent_share", 2), ValueError, "silent_share must be between 0 and 1, got 2"),
+        (lambda: setattr(network(), "masked_share", 2), ValueError, "masked_share must be between 0 and 1, got 2"),
     ],
 )
 def test_wrong_calls(call, error, message):

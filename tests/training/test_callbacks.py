@@ -273,8 +273,8 @@ def test_a_spatial_network_is_pruned_gradually(tmp_path):
     model = sg.SpatialMLP([6, 12, 3])
     pruner = sg.PruneWhileTraining(0.8).attach(model.graph)
     shares = []
-    watch = EverySteps(1, lambda: shares.append(model.graph.silent_share))
+    watch = EverySteps(1, lambda: shares.append(model.graph.masked_share))
     fit(model, images(), RECIPE, tmp_path, callbacks=[GradualPruning(pruner), watch], progress=False)
     assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == pytest.approx(0.8)
     assert [projection.synapses for projection in model.graph.projections] == [72 - 58, 36 - 29]
-    assert model.graph.silent_share == 0.0
+    assert model.graph.masked_share == 0.0

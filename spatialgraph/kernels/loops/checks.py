@@ -4,6 +4,7 @@ Numba keeps what it compiled beside the modules that use these, and looks only a
 this one.
 """
 
+import numpy as np
 from numba import njit
 
 from spatialgraph.kernels.compilation import kernel
@@ -30,7 +31,9 @@ def lie_inside(column, first, behind, columns):
     Each thread asks this of its own entries just before it follows them: asked of all beforehand, they would be read
     from memory twice.
     """
-    entries, signs = column[first:behind], 0  # negative once a number is
+    # In the width of the entries, so that twice as many narrow ones are looked at in one go.
+    entries, top = column[first:behind], column.dtype.type(min(columns - 1, np.iinfo(column.dtype).max))
+    signs = column.dtype.type(0)  # negative once a number is
     for e in range(entries.size):
-        signs |= entries[e] | (columns - 1 - entries[e])
+        signs |= entries[e] | (top - entries[e])
     return signs >= 0

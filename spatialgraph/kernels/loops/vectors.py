@@ -40,7 +40,7 @@ def combine(typing, x, stride, start, column, weight, first, last, begin, floor,
         stride, start, first, last, begin, floor, to = (args[number] for number in (1, 2, 5, 6, 7, 8, 10))
 
         def add(edge, sums):
-            source = vectors.at(x, builder.add(builder.mul(_item(builder, column, edge), stride), start))
+            source = vectors.at(x, builder.add(builder.mul(_index(builder, column, edge), stride), start))
             factor = vectors.splat(_item(builder, weight, edge))
             return [
                 builder.fadd(builder.fmul(vectors.load(source, k), factor, flags=_FUSE), total, flags=_FUSE)
@@ -78,7 +78,7 @@ def compare(typing, x, stride, start, column, row, at, active, is_masked, first,
             kept.append(builder.select(builder.or_(is_active, counts), values, vectors.zero))
 
         def dot(edge, nothing):
-            source = vectors.at(x, builder.add(builder.mul(_item(builder, column, edge), stride), start))
+            source = vectors.at(x, builder.add(builder.mul(_index(builder, column, edge), stride), start))
             products = [builder.fmul(vectors.load(source, k), values, flags=_FUSE) for k, values in enumerate(kept)]
             place = builder.gep(out, [edge])
             builder.store(builder.fadd(builder.load(place), vectors.total(products)), place)
@@ -170,3 +170,9 @@ def _data(context, builder, signature, args, number):
 
 def _item(builder, data, index):
     return builder.load(builder.gep(data, [index]))
+
+
+def _index(builder, data, index):
+    """Return an item, a whole number of 32 or 64 bits, as one of 64."""
+    item = _item(builder, data, index)
+    return item if item.type == _I64 else builder.sext(item, _I64)

@@ -1,0 +1,63 @@
+"""Engines of listed synapses, and the one for projections with few of them."""
+
+import torch
+from torch import Tensor
+
+from spatialgraph.functional.compressed import edge_weight, sparse
+from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.engine import Engine, Synapses
+from spatialgraph.functional.precision import in_single
+
+__all__ = ["CompressedEngine", "ListedEngine"]
+
+
+class ListedEngine(Engine):
+    """What engines of listed synapses have in common."""
+
+    edges: CompressedEdges
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations ``(..., n)`` on as ``(..., m)``, with weights of shape ``(E,)``."""
+        return sparse(x, weight, self.edges, bias, rectify)
+
+    def dense(self, weight: Tensor) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+        return self.edges.matrix(weight).to_dense()
+
+    def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """List the synapses, shape ``(2, E)``."""
+        return torch.stack([sources[self.edges.sources], targets[self.edges.targets]])
+
+    def sources_of(self, targets: Tensor) -> Tensor:
+        """Mark the sources with a synapse to a marked target."""
+        marked = torch.zeros(self.n_sources, dtype=torch.bool, device=targets.device)
+        marked[self.edges.sources[targets[self.edges.targets]].long()] = True
+        return marked
+
+    def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
+        """Return the same engine for the marked sources and targets alone."""
+        source, target = self.edges.sources, self.edges.targets
+        kept = sources[source] & targets[target]
+        ends = torch.stack([sources.cumsum(0)[source[kept]] - 1, targets.cumsum(0)[target[kept]] - 1])
+        counts = int(sources.sum()), int(targets.sum())
+        return type(self)(*counts, CompressedEdges.from_edges(ends, *counts))
+
+
+class CompressedEngine(ListedEngine):
+    """Computes synapse by synapse, in compressed rows."""
+
+    @classmethod
+    def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
+        """Tell whether the synapses are listed."""
+        return edges is not None
+
+    def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
+        """Return the length of each synapse, shape ``(E,)``."""
+        edges = self.edges
+        differences = in_single(source_pos)[edges.sources] - in_single(target_pos)[edges.targets]
+        lengths: Tensor = torch.linalg.vector_norm(differences, dim=-1)
+        return lengths.to(source_pos.dtype)
+
+    def law_weight(self, synapses: Synapses) -> Tensor:
+        """Return scale times law of each synapse, shape ``(E,)``."""
+        return edge_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law, self.edges)

@@ -1,0 +1,146 @@
+"""What an engine is: the object that computes one projection, chosen once for its pairs of neurons."""
+
+import abc
+import dataclasses
+
+from torch import Tensor
+
+from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.delays import delayed
+from spatialgraph.functional.smallest import without_smallest
+from spatialgraph.laws import Law
+
+__all__ = ["Engine", "Matrix", "Synapses"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Synapses:
+    r"""What the weights of a projection follow from, :math:`w_{ij} = s_i\, w(|p_i - q_j|)\, f_{ij}`.
+
+    Args:
+        source_pos: positions of the sources, shape ``(n, d)``, in length units.
+        target_pos: positions of the targets, shape ``(m, d)``, in length units.
+        scale: polarity times gain of each source, shape ``(n,)``.
+        law: the law from length to weight.
+        factor: a factor for each synapse, shape ``(E,)``, in the order of the engine; None for 1.
+        is_free: whether the factors alone are the weights.
+        masked: how many synapses, those of the smallest absolute weights, weigh 0.
+    """
+
+    source_pos: Tensor
+    target_pos: Tensor
+    scale: Tensor
+    law: Law
+    factor: Tensor | None = None
+    is_free: bool = False
+    masked: int = 0
+
+
+class Engine(abc.ABC):
+    """Computes one projection, whose pairs of neurons have a synapse or not.
+
+    A new engine is a subclass that is handed to :func:`spatialgraph.functional.engines.register`. Values of synapses
+    are in the order of targets, then sources, in the engine's ``shape``.
+
+    Args:
+        n_sources: number of sources n.
+        n_targets: number of targets m.
+        edges: the synapses; None where every pair has one.
+    """
+
+    synapses: int
+    """Number of synapses E."""
+    shape: tuple[int, ...]
+    """Shape in which the engine takes values of synapses: ``(E,)``, or ``(m, n)``."""
+
+    def __init__(self, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> None:
+        self.n_sources, self.n_targets, self.edges = n_sources, n_targets, edges
+        self.synapses = n_sources * n_targets if edges is None else edges.count
+        self.shape = (self.synapses,)
+
+    @classmethod
+    @abc.abstractmethod
+    def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
+        """Tell whether this engine is the right one for these synapses; arguments as in the constructor."""
+
+    @abc.abstractmethod
+    def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
+        """Return the length of each synapse in the engine's shape, in length units, differentiable."""
+
+    @abc.abstractmethod
+    def law_weight(self, synapses: Synapses) -> Tensor:
+        """Return scale times law of each synapse in the engine's shape, differentiable."""
+
+    @abc.abstractmethod
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations ``(..., n)`` on as ``(..., m)``, with weights in the engine's shape."""
+
+    @abc.abstractmethod
+    def dense(self, weight: Tensor) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+
+    @abc.abstractmethod
+    def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """List the synapses, given the numbers of the sources and of the targets, shape ``(2, E)``, int64."""
+
+    @abc.abstractmethod
+    def sources_of(self, targets: Tensor) -> Tensor:
+        """Mark the sources with a synapse to one of the marked targets, shapes ``(m,)`` and ``(n,)``, bool."""
+
+    @abc.abstractmethod
+    def restricted(self, sources: Tensor, targets: Tensor) -> "Engine":
+        """Return the same engine for the marked sources and targets alone, shapes ``(n,)`` and ``(m,)``, bool."""
+
+    def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations through the projection.
+
+        Args:
+            x: activations of the sources, shape ``(..., n)``.
+            synapses: what the weights follow from.
+            bias: added to the inputs of the targets, shape ``(m,)``; None for nothing.
+            rectify: whether negative inputs become 0, as by ``relu``.
+
+        Returns:
+            Inputs of the targets, shape ``(..., m)``.
+        """
+        return self.multiply(x, self.weight(synapses), bias, rectify)
+
+    def send_delayed(self, x: Tensor, weight: Tensor, delay: Tensor, line: Tensor | None = None) -> Tensor:
+        """Send a time series with delays, as :func:`spatialgraph.functional.delays.delayed` does."""
+        return delayed(x, weight, delay, self.edges, line)
+
+    def weight(self, synapses: Synapses) -> Tensor:
+        """Return the signed weight of each synapse in the engine's shape, differentiable; 0 where masked."""
+        weight = self._unmasked(synapses)
+        return weight * without_smallest(weight.detach(), synapses.masked) if synapses.masked else weight
+
+    def unmasked(self, synapses: Synapses) -> Tensor:
+        """Tell which synapses are not masked, in the engine's shape, bool."""
+        return without_smallest(self._unmasked(synapses).detach(), synapses.masked)
+
+    def kept(self, weight: Tensor) -> "Matrix":
+        """Return the projection with weights in the engine's shape that are kept for many passes."""
+        return Matrix(self, weight)
+
+    def _unmasked(self, synapses: Synapses) -> Tensor:
+        factor = None if synapses.factor is None else synapses.factor.view(self.shape)
+        if synapses.is_free and factor is not None:
+            return factor
+        weight = self.law_weight(synapses)
+        return weight if factor is None else weight * factor
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A projection whose weights were computed once, for many passes without gradients."""
+
+    engine: Engine
+    weight: Tensor
+
+    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations ``(..., n)`` on as ``(..., m)``."""
+        return self.engine.multiply(x, self.weight, bias, rectify)
+
+    def dense(self) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+        return self.engine.dense(self.weight)

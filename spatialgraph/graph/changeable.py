@@ -1,0 +1,201 @@
+"""Changeable: how the neurons and synapses of a network are changed."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from spatialgraph import checks
+from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
+from spatialgraph.graph.weighted import Weighted
+from spatialgraph.used import replace
+from spatialgraph.wiring.wirings import Wiring
+
+__all__ = ["Changeable"]
+
+
+class Changeable(Weighted):
+    """A network whose neurons may be placed and whose synapses may change; see :class:`~spatialgraph.SpatialGraph`."""
+
+    init: Init
+
+    @torch.no_grad()
+    def place(self, pos: Tensor, neurons: int | Tensor | None = None) -> Self:
+        """Set positions, of anchored neurons too.
+
+        Args:
+            pos: new positions, shape ``(n, d)``; or ``(n, d - 1)`` to keep the last coordinates.
+            neurons: which neurons: a layer's number, or neuron numbers or a boolean mask as a tensor; None for all.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if an argument is of the wrong type.
+            ValueError: if the shape is wrong, a value is not finite, or the last coordinates do not fit the spacing.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph.layered([2, 1], dim=2, spacing="fixed")
+            >>> graph.place(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
+            [[-1.0, 0.0], [1.0, 0.0]]
+        """
+        index = neuron_numbers(neurons, self.layer)
+        everywhere = self.pos.clone()
+        checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
+        everywhere[index, : pos.shape[1]] = pos.to(everywhere)
+        self.positions.place(everywhere)
+        return self
+
+    @torch.no_grad()
+    def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> Self:
+        """Select edges again from the current positions.
+
+        All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
+        number of synapses changes these two have other sizes, which the state of an optimiser (its moments) does not
+        fit: it raises at its next step, unless their entries are taken out of its ``state``.
+
+        Args:
+            wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
+                edges, not the wiring that selected them).
+            generator: source of random numbers for random wirings.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``wiring`` is not a wiring.
+            ValueError: if the network has no layers, or was built from listed edges and no wiring is given.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> from spatialgraph.wiring.wirings import KNN
+            >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
+            SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
+        """
+        self.connectivity.verify()
+        self._change(lambda: self.connectivity.rewire(self.pos, wiring, generator), generator)
+        return self
+
+    @torch.no_grad()
+    def keep(self, synapses: Tensor) -> Self:
+        """Keep some synapses and remove the others.
+
+        Positions, polarities and biases stay the same parameters. Inputs and outputs stay what they are, also where no
+        synapse is left to them.
+
+        Args:
+            synapses: marks those to keep, in the order of ``edge_index``, shape ``(E,)``, bool.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``synapses`` is not a boolean mask.
+            ValueError: if its shape is wrong.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph.layered([2, 2])
+            >>> graph.keep(graph.lengths() < graph.lengths().max()).synapses
+            3
+        """
+        self.connectivity.verify()
+        before = self.edge_index
+        return self.connect(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
+
+    @torch.no_grad()
+    def connect(self, edges: Tensor, generator: torch.Generator | None = None) -> Self:
+        """Set which synapses exist; all else stays as in :meth:`rewire`.
+
+        An averaged copy of a network follows its changes this way: after each, and before the next average,
+        ``averaged.module.graph.connect(model.graph.edge_index)``. It keeps the averages of positions, polarities and
+        biases, and of the free weights of synapses that stay.
+
+        Args:
+            edges: an ``edge_index`` of shape ``(2, E)`` as in :class:`SpatialGraph`, none into inputs or from outputs.
+            generator: source of random numbers for the free weights of new synapses.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``edges`` is not an int64 tensor.
+            ValueError: if the edges repeat, form a cycle, do not lead to later layers, or lead into an input or out of
+                an output.
+            RuntimeError: if free weights or delays have been averaged over different synapses already.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> SpatialGraph.layered([3, 2]).connect(torch.tensor([[0, 1], [3, 4]])).synapses
+            2
+        """
+        if self.free_synapses is not None:  # values that belong to others' synapses could not be told apart any more
+            self.connectivity.verify()
+        self._change(lambda: self.connectivity.set(edges), generator)
+        return self
+
+    @torch.no_grad()
+    def keep_neurons(self, kept: Tensor) -> Self:
+        """Keep some neurons, all that have synapses among them, and number them anew in their order.
+
+        What belongs to the neurons that stay, and to their synapses, keeps its values, in new parameters.
+
+        Args:
+            kept: marks those to keep, at least one of each layer, shape ``(N,)``, bool.
+
+        Returns:
+            The graph itself.
+
+        Raises:
+            TypeError: if ``kept`` is not a boolean mask.
+            ValueError: if its shape is wrong, a neuron with a synapse is not marked, or a layer, all inputs or all
+                outputs would go.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph.layered([3, 4, 2])
+            >>> graph = graph.keep((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
+            >>> graph.keep_neurons(torch.tensor([True] * 3 + [False, True, False, False] + [True] * 2))
+            SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
+        """
+        self.connectivity.verify()
+        self.connectivity.check_kept(kept)
+        if self.weight_mode != "free":
+            replace(self, "raw_polarity", self.raw_polarity[kept[~self.is_output]])
+        replace(self, "raw_bias", self.raw_bias[kept[~self.is_input]])
+        if isinstance(self.init, Tensor):
+            self.init = self.init[kept.to(self.init.device)]
+        self.positions.keep_neurons(kept)
+        self.connectivity.keep_neurons(kept)
+        return self
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
+        sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
+        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.pos)
+        with torch.no_grad():
+            pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
+            self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
+            self.positions.place(pos)
+        self._reset_neurons()
+        if self.free_synapses is not None:
+            self.free_synapses.reset(self.edge_index, self.lengths(), self.velocity)
+
+    @torch.no_grad()
+    def _change(self, change: Callable[[], None], generator: torch.Generator | None) -> None:
+        """Change the edges; free weights and delays of those that stay keep their values."""
+        if self.free_synapses is None:
+            change()
+            return
+        before = self.edge_index
+        change()
+        self.free_synapses.follow(before, self.edge_index, self.lengths(), self.velocity, generator)
+
+    @torch.no_grad()
+    def _reset_neurons(self, generator: torch.Generator | None = None) -> None:
+        """Draw polarities, and set biases to 0."""
+        drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
+        self.raw_polarity.copy_(drawn)
+        self.raw_bias.zero_()

@@ -1,0 +1,140 @@
+"""Weighted: positions, polarities and biases of neurons; lengths, weights and delays of synapses."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.structure import Structure
+from spatialgraph.graph.transmission import Transmission
+from spatialgraph.laws import Law
+from spatialgraph.settings import Setting
+
+__all__ = ["Weighted"]
+
+
+def _check_velocity(name: str, value: Any) -> float | None:  # noqa: ANN401 - any value is checked
+    return None if value is None else checks.positive(name, value)
+
+
+class Weighted(Structure):
+    """A structure with a weight for every synapse; see :class:`~spatialgraph.SpatialGraph`."""
+
+    gain = Setting(checks.number)
+    polarity_mode = Setting(check_polarity)
+    velocity = Setting(_check_velocity)
+    law: Law
+    weight_mode: str
+    delay_mode: str
+
+    @property
+    def pos(self) -> Tensor:
+        """Positions of all neurons, shape ``(N, d)``, in length units, differentiable."""
+        pos: Tensor = self.positions()
+        return pos
+
+    @property
+    def polarity(self) -> Tensor:
+        """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none, 1 with free weights."""
+        senders = self.connectivity.located.senders
+        if self.weight_mode == "free":
+            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
+        return self._spread(polarity_of(self.raw_polarity, self.polarity_mode), senders)
+
+    @property
+    def bias(self) -> Tensor:
+        """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
+        return self._spread(self.raw_bias, self.connectivity.located.receivers)
+
+    def lengths(self) -> Tensor:
+        """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]))
+            >>> graph.lengths().detach()
+            tensor([5.])
+        """
+        pos = self.pos
+        parts = [p.engine.lengths(pos[p.source_index], pos[p.target_index]).flatten() for p in self.projections]
+        return torch.cat(parts)
+
+    def weights(self) -> Tensor:
+        r"""Return the signed weight :math:`\gamma\, s_i\, w(r_{ij})` of each synapse, shape ``(E,)``, as models use it.
+
+        Masked synapses (see :attr:`masked_share`) weigh 0.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0], [1]]), gain=10.0)
+            >>> bool(torch.isclose(graph.weights(), 2.0 * graph.polarity[0]))
+            True
+        """
+        self.connectivity.verify()
+        return self._joined(Transmission.weight)
+
+    def delays(self) -> Tensor:
+        r"""Return the delay :math:`r_{ij} / v` of each synapse in time steps, shape ``(E,)``; 0 without a velocity.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> pos = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+            >>> SpatialGraph(pos, torch.tensor([[0], [1]]), velocity=2.0).delays().detach()
+            tensor([2.5000])
+        """
+        return self._joined(Transmission.delay)
+
+    def transmission(self, projections: tuple[Projection, ...] | None = None) -> Transmission:
+        """Return what carries activations through the projections in one pass, differentiable.
+
+        Args:
+            projections: those to compute; None for all of the network's.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> SpatialGraph.layered([3, 2]).transmission().weight(0).shape
+            torch.Size([2, 3])
+        """
+        return Transmission(
+            self.projections if projections is None else projections,
+            pos=self.pos,
+            scale=self.gain * self.polarity,
+            bias=self.bias,
+            law=self.law,
+            free=self.free_synapses,
+            gain=self.gain,
+            velocity=self.velocity,
+            masked_share=self.masked_share,
+        )
+
+    def collapse_penalty(self) -> Tensor:
+        r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
+
+        In training the gaps :math:`g_l` between layers tend to shrink towards 0, where all layers lie in one plane; add
+        this times a factor to the loss to keep them apart. For spacing ``"free"`` a gap is the distance between the
+        layers' mean last coordinates.
+
+        Raises:
+            ValueError: if the network has no layers.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> SpatialGraph.layered([2, 2]).collapse_penalty().item()
+            0.0
+        """
+        if not self.is_layered:
+            raise ValueError("collapse_penalty needs a network with layers, got one without")
+        return (1.0 - self.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+
+    def _spread(self, values: Tensor, members: Tensor) -> Tensor:
+        """Lay the members' values out over all neurons, with 0 for the others."""
+        return values.new_zeros(self.neurons).scatter(0, members, values)
+
+    def _joined(self, values: Callable[[Transmission, int], Tensor]) -> Tensor:
+        """Return values of all synapses, from a method of the transmission that takes a projection's number."""
+        transmission = self.transmission()
+        return torch.cat([values(transmission, number).flatten() for number in range(len(self.projections))])

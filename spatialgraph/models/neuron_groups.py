@@ -1,0 +1,70 @@
+"""Groups of spiking neurons: those of each stage of a network."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from torch import nn
+
+from spatialgraph.neurons.leaky import Neuron, SnnTorchNeuron
+
+__all__ = ["NeuronFactory", "NeuronGroups"]
+
+NeuronFactory = Callable[[int], nn.Module]
+"""Makes the neurons of a group from their number, such as ``lambda n: snntorch.Synaptic(alpha=0.9, beta=0.8)``."""
+
+
+class NeuronGroups(nn.ModuleList):
+    """The neurons of each stage; a stage without any has an ``nn.Identity`` in their place.
+
+    Args:
+        own: makes neurons that serve any number, where there is no factory.
+        factory: makes neurons from their number; None for our own.
+        counts: number of neurons in each stage.
+
+    Raises:
+        TypeError: if the factory is not a function, or makes what are no neurons.
+
+    Example:
+        >>> from spatialgraph.neurons import Leaky
+        >>> NeuronGroups(Leaky, None, [4, 0])
+        NeuronGroups(
+          (0): Leaky(beta=0.95, threshold=1.0, reset='subtract', surrogate='fast_sigmoid')
+          (1): Identity()
+        )
+    """
+
+    def __init__(self, own: Callable[[], Neuron], factory: NeuronFactory | None, counts: Sequence[int]) -> None:
+        if factory is not None and (isinstance(factory, nn.Module) or not callable(factory)):
+            raise TypeError(f"neuron must be a function of the number of neurons, got {type(factory).__name__}")
+        self._own = own if factory is None else None  # a factory may be a lambda, which no copy could be made of
+        self._counts = tuple(counts)
+        super().__init__([_group(own, factory, count) for count in counts])
+
+    def of(self, stage: int, count: int) -> Neuron:
+        """Return the neurons of a stage; edges may have changed, and with them the number of its neurons.
+
+        Raises:
+            ValueError: if a factory made neurons for another number.
+        """
+        made = self._counts[stage] if stage < len(self) else 0
+        if self._own is None:
+            if made != count:
+                raise ValueError(
+                    f"neuron must have made {count} neurons for stage {stage}, got {made}: edges have changed since "
+                    "the model was made; make a new one of its graph"
+                )
+        else:
+            while stage >= len(self):
+                self.append(nn.Identity())
+            if not isinstance(self[stage], Neuron):
+                self[stage] = self._own()
+        return cast(Neuron, self[stage])
+
+
+def _group(own: Callable[[], Neuron], factory: NeuronFactory | None, count: int) -> nn.Module:
+    if count == 0:
+        return nn.Identity()
+    if factory is None:
+        return own()
+    neurons = factory(count)
+    return neurons if isinstance(neurons, Neuron) else SnnTorchNeuron(neurons)
