@@ -25,9 +25,10 @@ import numpy as np
 import pytest
 import torch
 
-from spatialgraph.training import idx as idx_module
-from spatialgraph.training import mnist as module
-from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
+from spatialgraph.datasets import downloads
+from spatialgraph.datasets import idx as idx_module
+from spatialgraph.datasets import mnist as module
+from spatialgraph.datasets.mnist import Mnist, load_mnist, validation_split
 
 # What a set of 28 x 28 images that is not MNIST is called.
 OTHER = re.compile(r"other 28 x 28 images \(sha256 [0-9a-f]{12}\)")
@@ -83,7 +84,7 @@ def no_download(monkeypatch):
     def never(folder):
         raise AssertionError(f"tried to download into {folder}")
 
-    monkeypatch.setattr(module, "_download", never)
+    monkeypatch.setattr(downloads, "fetch", never)
 
 
 @pytest.fixture(scope="module")
@@ -438,7 +439,7 @@ def test_no_network_and_a_partial_set(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError("no\nmirror"), TimeoutError("timed out"), EOFError("cut off")])
 def test_a_download_that_breaks_off(tmp_path, monkeypatch, error):
     datasets = pytest.importorskip("torchvision.datasets")
-    monkeypatch.setattr(module, "_contact", lambda urls: None)
+    monkeypatch.setattr(downloads, "_contact", lambda urls: None)
     timeout = socket.getdefaulttimeout()
 
     def download(self):
@@ -455,7 +456,7 @@ def test_a_download_that_breaks_off(tmp_path, monkeypatch, error):
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     pytest.importorskip("torchvision")
-    monkeypatch.setattr(module, "_contact", lambda urls: None)
+    monkeypatch.setattr(downloads, "_contact", lambda urls: None)
     (tmp_path / "MNIST").write_text("a file where a folder should be")
     with pytest.warns(UserWarning, match="download into .* failed: (FileExists|NotADirectory)Error"):
         assert load_mnist(tmp_path).source == "bundled sample"
@@ -465,7 +466,7 @@ def test_a_silent_server_does_not_hang_the_loader(tmp_path, server, monkeypatch)
     from torchvision import datasets
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(module, "_PATIENCE", 0.3)
+        monkeypatch.setattr(downloads, "_PATIENCE", 0.3)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         monkeypatch.setattr(datasets.MNIST, "mirrors", [address, address])
         start = time.monotonic()
