@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.neurons.coding import check_coding, encode
-from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator, Neuron, SnnTorchNeuron, State
+from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
+from spatialgraph.neurons.neuron import Neuron, State
+from spatialgraph.neurons.snntorch import SnnTorchNeuron
 from spatialgraph.settings import Setting
 
 __all__ = ["READ_OUTS", "NetworkState", "NeuronFactory", "Sender", "Simulation", "SpikingNetwork", "Stage"]
