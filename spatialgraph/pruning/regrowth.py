@@ -11,8 +11,8 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.pruning.removal import SCOPES, check_graph
-from spatialgraph.wiring.edges import check_positions
-from spatialgraph.wiring.neighbors import Clouds, within
+from spatialgraph.wiring.clouds import Clouds, check_positions
+from spatialgraph.wiring.neighbors import within
 
 __all__ = ["regrow_"]
 
