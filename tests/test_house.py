@@ -43,7 +43,7 @@ MAY_IMPORT = {
 
 
 def name_of(path):
-    """Dotted name within the package: ``laws``, ``training.fit``; empty for the package itself."""
+    """Dotted name within the package: ``laws``, ``training.trainer``; empty for the package itself."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -111,7 +111,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path = tmp_path / "sample.py"
     path.write_text(
         "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .layers.conv import SpatialConv\n"
-        "from .training.fit import fit\nimport torch\n"
+        "from .training.trainer import fit\nimport torch\n"
         "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
     )
     monkeypatch.setitem(MODULES, "sample", path)
@@ -119,7 +119,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
         "laws",
         "checks",
         "layers.conv",
-        "training.fit",
+        "training.trainer",
         "graph.spatial_graph",
     }
 

@@ -9,11 +9,11 @@ except ModuleNotFoundError as error:
 
 from spatialgraph.datasets import Mnist, load_mnist, validation_split, yin_yang
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
-from spatialgraph.training.fit import accuracy, fit, is_main_process
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.samples import Images
+from spatialgraph.training.trainer import accuracy, fit, is_main_process
 
 __all__ = [
     "RECIPES",
