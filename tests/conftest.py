@@ -1,5 +1,6 @@
 import pytest
 import torch
+from delayed_spikes import choose
 from hypothesis import settings
 
 settings.register_profile("short", deadline=None, max_examples=25, derandomize=True)
@@ -18,3 +19,10 @@ def pytest_configure(config):
 def seeded():
     """Every test draws the same numbers, whichever tests ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def way(request, monkeypatch):
+    """Let a way of computing delayed spikes be the only one."""
+    choose(monkeypatch, request.param)
+    return request.param

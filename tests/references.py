@@ -1,5 +1,6 @@
 """Independent references in numpy float64, written for clarity, not speed, and builders that tests share."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import networkx as nx
@@ -189,6 +190,27 @@ def assert_close(actual, expected, tolerance):
         )
 
 
+def assert_same(graph, other):
+    """Two graphs agree to the bit in all that they are."""
+    assert repr(graph) == repr(other)
+    assert (graph.gain, graph.polarity_kind, graph.spacing) == (
+        other.gain,
+        other.polarity_kind,
+        other.spacing,
+    )
+    assert type(graph.law) is type(other.law) and graph.law.settings() == other.law.settings()
+    assert torch.equal(graph.layer, other.layer)
+    parameters, others = dict(graph.named_parameters()), dict(other.named_parameters())
+    assert parameters.keys() == others.keys()
+    for name, parameter in parameters.items():
+        assert parameter.dtype == others[name].dtype, name
+        assert torch.equal(parameter, others[name]), name
+    for name in ("pos", "edge_index", "polarity", "bias", "inputs", "outputs"):
+        assert torch.equal(getattr(graph, name), getattr(other, name)), name
+    assert torch.equal(graph.weights(), other.weights()) and torch.equal(graph.lengths(), other.lengths())
+    assert torch.equal(graph.positions.anchored, other.positions.anchored)
+
+
 def random_dag(neurons, density, seed):
     """Distinct edges of a random directed acyclic graph with at least one edge; numbers tell no order."""
     rng = np.random.default_rng(seed)
@@ -228,3 +250,20 @@ def neuron_by_neuron(graph, x, activation):
             total = total + graph.gain * polarity[source] * law_weight(graph.law, square) * active[source]
         active[neuron] = total if neuron in outputs else activation(total)
     return np.stack([active[neuron] for neuron in outputs], axis=1)
+
+
+def linear_twin(layer):
+    """An ``nn.Linear`` with the same weights."""
+    twin = nn.Linear(layer.in_features, layer.out_features, layer.bias is not None, dtype=layer.weight.dtype)
+    with torch.no_grad():
+        twin.weight.copy_(layer.weight)
+        if layer.bias is not None:
+            twin.bias.copy_(layer.bias)
+    return twin
+
+
+def in_threads(*tasks):
+    """Run functions at the same time; raise what one of them raised."""
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        for future in [pool.submit(task) for task in tasks]:
+            future.result()

@@ -1,0 +1,285 @@
+"""Derivatives of higher order, forward-mode derivatives and the transforms of ``torch.func``, against differences."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.autograd import forward_ad, gradcheck
+from torch.autograd import gradgradcheck as gradgradcheck_all
+
+import spatialgraph as sg
+from spatialgraph.functional import all_to_all, edge_weight, pairwise_length, pairwise_weight, sparse
+from spatialgraph.functional.composed import gradients
+from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.delays import delayed
+from spatialgraph.functional.leaky import FastSigmoid, leaky_run
+from spatialgraph.functional.normalization import normalised
+from spatialgraph.kernels import handover
+from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
+
+N, M, D, BATCH = 4, 3, 2, 2
+LAWS = {
+    "inverse_distance": InverseDistance,
+    "inverse_power": lambda: InversePower(2.3, learnable=True).double(),
+    "gaussian": Gaussian,
+    "yukawa": Yukawa,
+}
+
+
+def gradgradcheck(compute, inputs, **tolerances):
+    """Compare with differences in random directions, many times as fast as in all of them."""
+    return gradgradcheck_all(compute, inputs, fast_mode=True, **tolerances)
+
+
+@pytest.fixture(params=["kernels", "tensor operations"], autouse=True)
+def engine(request, monkeypatch):
+    if request.param == "tensor operations":
+        monkeypatch.setattr(handover, "available", lambda *values: False)
+
+
+def drawn(*shape):
+    return torch.randn(*shape, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.fixture
+def geometry():
+    torch.manual_seed(0)
+    return drawn(N, D), drawn(M, D), drawn(N)
+
+
+@pytest.fixture
+def mask():
+    torch.manual_seed(1)
+    return torch.rand(M, N) > 0.4
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_weights_and_lengths(geometry, mask, law):
+    law, edges = LAWS[law](), CompressedEdges.from_mask(mask)
+    assert gradgradcheck(lambda *own: pairwise_weight(*own, law), geometry)
+    assert gradgradcheck(lambda *own: edge_weight(*own, law, edges), geometry)
+    assert gradgradcheck(pairwise_length, geometry[:2])
+
+
+@pytest.mark.parametrize(("is_masked", "silent"), list(itertools.product((False, True), (0, 3))))
+def test_all_to_all(geometry, mask, is_masked, silent):
+    law, mask = InverseDistance(), mask if is_masked else None
+    inputs = (drawn(BATCH, N), *geometry, drawn(M))
+
+    def compute(x, source_pos, target_pos, scale, bias):
+        return all_to_all(x, source_pos, target_pos, scale, law, bias, mask, silent)
+
+    assert gradcheck(compute, inputs)
+    assert gradgradcheck(compute, inputs)
+
+
+@pytest.mark.parametrize(("has_bias", "rectify"), list(itertools.product((False, True), repeat=2)))
+def test_sparse(mask, has_bias, rectify):
+    torch.manual_seed(0)
+    edges = CompressedEdges.from_mask(mask)
+    inputs = drawn(BATCH, N), drawn(edges.count), drawn(M)
+
+    def compute(x, weight, bias):
+        return sparse(x, weight, edges, bias if has_bias else None, rectify)
+
+    assert gradcheck(compute, inputs)
+    assert gradgradcheck(compute, inputs)
+
+
+def test_a_third_derivative_of_the_sparse_product(mask):
+    torch.manual_seed(0)
+    edges = CompressedEdges.from_mask(mask)
+    x, weight = drawn(BATCH, N), drawn(edges.count)
+
+    def slope(x, weight):
+        (first,) = torch.autograd.grad(sparse(x, weight, edges).pow(4).sum(), x, create_graph=True)
+        return first
+
+    assert gradgradcheck(slope, (x, weight))
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+def test_normalization_in_both_layouts(rectify):
+    torch.manual_seed(0)
+    by_sample, by_neuron, bias = drawn(6, N), drawn(N, 6), drawn(N)
+    assert gradgradcheck(lambda total, bias: normalised(total, bias, rectify), (by_sample, bias))
+    assert gradgradcheck(lambda total, bias: normalised(total.t(), bias, rectify), (by_neuron, bias))
+
+
+@pytest.mark.parametrize(("reset", "rows"), list(itertools.product(("subtract", "zero", "none"), (1, 4))))
+def test_leaky_runs(reset, rows):
+    """The derivative of the surrogate gradient, where no spike comes or goes."""
+    torch.manual_seed(0)
+    inputs = drawn(rows, 2, 3), drawn(2, 3)
+
+    def run(current, potential):
+        found = leaky_run(
+            current,
+            4,
+            potential,
+            beta=0.9,
+            threshold=1.0,
+            reset=reset,
+            surrogate=FastSigmoid(3.0),
+            shares=torch.full((4,), 0.3, dtype=torch.float64),
+        )
+        return [found.spikes, found.potentials, found.summed, found.last]
+
+    weights = [torch.randn_like(values) for values in run(*inputs)]
+
+    def slope(*inputs):
+        return torch.autograd.grad(run(*inputs), inputs, weights, create_graph=True)
+
+    assert gradcheck(slope, inputs, eps=1e-7, atol=1e-4)
+
+
+@pytest.mark.parametrize(("is_listed", "before"), list(itertools.product((False, True), (0, 3))))
+def test_delays(mask, is_listed, before):
+    torch.manual_seed(0)
+    edges = CompressedEdges.from_mask(mask) if is_listed else None
+    shape = (edges.count,) if is_listed else (M, N)
+    line = torch.randn(before, BATCH, N, dtype=torch.float64) if before else None
+    delay = (4 * torch.rand(shape, dtype=torch.float64) + 0.1).requires_grad_()
+    inputs = drawn(5, BATCH, N), drawn(*shape), delay
+
+    def compute(x, weight, delay):
+        return delayed(x, weight, delay, edges, line)
+
+    assert gradcheck(compute, inputs, fast_mode=True)
+    assert gradgradcheck(compute, inputs)
+
+
+def test_a_delay_of_whole_steps_has_the_slope_to_the_right_in_every_engine():
+    x = torch.tensor([[1.0], [3.0], [7.0]], dtype=torch.float64)
+    weight, delay = torch.ones(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    for found in (
+        torch.func.jacrev(lambda delay: delayed(x, weight, delay)[:, 0])(delay),
+        torch.autograd.functional.jacobian(lambda delay: delayed(x, weight, delay)[:, 0], delay),
+    ):
+        assert found.flatten().tolist() == [0.0, -1.0, -2.0]  # x[t - 2] - x[t - 1]
+
+
+def test_an_input_that_was_computed_from_another_is_not_counted_twice():
+    def compute(a, b):
+        return a * b
+
+    a = torch.tensor(3.0, requires_grad=True)
+    b = a**2
+    by_a, by_b = gradients(compute, [a, b], [True, True], [torch.tensor(1.0)])
+    assert (by_a.item(), by_b.item()) == (9.0, 3.0)
+
+
+# Models --------------------------------------------------------------------------------------------------------------
+
+
+def perceptron(wiring=None, silent=0.0, **options):
+    torch.manual_seed(0)
+    model = sg.SpatialMLP([3, 4, 2], dim=2, wiring=wiring, **{"activation": "tanh", "gain": 0.7} | options).double()
+    model.graph.silent_share = silent
+    return model
+
+
+def as_function(model, x):
+    """Return a function of the model's parameters, and these."""
+    names = [name for name, parameter in model.named_parameters() if parameter.numel()]
+    parameters = tuple(dict(model.named_parameters())[name] for name in names)
+
+    def compute(*parameters):
+        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (x,))
+
+    return compute, parameters
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    wiring=st.sampled_from([None, sg.wiring.KNN(k=1), sg.wiring.KNN(k=2), sg.wiring.Random(0.6)]),
+    silent=st.sampled_from([0.0, 0.4]),
+    weights=st.sampled_from(["law", "free", "both"]),
+    law=st.sampled_from(["inverse_distance", "inverse_power", "gaussian", "yukawa"]),
+    polarity=st.sampled_from(["binary", "graded"]),
+    spacing=st.sampled_from(["fixed", "learned", "free"]),
+    normalize=st.booleans(),
+)
+def test_second_derivatives_of_any_perceptron(wiring, silent, weights, law, polarity, spacing, normalize):
+    options = {"weights": weights, "law": law, "polarity": polarity, "spacing": spacing, "normalize": normalize}
+    model = perceptron(wiring, silent, **options)
+    x = torch.rand(2, 3, dtype=torch.float64)
+    compute, parameters = as_function(model, x)
+    assert gradgradcheck(compute, parameters, atol=1e-4)
+
+
+def test_a_penalty_on_gradients_reaches_the_parameters():
+    for wiring in (None, sg.wiring.KNN(k=2), sg.wiring.Random(0.9)):
+        model = perceptron(wiring)
+        x = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
+
+        def penalty(model=model, x=x):
+            (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+            return slope.square().sum()
+
+        penalty().backward()
+        coords = model.graph.positions.coords
+        found, step = coords.grad[0, 0].item(), 1e-6
+        with torch.no_grad():
+            coords[0, 0] += step
+        above = penalty().item()
+        with torch.no_grad():
+            coords[0, 0] -= 2 * step
+        assert found == pytest.approx((above - penalty().item()) / (2 * step), rel=1e-5)
+        assert abs(found) > 1e-6
+
+
+def spiking(**options):
+    torch.manual_seed(0)
+    return sg.SpatialSNN([3, 4, 2], steps=4, **{"gain": 3.0} | options).double()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [spiking, lambda: spiking(wiring=sg.wiring.KNN(k=2)), lambda: spiking(velocity=0.9), lambda: perceptron()],
+    ids=["spiking", "sparse", "delayed", "perceptron"],
+)
+def test_two_ways_to_the_hessian(model):
+    """By double backward through fused kernels, and by transforms of compositions."""
+    model = model()
+    compute, parameters = as_function(model, torch.rand(2, 3, dtype=torch.float64))
+
+    def loss(*parameters):
+        return compute(*parameters).square().sum()
+
+    by_double_backward = torch.autograd.functional.hessian(loss, parameters)
+    by_transforms = torch.func.hessian(loss, argnums=tuple(range(len(parameters))))(*(p.detach() for p in parameters))
+    assert max(float(block.abs().max()) for row in by_transforms for block in row) > 1e-3
+    torch.testing.assert_close(by_double_backward, by_transforms)
+
+
+@pytest.mark.parametrize("wiring", [None, sg.wiring.KNN(k=2), sg.wiring.Random(0.9)])
+def test_transforms_of_torch_func(wiring):
+    model = perceptron(wiring)
+    x = torch.rand(5, 3, dtype=torch.float64)
+    compute, parameters = as_function(model, x)
+    right = model(x)
+    torch.testing.assert_close(torch.func.vmap(model)(x), right)
+
+    def loss(parameters, sample):
+        return torch.func.functional_call(model, dict(zip(names, parameters, strict=True)), (sample,)).sum()
+
+    names = [name for name, parameter in model.named_parameters() if parameter.numel()]
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, x)
+    whole = torch.autograd.grad(right.sum(), parameters)
+    torch.testing.assert_close(tuple(part.sum(0) for part in each), whole)
+    jacobian = torch.func.jacrev(model)(x[0])
+    torch.testing.assert_close(torch.func.jacfwd(model)(x[0]), jacobian)
+    with forward_ad.dual_level():
+        tangent = forward_ad.unpack_dual(model(forward_ad.make_dual(x[0], x[1]))).tangent
+    torch.testing.assert_close(tangent, jacobian @ x[1])
+
+
+def test_layer_of_positions_in_a_larger_model():
+    torch.manual_seed(0)
+    model = nn.Sequential(sg.SpatialLinear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    compute, parameters = as_function(model, torch.rand(2, 3, dtype=torch.float64))
+    assert gradgradcheck(compute, parameters)
