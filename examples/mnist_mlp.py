@@ -12,13 +12,11 @@ import argparse
 import functools
 from collections.abc import Sequence
 
-import mnist_runs
-import resumable
-from mnist_runs import CLASSES, Candidate, Experiment
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph import training
+from spatialgraph import experiments, training
+from spatialgraph.experiments import CLASSES, Candidate, Experiment
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), tables 1 and 3.
 PAPER_SPATIAL = {"fixed": "90.18", "learned": "92.17 ± 0.24", "free": "93.37 ± 0.40"}
@@ -28,7 +26,7 @@ PAPER_DENSE = {14: "94.29", 17: "95.07"}
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = mnist_runs.make_wiring(args.wiring)
+    wiring = experiments.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
         # The paper's protocol has no normalisation. The gain is ours: with 1 the first epochs learn far slower.
@@ -41,8 +39,8 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
             normalize=args.protocol != "paper",
         )
 
-    paper = PAPER_SPATIAL[args.spacing] if mnist_runs.is_papers(args) else ""
-    models = [Candidate(mnist_runs.spatial_name(args, sizes), spatial, paper)]
+    paper = PAPER_SPATIAL[args.spacing] if experiments.is_papers(args) else ""
+    models = [Candidate(experiments.spatial_name(args, sizes), spatial, paper)]
     for width in args.baseline:
         dense = functools.partial(sg.DenseMLP, [features, width, CLASSES])
         models.append(Candidate(f"dense {features}-{width}-{CLASSES}", dense, PAPER_DENSE.get(width, "")))
@@ -64,8 +62,8 @@ EXPERIMENT = Experiment(
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
-    return mnist_runs.run(EXPERIMENT, argv)
+    return experiments.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":
-    resumable.as_script(main)
+    experiments.as_script(main)

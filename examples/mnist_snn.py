@@ -15,14 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mnist_runs
-import resumable
 import torch
-from mnist_runs import CLASSES, Candidate, Experiment
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph import plotting, training
+from spatialgraph import experiments, plotting, training
+from spatialgraph.experiments import CLASSES, Candidate, Experiment
 from spatialgraph.models.spiking_network import SpikingNetwork
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), table 2.
@@ -49,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = mnist_runs.make_wiring(args.wiring)
+    wiring = experiments.make_wiring(args.wiring)
     spiking = {name: getattr(args, name) for name in SPIKING}
 
     def spatial() -> nn.Module:
@@ -65,8 +63,8 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
         )
 
     comparable = all(getattr(args, name) == value for name, value in COMPARABLE.items())
-    paper = PAPER_SPATIAL.get(args.spacing, "") if comparable and mnist_runs.is_papers(args) else ""
-    models = [Candidate(f"spiking {mnist_runs.spatial_name(args, sizes)}", spatial, paper, examine=examine)]
+    paper = PAPER_SPATIAL.get(args.spacing, "") if comparable and experiments.is_papers(args) else ""
+    models = [Candidate(f"spiking {experiments.spatial_name(args, sizes)}", spatial, paper, examine=examine)]
     for width in args.baseline:
         dense = functools.partial(sg.DenseSNN, [features, width, CLASSES], **spiking)
         paper = PAPER_DENSE.get(width, "") if comparable else ""
@@ -105,7 +103,7 @@ def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
             of_outputs.plot(range(1, model.num_steps + 1), potential, label=str(digit), color=f"C{digit}")
         of_outputs.set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
         of_outputs.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5))
-    resumable.save_figure(figure, path)
+    experiments.save_figure(figure, path)
 
 
 EXPERIMENT = Experiment(
@@ -127,8 +125,8 @@ EXPERIMENT = Experiment(
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
-    return mnist_runs.run(EXPERIMENT, argv)
+    return experiments.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":
-    resumable.as_script(main)
+    experiments.as_script(main)

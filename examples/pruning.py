@@ -18,13 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mnist_runs
-import resumable
-from mnist_runs import CLASSES, Candidate, Experiment, Figures
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph import training
+from spatialgraph import experiments, training
+from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
 
 # Percent of the synapses of each layer.
 AMOUNTS = (20, 40, 60, 80, 90, 95, 98)
@@ -43,12 +41,12 @@ Curve = dict[int, list[float]]
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List each network without pruning, then with each amount in training."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = mnist_runs.make_wiring(args.wiring)
+    wiring = experiments.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
         return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity=args.polarity, wiring=wiring)
 
-    networks = [Candidate(mnist_runs.spatial_name(args, sizes), spatial, examine=prune_afterwards)]
+    networks = [Candidate(experiments.spatial_name(args, sizes), spatial, examine=prune_afterwards)]
     for width in args.baseline:
         name, dense = f"dense {features}-{width}-{CLASSES}", functools.partial(sg.DenseMLP, [features, width, CLASSES])
         rate = LEARNING_RATES.get(width)
@@ -180,7 +178,7 @@ def draw(after: dict[str, Curve], during: dict[str, Curve], path: Path) -> None:
         ax.grid(alpha=0.3)
     figure.axes[0].set_ylabel("accuracy (%)")
     figure.axes[0].legend(loc="lower left")
-    resumable.save_figure(figure, path, dpi=120)
+    experiments.save_figure(figure, path, dpi=120)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -201,8 +199,8 @@ EXPERIMENT = Experiment(
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
-    return mnist_runs.run(EXPERIMENT, argv)
+    return experiments.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":
-    resumable.as_script(main)
+    experiments.as_script(main)

@@ -15,14 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import mnist_runs
-import resumable
 import torch
-from mnist_runs import CLASSES, Candidate, Experiment, Figures
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph import training
+from spatialgraph import experiments, training
+from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
 
 COLUMNS = {
     "first_projection": "synapses into the hidden neurons",
@@ -35,7 +33,7 @@ COLUMNS = {
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the all-to-all network, that with regrowth, and that of the same start without."""
     sizes = [features, *args.hidden, CLASSES]
-    name = mnist_runs.spatial_name(args, sizes)
+    name = experiments.spatial_name(args, sizes)
 
     def whole() -> sg.SpatialMLP:
         return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity=args.polarity)
@@ -127,8 +125,8 @@ EXPERIMENT = Experiment(
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
-    return mnist_runs.run(EXPERIMENT, argv)
+    return experiments.run(EXPERIMENT, argv)
 
 
 if __name__ == "__main__":
-    resumable.as_script(main)
+    experiments.as_script(main)

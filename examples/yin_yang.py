@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import resumable
 import torch
 from torch import Tensor, nn
 
 import spatialgraph as sg
-from spatialgraph import training
+from spatialgraph import experiments, training
 
 CLASSES = ["yin", "yang", "dot"]
 NETWORKS = ["none", "free", "2d", "3d"]
@@ -118,8 +117,8 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     folder = args.out / delays / f"seed-{seed}"
     recipe = dataclasses.replace(RECIPE, epochs=args.epochs, rates=RATES[delays])
     settings = {"hidden": args.hidden, "points": args.points, "validate": args.validate} | dataclasses.asdict(recipe)
-    resumable.prepare(folder, settings, args.resume)
-    if args.resume and (before := resumable.finished(folder)) is not None:
+    experiments.prepare(folder, settings, args.resume)
+    if args.resume and (before := experiments.finished(folder)) is not None:
         print(f"{delays}, seed {seed}: finished before", flush=True)
         return before
     print(f"{delays}, seed {seed}", flush=True)
@@ -136,7 +135,7 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
         "seconds": rows[-1]["seconds"],
     }
     draw(model, f"{delays}, seed {seed}: {100 * accuracy:.1f} %", folder / "map.png")
-    resumable.finish(folder, model, figures)
+    experiments.finish(folder, model, figures)
     return figures
 
 
@@ -166,7 +165,7 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
     )
     right.set(title="delays", xlabel="delay (time steps)", ylabel="synapses")
     right.legend()
-    resumable.save_figure(figure, path)
+    experiments.save_figure(figure, path)
 
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
@@ -201,4 +200,4 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
 
 
 if __name__ == "__main__":
-    resumable.as_script(main)
+    experiments.as_script(main)

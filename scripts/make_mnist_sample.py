@@ -19,11 +19,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from spatialgraph import atomic
-from spatialgraph.training.mnist import Mnist, load_mnist
+from spatialgraph.datasets import Mnist, load_mnist
 
 PER_DIGIT = {"train": 1000, "test": 200}
 SEED = 0
-TARGET = Path(__file__).parents[1] / "spatialgraph" / "training" / "mnist_sample.npz"
+TARGET = Path(__file__).parents[1] / "spatialgraph" / "datasets" / "mnist_sample.npz"
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -13,9 +13,10 @@ from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
+from spatialgraph.pruning.isolated import drop_isolated, isolated
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.pruning.regrowth import regrow_
-from spatialgraph.pruning.removal import drop_isolated, isolated, prune, prune_
+from spatialgraph.pruning.removal import prune, prune_
 from spatialgraph.pruning.while_training import PruneWhileTraining
 
 __version__ = "0.1.0"

@@ -70,8 +70,7 @@ def test_every_option_of_an_example_is_named(example, page, capsys, monkeypatch)
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.split("options:")[1])) - {"--help"}
     text = (DOCS / "tutorials" / page).read_text(encoding="utf-8")
     assert options and set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) == options
-    for name in (example, "mnist_runs", "resumable"):
-        sys.modules.pop(name)
+    sys.modules.pop(example)
 
 
 def test_lines_are_short():

@@ -35,7 +35,7 @@ def load(monkeypatch, tmp_path):
         return module
 
     yield by_name
-    for name in [*loaded, "mnist_runs", "resumable"]:
+    for name in loaded:
         sys.modules.pop(name, None)
 
 
@@ -163,7 +163,7 @@ def seed_folder():
 
 
 def test_other_data_are_named_and_not_taken_for_those_before(example, tmp_path, monkeypatch):
-    monkeypatch.setattr(example.mnist_runs, "is_papers", lambda args: True)
+    monkeypatch.setattr(example.experiments, "is_papers", lambda args: True)
     first, second = (write_digits(tmp_path / name, seed) for seed, name in enumerate("ab"))
     (result,) = example.main(tiny(first))
     written = json.loads(Path("here/metrics.json").read_text())
@@ -217,7 +217,7 @@ def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
     folder = write_digits(tmp_path / "a")
     Path("here").write_text("a file")
     with pytest.raises(SystemExit, match=r"here.*\. The same command with --resume continues once this is mended"):
-        example.resumable.as_script(lambda: example.main(tiny(folder)))
+        example.experiments.as_script(lambda: example.main(tiny(folder)))
     assert Path("here").read_text() == "a file"
     Path("here").unlink()
     example.main(tiny(folder))
@@ -260,7 +260,7 @@ def test_the_papers_figures_stand_beside_its_networks_only(load):
     example = load("mnist_snn")
 
     def papers(*options):
-        args = example.mnist_runs.parse(example.EXPERIMENT, ["--baseline", "14", "15", *options])
+        args = example.experiments.parse(example.EXPERIMENT, ["--baseline", "14", "15", *options])
         return [candidate.paper for candidate in example.candidates(args, 784)]
 
     assert papers() == ["92.16 ± 0.52", "90.31", ""]
@@ -320,7 +320,7 @@ def test_regrowth_keeps_its_budget(load, capsys):
 def test_sparse_networks_start_alike(load):
     example = load("regrowth")
     for start in ("random", "nearest"):
-        args = example.mnist_runs.parse(example.EXPERIMENT, [*SPARSE, "--start", start])
+        args = example.experiments.parse(example.EXPERIMENT, [*SPARSE, "--start", start])
         graphs = []
         for candidate in example.candidates(args, 784)[1:]:
             torch.manual_seed(0)

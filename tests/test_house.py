@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import statistics
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import spatialgraph
 ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Who may import whom: rooms, and the files that lie beside them. Training knows no spatial network.
+# Who may import whom: the rooms, and the single files beside them that stand on next to nothing. Training knows no
+# spatial network, and data sets know no training.
 MAY_IMPORT = {
     "tracing": "",
     "checks": "tracing",
@@ -22,6 +24,7 @@ MAY_IMPORT = {
     "pyg": "",
     "distributed": "checks",
     "kernels": "checks tracing",
+    "datasets": "",
     "laws": "checks",
     "wiring": "checks",
     "functional": "kernels laws checks tracing",
@@ -31,15 +34,16 @@ MAY_IMPORT = {
     "models": "graph layers neurons functional checks tracing settings",
     "pruning": "graph functional wiring used checks",
     "connectome": "graph wiring laws checks atomic",
-    "plotting": "connectome graph functional checks",
+    "plotting": "connectome graph checks",
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons functional checks",
-    "training": "atomic distributed",
+    "training": "datasets atomic distributed",
+    "experiments": "training plotting graph wiring atomic",
 }
 
 
 def name_of(path):
-    """Dotted name within the package: ``laws``, ``training.fit``; empty for the package itself."""
+    """Dotted name within the package: ``laws``, ``training.trainer``; empty for the package itself."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -107,7 +111,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path = tmp_path / "sample.py"
     path.write_text(
         "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .layers.conv import SpatialConv\n"
-        "from .training.fit import fit\nimport torch\n"
+        "from .training.trainer import fit\nimport torch\n"
         "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
     )
     monkeypatch.setitem(MODULES, "sample", path)
@@ -115,7 +119,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
         "laws",
         "checks",
         "layers.conv",
-        "training.fit",
+        "training.trainer",
         "graph.spatial_graph",
     }
 
@@ -124,6 +128,31 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
 def test_no_assert_statement(path):
     lines = [node.lineno for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Assert)]
     assert not lines
+
+
+def lines_of(function):
+    """Lines of a function, its signature among them and its docstring not."""
+    first = function.body[0]
+    is_documented = ast.get_docstring(function, clean=False) is not None
+    documentation = first.end_lineno - first.lineno + 1 if is_documented else 0
+    return function.end_lineno - function.lineno + 1 - documentation
+
+
+def test_files_are_small():
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+    assert statistics.median(lines.values()) <= 150
+
+
+def test_functions_are_small():
+    trees = [ast.parse(path.read_text()) for path in FILES]
+    functions = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    assert statistics.median(map(lines_of, functions)) <= 7
+
+
+def test_lines_of_a_function_leave_out_its_docstring():
+    code = '@cache\ndef f(\n    x\n):\n    """Return.\n\n    More.\n    """\n    y = x\n    return y\n'
+    assert lines_of(ast.parse(code).body[0]) == 5
 
 
 def test_no_module_for_everything():
@@ -138,6 +167,20 @@ def test_public_names_exist_and_are_documented(name):
         thing = getattr(module, public)
         if inspect.isclass(thing) or inspect.isroutine(thing) or inspect.ismodule(thing):
             assert vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__, public
+
+
+@pytest.mark.parametrize("package", [name for name, path in MODULES.items() if path.name == "__init__.py"])
+def test_no_module_has_the_name_of_a_function_beside_it(package):
+    module = importlib.import_module(f"spatialgraph.{package}".rstrip("."))
+    files = {name.rpartition(".")[2] for name in MODULES if name and name.rpartition(".")[0] == package}
+    public = {name for name in getattr(module, "__all__", ()) if not inspect.ismodule(getattr(module, name))}
+    assert not files & public
+
+
+def test_every_plot_takes_axes():
+    plotting = importlib.import_module("spatialgraph.plotting")
+    for name in plotting.__all__:
+        assert inspect.signature(getattr(plotting, name)).parameters["ax"].default is None, name
 
 
 def test_public_names_are_sorted_and_distinct():

@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import safetensors
 import torch
@@ -15,130 +14,16 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.connectome.files import save
+from spatialgraph.costs.tables import Cost, ProjectionCost, Summary
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
 
-__all__ = ["Cost", "ProjectionCost", "Summary", "summary"]
+__all__ = ["summary"]
 
 # A projection with delays is measured over a run, long enough that spikes arrive, and divided by its steps.
 STEPS = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """The cost of a network or of a part of it.
-
-    Args:
-        synapses: number of synapses.
-        multiply_adds: multiplications with additions for each sample and time step, one for each synapse.
-        parameters: number of parameters.
-        bytes: bytes in a file.
-        milliseconds: time of a batch and time step forwards, without gradients; for the products only.
-    """
-
-    synapses: int
-    multiply_adds: int
-    parameters: int
-    bytes: int
-    milliseconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class ProjectionCost:
-    """The cost of one projection.
-
-    Args:
-        sources: number of source neurons.
-        targets: number of target neurons.
-        pruned: cost of the network as it is: ``parameters`` are those of the target neurons (position, polarity, bias),
-            of the gap before their layer, and of the projection's synapses (free weights and delays); ``bytes`` those
-            of the synapses in the file of :func:`~spatialgraph.save`, none where all-to-all.
-        dense: cost of an ``nn.Linear`` from these sources to these targets, with weights and biases in float32.
-    """
-
-    sources: int
-    targets: int
-    pruned: Cost
-    dense: Cost
-
-    @property
-    def share(self) -> float:
-        """Share of the pairs of a source and a target that have a synapse."""
-        return self.pruned.synapses / self.dense.synapses
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """The cost of a network, by projection and in total; ``print`` shows a table.
-
-    Args:
-        rows: the projections.
-        pruned: total of the network as it is: all parameters of the model, the whole file of
-            :func:`~spatialgraph.save`.
-        dense: total of ``nn.Linear`` layers in place of the projections.
-        neurons: number of neurons.
-        batch: samples in a batch.
-        device: where the time was measured, such as ``"cpu"``.
-    """
-
-    rows: tuple[ProjectionCost, ...]
-    pruned: Cost
-    dense: Cost
-    neurons: int
-    batch: int
-    device: str
-
-    @property
-    def share(self) -> float:
-        """Share of the pairs of a source and a target, over all projections, that have a synapse."""
-        return self.pruned.synapses / self.dense.synapses
-
-    @property
-    def other_parameters(self) -> int:
-        """Parameters of no projection: those of the inputs, of the law, and of the model beside its graph."""
-        return self.pruned.parameters - sum(row.pruned.parameters for row in self.rows)
-
-    @property
-    def other_bytes(self) -> int:
-        """Bytes of the file that belong to no synapse: positions, polarities, biases, number of edges, header."""
-        return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all figures as a dictionary that JSON can hold.
-
-        Example:
-            >>> summary(SpatialGraph.layered([3, 2]), batch=2).to_dict()["rows"][0]["dense"]["parameters"]
-            8
-        """
-        rows = [dataclasses.asdict(row) | {"share": row.share} for row in self.rows]
-        own = {name: getattr(self, name) for name in ("share", "other_parameters", "other_bytes")}
-        return dataclasses.asdict(self) | own | {"rows": rows}
-
-    def __str__(self) -> str:
-        """Return the table."""
-        lines = [
-            [f"{number}: {row.sources:,} -> {row.targets:,}", *_cells(row)]
-            for number, row in enumerate(self.rows, start=1)
-        ]
-        other = ["other", "", "", "", f"{self.other_parameters:,}", "", f"{self.other_bytes:,}", "", "", ""]
-        table = _aligned(
-            [
-                ("", ["projection"]),
-                ("synapses = multiply-adds", ["pruned", "dense", "share"]),
-                ("parameters", ["pruned", "dense"]),
-                ("bytes in a file", ["pruned", "dense"]),
-                (f"ms / batch of {self.batch:,}", ["pruned", "dense"]),
-            ],
-            [*lines, other, [f"total: {self.neurons:,} neurons", *_cells(self)]],
-        )
-        return (
-            f"{table}\n"
-            "pruned: this network; dense: nn.Linear layers of the same sizes; multiply-adds per sample and time step.\n"
-            "other: parameters of the inputs and the law; in the file, all but synapses.\n"
-            f"ms: forwards, without gradients, on {self.device}."
-        )
 
 
 @torch.no_grad()
@@ -264,38 +149,3 @@ def _median(compute: Callable[[], Tensor], rounds: int, device: torch.device) ->
             torch.cuda.synchronize(device)
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[1:])
-
-
-# Table ---------------------------------------------------------------------------------------------------------------
-
-
-def _cells(row: ProjectionCost | Summary) -> list[str]:
-    pairs = [
-        (f"{getattr(row.pruned, name):{style}}", f"{getattr(row.dense, name):{style}}")
-        for name, style in (("synapses", ","), ("parameters", ","), ("bytes", ","), ("milliseconds", ",.2f"))
-    ]
-    synapses, *others = pairs
-    return [*synapses, f"{100 * row.share:.2f} %", *(cell for pair in others for cell in pair)]
-
-
-def _aligned(groups: Sequence[tuple[str, list[str]]], rows: Sequence[list[str]]) -> str:
-    """Lay out rows under two lines of headings; the first column to the left, figures to the right."""
-    names = [name for _, columns in groups for name in columns]
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    spans, first = [], 0
-    for title, columns in groups:
-        last = first + len(columns) - 1
-        widths[last] += max(0, len(title) - sum(widths[first : last + 1]) - 2 * (last - first))
-        spans.append(f"{title:^{sum(widths[first : last + 1]) + 2 * (last - first)}}")
-        first = last + 1
-
-    def line(cells: list[str]) -> str:
-        return "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
-
-    rule = sum(widths) + 2 * (len(widths) - 1)
-    body = [line(row) for row in rows]
-    heading = ["  ".join(spans).rstrip(), line(names)]
-    return "\n".join(["=" * rule, *heading, "-" * rule, *body[:-1], "-" * rule, body[-1], "=" * rule])

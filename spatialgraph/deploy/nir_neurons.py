@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph.functional.leaky import FastSigmoid
-from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator, SnnTorchNeuron, make_surrogate
+from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
+from spatialgraph.neurons.snntorch import SnnTorchNeuron
+from spatialgraph.neurons.surrogates import make_surrogate
 
 __all__ = ["TIME_STEP", "describe", "import_nir", "make_neurons", "neuron_node", "warn_of_losses"]
 

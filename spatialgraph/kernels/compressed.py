@@ -39,7 +39,7 @@ def product(
         >>> product(pointer, column, weight, torch.ones(2, 1), torch.tensor([1.0])).tolist()
         [[6.0]]
     """
-    from spatialgraph.kernels.loops import compressed as compiled_sparse
+    from spatialgraph.kernels.loops import compressed as loops
 
     checks.for_kernel("x", x, 2)
     edges = compressed_rows(pointer, column)
@@ -49,7 +49,7 @@ def product(
     y = x.new_empty(rows, x.shape[1])
     if y.numel():
         numbers = array(weight), *_laid_out(x, column), array(bias), *constants(x, 0.0 if rectify else -math.inf)
-        fits = compiled_sparse.product(*edges, *numbers, y.numpy(), _parts(column, x))
+        fits = loops.product(*edges, *numbers, y.numpy(), _parts(column, x))
         columns_exist(fits, column, x.shape[0])
     return y
 
@@ -70,7 +70,7 @@ def sampled(
         >>> sampled(torch.tensor([0, 2]), torch.tensor([0, 1]), rows, x)
         (tensor([11., 17.]), tensor([3.]))
     """
-    from spatialgraph.kernels.loops import compressed as compiled_sparse
+    from spatialgraph.kernels.loops import compressed as loops
 
     checks.for_kernel("x", x, 2)
     edges = compressed_rows(pointer, column)
@@ -80,7 +80,7 @@ def sampled(
     out, sums = x.new_zeros(column.shape[0]), x.new_zeros(expected[0])
     if rows.numel():
         results = out.numpy(), sums.numpy()
-        fits = compiled_sparse.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
+        fits = loops.sampled(*edges, array(rows), *masks, *_laid_out(x, column), *results, _parts(column, x))
         columns_exist(fits, column, x.shape[0])
     return out, sums
 
@@ -89,11 +89,11 @@ def weights(
     pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
 ) -> Tensor:
     """Return the scaled inverse distance of each edge; rows are targets, columns sources."""
-    from spatialgraph.kernels.loops import compressed as compiled_sparse
+    from spatialgraph.kernels.loops import compressed as loops
 
     operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
     out = source_pos.new_empty(column.shape[0])
-    fits = compiled_sparse.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
+    fits = loops.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
     columns_exist(fits, column, source_pos.shape[0])
     return out
 
@@ -108,7 +108,7 @@ def gradients(
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Carry the gradient of the edges' weights on to source positions, target positions and scales."""
-    from spatialgraph.kernels.loops import compressed as compiled_sparse
+    from spatialgraph.kernels.loops import compressed as loops
 
     operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
     checks.operand("grad", grad, (column.shape[0],), source_pos)
@@ -119,7 +119,7 @@ def gradients(
     grad_targets = target_pos.new_zeros(target_pos.t().shape)
     grad_scale = scale.new_zeros(parts, len(scale))
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    fits = compiled_sparse.pull(*operands, array(grad), *sums, parts)
+    fits = loops.pull(*operands, array(grad), *sums, parts)
     columns_exist(fits, column, source_pos.shape[0])
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
 

@@ -54,11 +54,11 @@ def send(
         >>> send(runs, pointer, target, whole, torch.tensor([0.25]), torch.tensor([2.0]), targets=1)
         tensor([[[0.0000, 1.5000, 0.5000]]])
     """
-    from spatialgraph.kernels.loops import delays as compiled_delays
+    from spatialgraph.kernels.loops import delays as loops
 
     operands = _operands(runs, pointer, target, whole, fraction, weight, targets, before)
     y = runs.new_zeros(runs.shape[0], targets, runs.shape[2] - before)
-    fits = compiled_delays.send(*operands, y.numpy(), _parts(runs, weight))
+    fits = loops.send(*operands, y.numpy(), _parts(runs, weight))
     columns_exist(fits, target, targets, "target")
     return y
 
@@ -86,7 +86,7 @@ def gradients(
         >>> gradients(runs, *edges, grad)
         (tensor([[[5., 6., 0.]]]), tensor([2.5000]), tensor([4.]))
     """
-    from spatialgraph.kernels.loops import delays as compiled_delays
+    from spatialgraph.kernels.loops import delays as loops
 
     targets = checks.for_kernel("grad", grad, 3).shape[1]
     operands = _operands(runs, pointer, target, whole, fraction, weight, targets, before)
@@ -94,7 +94,7 @@ def gradients(
     grad_runs = torch.zeros_like(runs, memory_format=torch.contiguous_format) if by_runs else runs.new_empty(0, 0, 0)
     parts = _parts(runs, weight)
     sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-    fits = compiled_delays.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
+    fits = loops.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
     columns_exist(fits, target, targets, "target")
     by_weight, by_delay = (torch.from_numpy(part.sum(0)) for part in sums)
     return grad_runs if by_runs else None, by_weight, by_delay

@@ -23,12 +23,12 @@ _WORTH_A_THREAD = 2**16
 
 def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float) -> Tensor:
     """Return the ``(m, n)`` matrix of scaled inverse distances; arguments as in ``functional.pairwise_weight``."""
-    from spatialgraph.kernels.loops import dense as compiled
+    from spatialgraph.kernels.loops import dense as loops
 
     _check_geometry(source_pos, target_pos, scale)
     columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
     result = source_pos.new_empty(len(rows), len(factors))
-    compiled.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), _parts(result))
+    loops.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), _parts(result))
     return result
 
 
@@ -36,7 +36,7 @@ def geometry_gradients(
     grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Carry the gradient of the signed weight matrix on to source positions, target positions and scales."""
-    from spatialgraph.kernels.loops import dense as compiled
+    from spatialgraph.kernels.loops import dense as loops
 
     _check_geometry(source_pos, target_pos, scale)
     checks.operand("grad_weight", grad_weight, (len(target_pos), len(source_pos)), source_pos)
@@ -46,7 +46,7 @@ def geometry_gradients(
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
     (constant,) = constants(source_pos, softening**2)
-    compiled.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
+    loops.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
 

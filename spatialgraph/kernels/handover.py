@@ -59,10 +59,10 @@ def compressed_rows(pointer: Tensor, column: Tensor, column_name: str = "column"
         Traceback (most recent call last):
         ValueError: pointer must lead from 0 to the number of edges (1), got 0 to 2
     """
-    from spatialgraph.kernels.loops import checks as compiled_checks
+    from spatialgraph.kernels.loops import checks as loops
 
     arrays = [array(checks.indices("pointer", pointer)), array(checks.indices(column_name, column))]
-    if not compiled_checks.pointer_fits(arrays[0], column.shape[0], 1):
+    if not loops.pointer_fits(arrays[0], column.shape[0], 1):
         checks.pointer("pointer", pointer, column.shape[0])
     return arrays
 
@@ -105,10 +105,10 @@ def _numba_works() -> bool:
 
         if numba.config.DISABLE_JIT:
             raise RuntimeError("NUMBA_DISABLE_JIT is set")
-        from spatialgraph.kernels.loops import trial as compiled_trial
+        from spatialgraph.kernels.loops import trial as loops
 
         fork_between_compilations()
-        compiled_trial.run()
+        loops.run()
     except Exception as error:  # whatever a broken installation may raise
         warn("Numba cannot be used, and slower tensor operations take its place", error)
         return False

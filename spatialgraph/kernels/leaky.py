@@ -52,14 +52,14 @@ def run(
         >>> run(torch.tensor([[1.0]]), torch.zeros(1), 0.5, 1.0, reset=0, steps=3)[0][:, 0]
         tensor([0., 1., 0.])
     """
-    from spatialgraph.kernels.loops import leaky as compiled_leaky
+    from spatialgraph.kernels.loops import leaky as loops
 
     _check(current, potential, reset, steps, shares)
     fired = current.new_empty(steps if spikes else 0, *potential.shape)
     traced = current.new_empty(steps if potentials else 0, *potential.shape)
     summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
     last = potential.detach().clone(memory_format=torch.contiguous_format)
-    compiled_leaky.run(
+    loops.run(
         _rows(current),
         _flat(last),
         *constants(current, beta, threshold),
@@ -97,7 +97,7 @@ def gradients(
         >>> gradients(current, potential, 0.5, 1.0, 0, slope=25.0, steps=2, by_last=torch.ones(1))
         (tensor([[1.5000]]), tensor([0.2500]))
     """
-    from spatialgraph.kernels.loops import leaky as compiled_leaky
+    from spatialgraph.kernels.loops import leaky as loops
 
     _check(current, potential, reset, steps, shares)
     run_shape = steps, *potential.shape
@@ -113,7 +113,7 @@ def gradients(
     carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
     carried = carried.contiguous()
     grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
-    compiled_leaky.pull(
+    loops.pull(
         _rows(current),
         _flat(potential),
         *constants(current, beta, threshold),

@@ -32,13 +32,13 @@ def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tenso
         tensor([[-1.0000],
                 [ 2.0000]])
     """
-    from spatialgraph.kernels.loops import normalization as compiled_normalisation
+    from spatialgraph.kernels.loops import normalization as loops
 
     _check(total, bias)
     total = total.detach().contiguous()
     y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
     results = [values.numpy() for values in (y, mean, scale)]
-    compiled_normalisation.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, _parts(total))
+    loops.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, _parts(total))
     return y, mean, scale
 
 
@@ -53,7 +53,7 @@ def gradients(
         >>> gradients(total, bias, mean, scale, torch.ones(2, 1))[1]
         tensor([1., 1.])
     """
-    from spatialgraph.kernels.loops import normalization as compiled_normalisation
+    from spatialgraph.kernels.loops import normalization as loops
 
     _check(total, bias)
     for name, values in (("mean", mean), ("scale", scale)):
@@ -64,7 +64,7 @@ def gradients(
     grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
     arrays = [array(values) for values in (mean, scale, grad)]
     sums = grad_total.numpy(), grad_bias.numpy()
-    compiled_normalisation.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums, parts)
+    loops.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums, parts)
     return grad_total, grad_bias.sum(0)
 
 

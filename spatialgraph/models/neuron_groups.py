@@ -5,7 +5,7 @@ from typing import cast
 
 from torch import nn
 
-from spatialgraph.neurons.leaky import Neuron, SnnTorchNeuron
+from spatialgraph.neurons.neuron import Neuron, SnnTorchNeuron
 
 __all__ = ["NeuronFactory", "NeuronGroups"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spatialgraph.neurons.leaky import State
+from spatialgraph.neurons.neuron import State
 
 __all__ = ["NetworkState", "Simulation"]
 

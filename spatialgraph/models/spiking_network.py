@@ -15,7 +15,8 @@ from spatialgraph.models.neuron_groups import NeuronFactory, NeuronGroups
 from spatialgraph.models.simulation import NetworkState, Simulation
 from spatialgraph.models.stages import Respond, Send, Stage, run_stages
 from spatialgraph.neurons.coding import check_coding, encode
-from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator, Neuron, Recording
+from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
+from spatialgraph.neurons.neuron import Neuron, Recording
 from spatialgraph.settings import Setting
 
 __all__ = ["READ_OUTS", "SpikingNetwork"]

@@ -1,15 +1,9 @@
 """Spiking neurons: state in, state out, over a whole run of time steps."""
 
-from spatialgraph.neurons.leaky import (
-    FastSigmoid,
-    Leaky,
-    LeakyIntegrator,
-    Neuron,
-    Recording,
-    SnnTorchNeuron,
-    State,
-    make_surrogate,
-)
+from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
+from spatialgraph.neurons.neuron import Neuron, Recording, State
+from spatialgraph.neurons.snntorch import SnnTorchNeuron
+from spatialgraph.neurons.surrogates import FastSigmoid, make_surrogate
 
 __all__ = [
     "FastSigmoid",

@@ -12,8 +12,8 @@ from spatialgraph import checks
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.pruning.removal import SCOPES
-from spatialgraph.wiring.edges import check_positions
-from spatialgraph.wiring.neighbors import Clouds, within
+from spatialgraph.wiring.clouds import Clouds, check_positions
+from spatialgraph.wiring.neighbors import within
 
 __all__ = ["regrow_"]
 

@@ -1,15 +1,15 @@
-"""Pruning: removing synapses from a network, and the neurons that have none left."""
+"""Pruning: removing synapses from a network."""
 
 import copy
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["drop_isolated", "isolated", "prune", "prune_"]
+__all__ = ["SCOPES", "prune", "prune_"]
 
 SCORES = ("length", "weight", "random")
 SCOPES = ("projection", "global")
@@ -79,58 +79,6 @@ def prune(
     """
     graph_of(network)
     return prune_(copy.deepcopy(network), amount, by=by, scope=scope, generator=generator)
-
-
-def isolated(network: nn.Module) -> Tensor:
-    """Return the numbers of the neurons that no synapse leads to or from.
-
-    Args:
-        network: a graph, or a model that has one.
-
-    Example:
-        >>> isolated(prune(SpatialGraph.layered([2, 2]), 1.0))
-        tensor([0, 1, 2, 3])
-    """
-    graph = graph_of(network)
-    return torch.nonzero(~graph.connectivity.topology.has_edge())[:, 0].to(graph.layer.device)
-
-
-@torch.no_grad()
-def drop_isolated(network: Network, inputs: bool = False) -> Network:
-    """Return a copy of a network without its isolated neurons; the others are numbered anew, in their order.
-
-    What belongs to the neurons that stay, and to their synapses, keeps its values, in new parameters. A model that does
-    not normalise computes the same. One that normalises does not: isolated neurons count in the mean and variance of
-    their layer, so train it on.
-
-    Args:
-        network: a graph, or a model that has one.
-        inputs: whether isolated inputs go as well. Features ``x`` of the network are then ``x[:, keep]``, where
-            ``keep = ~torch.isin(graph.inputs, isolated(graph))``. Outputs always stay.
-
-    Returns:
-        The smaller network.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if no neuron of a layer, or no input, would stay.
-
-    Example:
-        >>> graph = SpatialGraph.layered([3, 4, 2])
-        >>> graph = graph.keep((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
-        >>> drop_isolated(graph)
-        SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
-    """
-    graph = graph_of(network)
-    graph.connectivity.verify()
-    checks.flag("inputs", inputs)
-    kept = graph.is_output | (graph.is_input if not inputs else False)
-    has_edge = graph.connectivity.topology.has_edge().to(kept.device)
-    if inputs and not (has_edge & graph.is_input).any():
-        raise ValueError("inputs must be False where no synapse leads from any input, got True")
-    result = copy.deepcopy(network)
-    graph_of(result).keep_neurons(kept | has_edge)
-    return result
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the examples share: data in memory, recipes, training with checkpoints, reports. Takes any ``nn.Module``."""
+"""Training with Lightning: recipes, checkpoints, reports, beside the data sets. Takes any ``nn.Module``."""
 
 try:
     import lightning as _  # noqa: F401 - asked for here, so that the error can say what to install
@@ -7,14 +7,13 @@ except ModuleNotFoundError as error:
         raise
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 
+from spatialgraph.datasets import Mnist, load_mnist, validation_split, yin_yang
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
-from spatialgraph.training.fit import accuracy, fit, is_main_process
 from spatialgraph.training.folder import claim
-from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.samples import Images
-from spatialgraph.training.yin_yang import yin_yang
+from spatialgraph.training.trainer import accuracy, fit, is_main_process
 
 __all__ = [
     "RECIPES",

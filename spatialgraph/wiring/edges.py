@@ -6,17 +6,16 @@ without duplicates. The indices count within the source and within the target ne
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.neighbors import BACKENDS, Backend, Clouds, nearest, within
+from spatialgraph.wiring.arguments import check_density, check_integer, check_radius, check_small_world
+from spatialgraph.wiring.clouds import check_degree, prepare, whom
+from spatialgraph.wiring.draws import distinct_numbers, far_sources
+from spatialgraph.wiring.neighbors import BACKENDS, Backend, nearest, within
 
-__all__ = ["all_to_all", "knn", "radius", "random", "small_world"]
-
-_LARGEST_COORDINATE = 1e150  # the square of a larger one could overflow float64
+__all__ = ["all_to_all", "knn", "radius", "random", "small_world", "without_own"]
 
 
 def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend = "auto") -> Tensor:
@@ -142,7 +141,7 @@ def random(
     check_integer("n_targets", n_targets, 1)
     check_density(density)
     possible = int(n_sources) * int(n_targets)
-    number = _distinct_numbers(possible, round(float(density) * possible), generator)
+    number = distinct_numbers(possible, round(float(density) * possible), generator)
     return _from_numbers(number, int(n_sources)).to("cpu" if device is None else device)
 
 
@@ -196,12 +195,12 @@ def small_world(
     check_degree("k", k, clouds)
     if k + long_range > clouds.available:
         raise ValueError(
-            f"k + long_range must be at most the number of {_whom(clouds)} ({clouds.available}), "
+            f"k + long_range must be at most the number of {whom(clouds)} ({clouds.available}), "
             f"got {k} + {long_range} = {k + long_range}"
         )
     near = nearest(clouds, int(k))
     if long_range:
-        near = torch.cat([near, _draw_far(clouds, near, int(long_range), float(exponent), generator)], 1)
+        near = torch.cat([near, far_sources(clouds, near, int(long_range), float(exponent), generator)], 1)
     return _edges(near.sort(1).values).to(source_pos.device)
 
 
@@ -249,138 +248,3 @@ def without_own(edges: Tensor) -> Tensor:
     """Edges from n - 1 sources, read as those from all of n neurons but the target itself."""
     sources, targets = edges
     return torch.stack([sources + (sources >= targets).long(), targets])
-
-
-def _distinct_numbers(possible: int, count: int, generator: torch.Generator | None) -> Tensor:
-    """Draws count of the numbers 0, ..., possible - 1 without replacement, in ascending order."""
-    device = "cpu" if generator is None else generator.device
-    if 4 * count >= possible:
-        return torch.randperm(possible, generator=generator, device=device)[:count].sort().values
-    drawn = torch.empty(0, dtype=torch.int64, device=device)
-    while len(drawn) < count:
-        # A few more than missing make up for those that coincide.
-        more = (count - len(drawn)) * 5 // 4 + 8
-        fresh = torch.randint(possible, (more,), generator=generator, device=device)
-        drawn = torch.cat([drawn, fresh]).sort().values
-        drawn = drawn[torch.cat([drawn.new_ones(1), drawn.diff()]) > 0]
-    # When to stop depends on the number drawn alone, so dropping the excess at random keeps all sets
-    # equally probable.
-    kept = torch.ones(len(drawn), dtype=torch.bool, device=device)
-    kept[torch.randperm(len(drawn), generator=generator, device=device)[count:]] = False
-    return drawn[kept]
-
-
-def _draw_far(clouds: Clouds, near: Tensor, count: int, exponent: float, generator: torch.Generator | None) -> Tensor:
-    """Draws sources (M, count) by their length, none of the nearest ones (M, k) among them."""
-    extent = torch.cat([clouds.source, clouds.target])
-    softening = max(1e-6 * float((extent.amax(0) - extent.amin(0)).max()), 1e-150)
-    exponent = min(exponent, 1e300)  # steeper ones overflow, and draw the nearest just as this one does
-    drawn_on = clouds.source.device if generator is None else generator.device
-    drawn = []
-    for rows, table in clouds.tables():
-        # Gumbel-top-k as a race of exponential clocks: the first ones to ring are a draw without
-        # replacement with probabilities proportional to their rates.
-        clock = torch.empty(table.shape, dtype=table.dtype, device=drawn_on).exponential_(generator=generator)
-        ring = clock.log_().to(table.device)
-        # From here the square root of the logarithm's argument is a length; it is infinite for a target
-        # itself.
-        itself = table.isinf()
-        ring += (table + softening**2).log_().mul_(exponent / 2)
-        ring.masked_fill_(itself, math.inf).scatter_(1, near[rows], math.inf)
-        drawn.append(ring.topk(count, largest=False).indices)
-    return torch.cat(drawn)
-
-
-# Checks
-
-
-def prepare(source_pos: Tensor, target_pos: Tensor | None) -> Clouds:
-    """Checks positions and converts them to float64 for a search, on the CPU where a device lacks float64."""
-    check_positions("source_pos", source_pos)
-    if target_pos is None:
-        if len(source_pos) < 2:
-            raise ValueError(f"source_pos must hold at least 2 neurons if target_pos is None, got {len(source_pos)}")
-        source = _exact(source_pos)
-        return Clouds(source, source, torch.arange(len(source), device=source.device))
-    check_positions("target_pos", target_pos)
-    both = "source_pos and target_pos must"
-    if source_pos.shape[1] != target_pos.shape[1]:
-        d = f"{source_pos.shape[1]} and {target_pos.shape[1]}"
-        raise ValueError(f"{both} have the same number of dimensions d, got {d}")
-    if source_pos.device != target_pos.device:
-        raise ValueError(f"{both} be on the same device, got {source_pos.device} and {target_pos.device}")
-    return Clouds(_exact(source_pos), _exact(target_pos))
-
-
-def _exact(pos: Tensor) -> Tensor:
-    pos = pos.detach()
-    return (pos.cpu() if pos.device.type == "mps" else pos).to(torch.float64)
-
-
-def check_positions(name: str, pos: object) -> None:
-    """Raises unless pos is a floating-point tensor (N, d), not empty, of finite coordinates."""
-    if not isinstance(pos, Tensor) or not pos.is_floating_point():
-        kind = str(pos.dtype) if isinstance(pos, Tensor) else type(pos).__name__
-        raise TypeError(f"{name} must be a floating-point tensor, got {kind}")
-    if pos.dim() != 2 or pos.shape[1] == 0:
-        raise ValueError(f"{name} must have the shape (N, d) with d at least 1, got {tuple(pos.shape)}")
-    if len(pos) == 0:
-        raise ValueError(f"{name} must hold at least 1 neuron, got the shape {tuple(pos.shape)}")
-    if pos.device.type == "meta":
-        raise ValueError(f"{name} must have values, got a tensor on the device meta")
-    largest = float(pos.detach().abs().max())
-    if not math.isfinite(largest):
-        raise ValueError(f"{name} must be finite, got NaN or infinite coordinates")
-    if largest > _LARGEST_COORDINATE:
-        raise ValueError(f"{name} must have coordinates of at most {_LARGEST_COORDINATE:g}, got {largest:g}")
-
-
-def check_integer(name: str, value: object, low: int | None = None) -> None:
-    """Raises unless value is an int, no bool, and at least low."""
-    if not checks.is_integer(value):
-        raise TypeError(f"{name} must be an int, got {value!r} ({type(value).__name__})")
-    if low is not None and int(value) < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-
-
-def check_real(name: str, value: object) -> float:
-    """Raises unless value is a real number, no bool; returns it as a float."""
-    if not checks.is_real(value):
-        raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__})")
-    return float(value)
-
-
-def check_degree(name: str, degree: int, clouds: Clouds) -> None:
-    """Raises unless targets can choose degree sources."""
-    check_integer(name, degree)
-    if not 1 <= degree <= clouds.available:
-        rule = f"between 1 and the number of {_whom(clouds)} ({clouds.available})"
-        raise ValueError(f"{name} must be {rule}, got {degree}")
-
-
-def _whom(clouds: Clouds) -> str:
-    return "source neurons" if clouds.own is None else "other neurons"
-
-
-def check_radius(r: object, max_sources: object) -> None:
-    """Raises unless r is finite and positive and max_sources None or at least 1."""
-    value = check_real("r", r)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"r must be finite and greater than 0, got {r}")
-    if max_sources is not None:
-        check_integer("max_sources", max_sources, 1)
-
-
-def check_density(density: object) -> None:
-    """Raises unless density is in (0, 1]."""
-    if not 0 < check_real("density", density) <= 1:
-        raise ValueError(f"density must be greater than 0 and at most 1, got {density}")
-
-
-def check_small_world(k: object, long_range: object, exponent: object) -> None:
-    """Raises unless the numbers of a small world make sense whatever the positions are."""
-    check_integer("k", k)
-    check_integer("long_range", long_range, 0)
-    value = check_real("exponent", exponent)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"exponent must be finite and at least 0, got {exponent}")

@@ -11,19 +11,9 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.edges import (
-    all_to_all,
-    check_density,
-    check_integer,
-    check_radius,
-    check_small_world,
-    knn,
-    prepare,
-    radius,
-    random,
-    small_world,
-    without_own,
-)
+from spatialgraph.wiring.arguments import check_density, check_integer, check_radius, check_small_world
+from spatialgraph.wiring.clouds import prepare
+from spatialgraph.wiring.edges import all_to_all, knn, radius, random, small_world, without_own
 from spatialgraph.wiring.neighbors import BACKENDS, Backend
 
 __all__ = [

@@ -5,7 +5,8 @@ import urllib.request
 
 import pytest
 
-from spatialgraph.training import mnist as module
+from spatialgraph.datasets import downloads
+from spatialgraph.datasets import mnist as module
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def no_download(monkeypatch):
     def never(folder):
         raise AssertionError(f"tried to download into {folder}")
 
-    monkeypatch.setattr(module, "_download", never)
+    monkeypatch.setattr(downloads, "fetch", never)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from idx_files import FILES, OTHER, contents, fill, idx, snapshot
 
-from spatialgraph.training import idx as idx_module
-from spatialgraph.training.mnist import load_mnist
+from spatialgraph.datasets import idx as idx_module
+from spatialgraph.datasets.mnist import load_mnist
 
 IMAGES, LABELS = contents()[1][FILES[0]], contents()[1][FILES[1]]
 DAMAGES = {

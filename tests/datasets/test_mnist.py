@@ -9,8 +9,8 @@ import pytest
 import torch
 from idx_files import FILES, OTHER, contents, fill, snapshot
 
-from spatialgraph.training import mnist as module
-from spatialgraph.training.mnist import Mnist, load_mnist, validation_split
+from spatialgraph.datasets import mnist as module
+from spatialgraph.datasets.mnist import Mnist, load_mnist, validation_split
 
 # --- Files on disk
 

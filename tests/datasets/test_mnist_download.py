@@ -17,8 +17,8 @@ import pytest
 import torch
 from idx_files import FILES, OTHER, contents, fill, snapshot
 
-from spatialgraph.training import mnist as module
-from spatialgraph.training.mnist import load_mnist
+from spatialgraph.datasets import downloads
+from spatialgraph.datasets.mnist import load_mnist
 
 
 def publish(monkeypatch, folder, files):
@@ -137,7 +137,7 @@ def test_no_network_and_a_partial_set(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError("no\nmirror"), TimeoutError("timed out"), EOFError("cut off")])
 def test_a_download_that_breaks_off(tmp_path, monkeypatch, error):
     datasets = pytest.importorskip("torchvision.datasets")
-    monkeypatch.setattr(module, "_contact", lambda urls: None)
+    monkeypatch.setattr(downloads, "_contact", lambda urls: None)
     timeout = socket.getdefaulttimeout()
 
     def download(self):
@@ -154,7 +154,7 @@ def test_a_download_that_breaks_off(tmp_path, monkeypatch, error):
 
 def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     pytest.importorskip("torchvision")
-    monkeypatch.setattr(module, "_contact", lambda urls: None)
+    monkeypatch.setattr(downloads, "_contact", lambda urls: None)
     (tmp_path / "MNIST").write_text("a file where a folder should be")
     with pytest.warns(UserWarning, match="download into .* failed: (FileExists|NotADirectory)Error"):
         assert load_mnist(tmp_path).source == "bundled sample"
@@ -164,7 +164,7 @@ def test_a_silent_server_does_not_hang_the_loader(tmp_path, server, monkeypatch)
     from torchvision import datasets
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(module, "_PATIENCE", 0.3)
+        monkeypatch.setattr(downloads, "_PATIENCE", 0.3)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         monkeypatch.setattr(datasets.MNIST, "mirrors", [address, address])
         start = time.monotonic()

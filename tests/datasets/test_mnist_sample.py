@@ -12,8 +12,8 @@ import pytest
 import torch
 from idx_files import FILES
 
-from spatialgraph.training import mnist as module
-from spatialgraph.training.mnist import load_mnist
+from spatialgraph.datasets import mnist as module
+from spatialgraph.datasets.mnist import load_mnist
 
 # --- The bundled sample
 

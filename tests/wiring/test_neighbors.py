@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatialgraph.wiring import knn, neighbors, radius
+from spatialgraph.wiring.clouds import _TABLE, Clouds
 
 BACKENDS = ["scipy", "torch_cluster", "brute"]
 
@@ -144,7 +145,7 @@ def test_ties_on_a_large_grid_are_settled_among_the_trees_candidates(monkeypatch
     """Grids so large that the k-d tree's own widening has to settle them, not the brute-force fallback."""
     pos = grid(side, d)
     expected = knn(pos, None, k, "brute")
-    monkeypatch.setattr(neighbors, "_nearest_brute", None)
+    monkeypatch.setattr(neighbors.brute, "nearest", None)
     assert torch.equal(knn(pos, None, k, "scipy"), expected)
 
 
@@ -184,9 +185,9 @@ def test_blocks_and_tables_do_not_change_edges(monkeypatch, backend):
     calls = [lambda: knn(pos, None, 6, backend), lambda: knn(pos, target, 6, backend)]
     calls += [lambda: radius(pos, None, 1.0, 5, backend), lambda: radius(pos, target, 2.0, backend=backend)]
     whole = [call() for call in calls]
-    monkeypatch.setattr(neighbors, "_TABLE", 300)
-    monkeypatch.setattr(neighbors, "_TREE_BLOCK", 17)
-    monkeypatch.setattr(neighbors, "_CLUSTER_LIMIT", 2)
+    monkeypatch.setattr("spatialgraph.wiring.clouds._TABLE", 300)
+    monkeypatch.setattr("spatialgraph.wiring.trees._BLOCK", 17)
+    monkeypatch.setattr("spatialgraph.wiring.cluster._LIMIT", 2)
     assert all(torch.equal(call(), edges) for call, edges in zip(calls, whole, strict=True))
 
 
@@ -199,8 +200,8 @@ def test_radius_includes_its_boundary_and_nothing_beyond(backend):
 
 def test_torch_cluster_settles_most_rows_itself_and_leaves_ties_to_float64(monkeypatch, cluster):
     brute = []
-    nearest_brute = neighbors._nearest_brute
-    monkeypatch.setattr(neighbors, "_nearest_brute", lambda c, k: brute.append(len(c.target)) or nearest_brute(c, k))
+    nearest_brute = neighbors.brute.nearest
+    monkeypatch.setattr(neighbors.brute, "nearest", lambda c, k: brute.append(len(c.target)) or nearest_brute(c, k))
     knn(clouds_of("uniform")[0], None, 8, "torch_cluster")
     assert cluster.calls == ["knn"] and sum(brute) <= 3
     # Seen from the outlier's scale all others are one point in float32.
@@ -234,7 +235,7 @@ def test_auto_picks_by_device_and_what_is_installed(monkeypatch):
 
 def test_brute_memory_is_bounded():
     pos = torch.rand(5000, 2, generator=torch.Generator().manual_seed(0))
-    clouds = neighbors.Clouds(pos.double(), pos.double(), torch.arange(5000))
+    clouds = Clouds(pos.double(), pos.double(), torch.arange(5000))
     shapes = [table.shape for _, table in clouds.tables()]
-    assert max(rows * columns for rows, columns in shapes) <= neighbors._TABLE
+    assert max(rows * columns for rows, columns in shapes) <= _TABLE
     assert sum(rows for rows, _ in shapes) == 5000

@@ -7,34 +7,21 @@ Reference:
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import io
 import os
-import queue
-import socket
-import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spatialgraph.training.idx import FILES, Bytes, name_of, raw, read_folder
+from spatialgraph.datasets import downloads
+from spatialgraph.datasets.idx import FILES, Bytes, name_of, raw, read_folder
 
 __all__ = ["Mnist", "load_mnist", "validation_split"]
 
 _SAMPLE = Path(__file__).with_name("mnist_sample.npz")
-# Seconds without any answer from a server before a download is given up.
-_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -120,7 +107,7 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
         missing = ", ".join(file for name, (file, _) in FILES.items() if name not in arrays)
         absent.append(f"{raw(folder)} lacks {missing}" if arrays else f"{raw(folder)} holds no MNIST file")
     if download:
-        failure = _download(folders[0])
+        failure = downloads.fetch(folders[0])
         if failure is None:
             arrays = read_folder(folders[0])
             return _to_mnist(arrays, name_of(arrays))
@@ -222,90 +209,5 @@ def _read_sample() -> Mnist:
         raise FileNotFoundError(what) from error
     # Damage can surface anywhere between the zip directory and the array header, as nearly any exception.
     except Exception as error:
-        what = f"the bundled sample {_SAMPLE} is damaged ({_one_line(error)}): install spatialgraph again"
+        what = f"the bundled sample {_SAMPLE} is damaged ({downloads.one_line(error)}): install spatialgraph again"
         raise ValueError(what) from error
-
-
-def _download(folder: Path) -> str | None:
-    """Download the missing files into `folder`; return None, or in one line why it could not be done."""
-    try:
-        from torchvision import datasets
-    except ModuleNotFoundError as error:
-        if error.name != "torchvision":  # it is there, and something that it needs is not
-            raise
-        raise ImportError(
-            'downloading MNIST needs torchvision: pip install "spatialgraph[train]" '
-            "(or call load_mnist(download=False) for the bundled sample)"
-        ) from error
-    silence = _contact([f"{mirror}{datasets.MNIST.resources[0][0]}" for mirror in datasets.MNIST.mirrors])
-    if silence is not None:
-        return silence
-    try:
-        place = raw(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        # Downloaded beside, then moved: an interrupted or a simultaneous run leaves no half-written files.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=place) as aside, _quiet_and_impatient():
-            datasets.MNIST(aside, download=True)
-            _adopt(raw(Path(aside)), place)
-    # torchvision reports through RuntimeError, but lets through what breaks in the middle of an answer.
-    except (RuntimeError, OSError, EOFError, http.client.HTTPException) as error:
-        return _one_line(error)
-    return None
-
-
-def _adopt(source: Path, target: Path) -> None:
-    """Move the files of the set that `target` lacks there from `source`."""
-    for file, _ in FILES.values():
-        if not (target / file).is_file() and not (target / f"{file}.gz").is_file():
-            os.replace(source / file, target / file)
-
-
-def _contact(urls: Sequence[str]) -> str | None:
-    """Return None as soon as one of `urls` answers, or in one line why none does.
-
-    A socket's timeout counts for each address of a host, and not for its name: where a firewall swallows
-    packets, a download would try for minutes before it fails. Asking all hosts at once sets one limit.
-    """
-    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def ask(url: str) -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PATIENCE):
-                answers.put(None)
-        except urllib.error.HTTPError as error:
-            error.close()
-            # An answer, if not the one hoped for: let torchvision try, and say what is wrong.
-            answers.put(None)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            answers.put(_one_line(error))
-
-    for url in urls:
-        threading.Thread(target=ask, args=(url,), daemon=True).start()
-    failures: list[str] = []
-    end = time.monotonic() + _PATIENCE
-    while len(failures) < len(urls):
-        try:
-            answer = answers.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            return f"no server answered within {_PATIENCE:g} seconds"
-        if answer is None:
-            return None
-        failures.append(answer)
-    return "; ".join(dict.fromkeys(failures))
-
-
-@contextlib.contextmanager
-def _quiet_and_impatient() -> Iterator[None]:
-    """Hide torchvision's progress bars, and give its sockets, which have none, a timeout."""
-    before: Any = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the type and message of an error without line breaks."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,24 @@
+"""Lists of resumable trainings on MNIST, with a command line, folders, tables and figures: what the examples share."""
+
+from spatialgraph.experiments.experiment import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments.options import is_papers, make_wiring, parse, spatial_name
+from spatialgraph.experiments.pictures import save_figure
+from spatialgraph.experiments.records import finish, finished, prepare
+from spatialgraph.experiments.runs import as_script, run
+
+__all__ = [
+    "CLASSES",
+    "Candidate",
+    "Experiment",
+    "Figures",
+    "as_script",
+    "finish",
+    "finished",
+    "is_papers",
+    "make_wiring",
+    "parse",
+    "prepare",
+    "run",
+    "save_figure",
+    "spatial_name",
+]

@@ -1,0 +1,150 @@
+"""The command line of an experiment."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from spatialgraph import wiring
+from spatialgraph.experiments.experiment import Experiment
+
+__all__ = ["is_papers", "make_wiring", "parse", "spatial_name"]
+
+_WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
+    "all": wiring.AllToAll,
+    "knn": lambda k: wiring.KNN(k=int(k)),
+    "radius": lambda r: wiring.Radius(r=float(r)),
+    "random": lambda density: wiring.Random(density=float(density)),
+    "small-world": lambda k, far: wiring.SmallWorld(k=int(k), long_range=int(far)),
+}
+
+
+def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; the options of a preset and a protocol fill what was not given.
+
+    Args:
+        experiment: the experiment.
+        argv: the arguments; None for those of the process.
+
+    Raises:
+        SystemExit: if an option is unknown, or two do not fit together.
+
+    Example:
+        >>> from spatialgraph.training import Recipe
+        >>> experiment = Experiment(
+        ...     name="mnist",
+        ...     description="",
+        ...     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
+        ...     recipes={"fast": Recipe(), "paper": Recipe(epochs=300)},
+        ...     candidates=lambda args, features: [],
+        ... )
+        >>> args = parse(experiment, ["--dim", "2", "--seeds", "3"])
+        >>> args.hidden, args.dim, args.seeds, args.polarity
+        ([2048], 2, 3, 'graded')
+    """
+    parser = argparse.ArgumentParser(
+        description=experiment.description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    _add_network(parser, experiment)
+    _add_training(parser, experiment)
+    _add_run(parser)
+    experiment.add_options(parser)
+    args = parser.parse_args(argv)
+    if args.seed is not None and args.seeds is not None:
+        parser.error("--seed and --seeds exclude each other")
+    if args.patience is not None and not args.validate:
+        parser.error("--patience needs --validate")
+    _fill(args, experiment)
+    return args
+
+
+def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+    add = parser.add_argument
+    add("--preset", choices=experiment.presets, default="paper3d", help="a network; the options below change it")
+    add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
+    add("--dim", type=int, help="dimensions of space")
+    add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
+    add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
+    add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
+    add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense networks with N hidden neurons")
+
+
+def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+    add = parser.add_argument
+    fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
+    protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
+    add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
+    add("--epochs", type=int, help="number of epochs, in place of the protocol's")
+    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
+    add("--seed", type=int, help="train with this seed")
+    add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
+    add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
+    add("--patience", type=int, help="with --validate: stop after so many epochs without a better accuracy")
+    add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--device", default="cpu", help="cpu, cuda or auto")
+    add("--data-dir", help="folder that holds MNIST, or shall")
+    add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
+    add("--out", type=Path, help="folder for the results, in place of one below runs/")
+
+
+def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
+    for name, value in experiment.presets[args.preset].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    if args.polarity is None:
+        args.polarity = "binary" if args.protocol == "paper" else "graded"
+
+
+def make_wiring(text: str) -> wiring.Wiring:
+    """Turn the text of ``--wiring`` into a wiring.
+
+    Args:
+        text: ``all``, ``knn:K``, ``radius:R``, ``random:DENSITY`` or ``small-world:K,FAR``.
+
+    Raises:
+        SystemExit: if the text is none of these, or a number in it is out of range.
+
+    Example:
+        >>> make_wiring("knn:32")
+        KNN(k=32)
+    """
+    name, _, numbers = text.partition(":")
+    try:
+        return _WIRINGS[name](*(number for number in numbers.split(",") if number))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(
+            f"--wiring must be all, knn:K, radius:R, random:DENSITY or small-world:K,FAR, got {text!r} ({error})"
+        ) from None
+
+
+def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
+    """Return the name of a spatial network in tables.
+
+    Args:
+        args: the options.
+        sizes: numbers of neurons in the layers.
+
+    Example:
+        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32")
+        >>> spatial_name(args, [784, 200, 10])
+        'spatial 784-200-10, d=3, learned, graded, knn:32'
+    """
+    name = f"spatial {'-'.join(map(str, sizes))}, d={args.dim}, {args.spacing}, {args.polarity}"
+    return name if args.wiring == "all" else f"{name}, {args.wiring}"
+
+
+def is_papers(args: argparse.Namespace) -> bool:
+    """Tell whether the network is the paper's, so that its figures may stand beside ours.
+
+    Args:
+        args: the options.
+
+    Example:
+        >>> is_papers(argparse.Namespace(hidden=[2048], dim=3, wiring="all"))
+        True
+    """
+    return bool(args.hidden == [2048] and args.dim == 3 and args.wiring == "all")

@@ -1,0 +1,53 @@
+"""Pictures of a training, as files."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spatialgraph import atomic, plotting
+from spatialgraph.graph.spatial_graph import SpatialGraph
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["draw_history", "draw_layers", "save_figure"]
+
+
+def save_figure(figure: "Figure", path: Path, dpi: int = 110) -> None:
+    """Write a picture as PNG, whole or not at all.
+
+    Args:
+        figure: the picture.
+        path: the file.
+        dpi: dots per inch.
+
+    Example:
+        >>> import tempfile
+        >>> from matplotlib.figure import Figure
+        >>> path = Path(tempfile.mkdtemp()) / "empty.png"
+        >>> save_figure(Figure(), path)
+        >>> path.exists()
+        True
+    """
+    atomic.write(path, functools.partial(figure.savefig, format="png", dpi=dpi))
+
+
+def draw_layers(graph: SpatialGraph, path: Path) -> None:
+    """Draw the positions of each layer."""
+    from matplotlib.figure import Figure
+
+    count = int(graph.layer.max()) + 1
+    figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
+    for number in range(count):
+        plotting.layer(graph, number, ax=figure.add_subplot(1, count, number + 1))
+    save_figure(figure, path)
+
+
+def draw_history(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw the accuracy over the epochs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    plotting.history(rows, ax=figure.add_subplot()).set_title(title)
+    save_figure(figure, path)

@@ -1,0 +1,117 @@
+"""The training of one model with one seed."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import training
+from spatialgraph.experiments import pictures, records
+from spatialgraph.experiments.experiment import Candidate, Experiment
+from spatialgraph.experiments.plans import recipe_of, settings_of
+from spatialgraph.graph.spatial_graph import SpatialGraph
+
+__all__ = ["train_seed"]
+
+
+def train_seed(
+    experiment: Experiment,
+    candidate: Candidate,
+    seed: int,
+    data: training.Mnist,
+    args: argparse.Namespace,
+    folder: Path,
+) -> dict[str, Any]:
+    """Train one model with one seed, or read the figures of a finished training.
+
+    Args:
+        experiment: the experiment.
+        candidate: the model.
+        seed: the seed.
+        data: the digits.
+        args: the options.
+        folder: where the files of this training go.
+
+    Returns:
+        The figures; an empty dictionary in all processes but the first.
+    """
+    if training.is_main_process():
+        records.prepare(folder, settings_of(experiment, args, candidate, data), args.resume)
+    if args.resume and (figures := records.finished(folder)) is not None:
+        print(f"{candidate.name}, seed {seed}: finished before", flush=True)
+        return figures
+    print(f"{candidate.name}, seed {seed}", flush=True)
+    torch.manual_seed(seed)
+    model = candidate.build()
+    learned, judged = _parts(data, args.validate)
+    rows = training.fit(
+        model,
+        learned,
+        recipe_of(experiment, args, candidate),
+        folder,
+        seed=seed,
+        validation=judged if args.validate else None,
+        patience=args.patience,
+        penalty=_penalty(model, args.penalty),
+        callbacks=candidate.callbacks(model),
+        device=args.device,
+        resume=args.resume,
+        progress=sys.stderr.isatty(),
+    )
+    if not training.is_main_process():
+        return {}
+    candidate.finish()
+    figures = _figures(candidate, model, judged, seed, folder) | {"seconds": rows[-1]["seconds"]}
+    pictures.draw_history(rows, candidate.name, folder / "accuracy.png")
+    records.finish(folder, model, figures)
+    return figures
+
+
+def _parts(data: training.Mnist, validate: bool) -> tuple[training.Images, training.Images]:
+    """Return what a model learns from and what it is judged by; the test images only where none are held out."""
+    if not validate:
+        return (data.train_images, data.train_labels), (data.test_images, data.test_labels)
+    images, labels, held_out, their_labels = training.validation_split(data)
+    return (images, labels), (held_out, their_labels)
+
+
+def _figures(
+    candidate: Candidate, model: nn.Module, judged: training.Images, seed: int, folder: Path
+) -> dict[str, Any]:
+    torch.manual_seed(seed)  # a model may draw: a run that was interrupted after its last epoch draws the same
+    figures = {
+        "seed": seed,
+        "accuracy": training.accuracy(model, judged),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "synapses": _synapses(model),
+        "examined": candidate.examine(model, judged, folder),
+    }
+    if (graph := _graph(model)) is not None:
+        figures["gaps"] = graph.positions.gaps.tolist()
+        pictures.draw_layers(graph, folder / "layers.png")
+    return figures
+
+
+def _graph(model: nn.Module) -> SpatialGraph | None:
+    """Return the graph of a spatial network; None of any other model."""
+    graph = getattr(model, "graph", None)
+    return graph if isinstance(graph, SpatialGraph) else None
+
+
+def _penalty(model: nn.Module, factor: float) -> Callable[[], Tensor] | None:
+    """Return the penalty on layers that collapse, for spatial networks."""
+    graph = _graph(model)
+    if not factor or graph is None:
+        return None
+    return lambda: factor * graph.collapse_penalty()
+
+
+def _synapses(model: nn.Module) -> int:
+    """Return the number of synapses; those that a dense network was pruned of are zeros."""
+    if (graph := _graph(model)) is not None:
+        return graph.synapses
+    return sum(int(layer.weight.count_nonzero()) for layer in model.modules() if isinstance(layer, nn.Linear))

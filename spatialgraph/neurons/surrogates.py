@@ -1,0 +1,61 @@
+"""Surrogate gradients by name: functions that fire, and whose gradient is smooth."""
+
+import inspect
+from collections.abc import Callable
+
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional.leaky import FastSigmoid, Surrogate
+
+__all__ = ["FastSigmoid", "make_surrogate"]
+
+# A steep surrogate has no gradient for potentials that stray far from the threshold, as those of outputs do.
+_OWN_SURROGATES = {"fast_sigmoid": 25.0, "wide_fast_sigmoid": 2.0}
+
+
+def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
+    """Return a spike function by name: ``"fast_sigmoid"`` (slope 25), ``"wide_fast_sigmoid"`` (2), or of snnTorch.
+
+    Example:
+        >>> import torch
+        >>> make_surrogate("atan")(torch.tensor([-1.0, 1.0]))
+        tensor([0., 1.])
+    """
+    if callable(surrogate):
+        return surrogate
+    if surrogate in _OWN_SURROGATES:
+        return FastSigmoid(_OWN_SURROGATES[surrogate])
+    factories = _snntorch_surrogates()
+    checks.choice("surrogate", surrogate, [*_OWN_SURROGATES, *factories])
+    return _NamedSurrogate(surrogate, factories[surrogate]())
+
+
+class _NamedSurrogate:
+    """A function of snnTorch that is pickled by its name: it is a local one, which has none of its own."""
+
+    def __init__(self, name: str, function: Surrogate) -> None:
+        self.name = name
+        self.function = function
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return self.function(u)
+
+    def __reduce__(self) -> tuple[Callable[[str], Surrogate], tuple[str]]:
+        return make_surrogate, (self.name,)
+
+
+def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
+    """Return the functions of ``snntorch.surrogate`` that make a spike function without being told anything."""
+    try:
+        from snntorch import surrogate
+    except ImportError as error:
+        raise ImportError(
+            'surrogates other than "fast_sigmoid" need snnTorch; install it with: pip install "spatialgraph[snn]"'
+        ) from error
+    found: dict[str, Callable[[], Surrogate]] = {}
+    for name, function in vars(surrogate).items():
+        if inspect.isfunction(function) and function.__module__ == surrogate.__name__ and name != "fast_sigmoid":
+            if all(p.default is not p.empty for p in inspect.signature(function).parameters.values()):
+                found[name] = function
+    return found

@@ -1,0 +1,7 @@
+"""Figures; every function takes ``ax=None`` and returns the axes it drew on."""
+
+from spatialgraph.plotting.layers import layer
+from spatialgraph.plotting.spikes import raster
+from spatialgraph.plotting.training import history
+
+__all__ = ["history", "layer", "raster"]

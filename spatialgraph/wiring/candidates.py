@@ -1,0 +1,56 @@
+"""The canonical order of candidates, for backends whose own arithmetic is another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spatialgraph.wiring.clouds import Clouds, Pairs
+
+__all__ = ["filtered", "joined", "nearest_within", "settle"]
+
+
+def settle(clouds: Clouds, candidates: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Chooses k of each target's candidates in the canonical order.
+
+    Args:
+        clouds: The search, for as many targets as there are rows of candidates.
+        candidates: Source indices (M, c), of which a target may choose at least k.
+        k: How many to choose.
+
+    Returns:
+        Source indices (M, k), ascending in each row, the squared distance of the k-th nearest one (M,), and
+        the squared distance of the farthest candidate (M,).
+    """
+    candidates = candidates.sort(1).values
+    rows = torch.arange(len(candidates), device=candidates.device)
+    squared = clouds.squared_lengths(candidates, rows[:, None])
+    farthest = squared.amax(1)
+    if clouds.own is not None:
+        squared.masked_fill_(candidates == clouds.own[:, None], math.inf)
+    # A stable sort leaves equals in the order of their indices.
+    squared, order = squared.sort(dim=1, stable=True)
+    return candidates.gather(1, order[:, :k]).sort(1).values, squared[:, k - 1], farthest
+
+
+def filtered(clouds: Clouds, r: float, sources: Tensor, targets: Tensor) -> Pairs:
+    """Keeps the pairs within r by the canonical distance, without a neuron and itself."""
+    kept = clouds.squared_lengths(sources, targets) <= r * r
+    if clouds.own is not None:
+        kept &= sources != clouds.own[targets]
+    return sources[kept], targets[kept]
+
+
+def nearest_within(clouds: Clouds, r: float, k: int, rows: Tensor, search: Callable[[Clouds, int], Tensor]) -> Pairs:
+    """The k nearest sources of some targets, as far as they are within r."""
+    sources = search(clouds.only(rows), k)
+    return filtered(clouds, r, sources.flatten(), rows.repeat_interleave(k))
+
+
+def joined(found: list[Pairs]) -> Pairs:
+    """One list of pairs out of several."""
+    sources, targets = zip(*found, strict=True)
+    return torch.cat(sources), torch.cat(targets)
