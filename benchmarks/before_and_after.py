@@ -45,7 +45,7 @@ def make(package: ModuleType, is_dense: bool, name: str, images: Tensor, labels:
     """Return what a row measures, by one version of the package."""
     torch.manual_seed(0)
     if "spiking" in name:
-        options = {"steps": 25, "normalize": True}
+        options = {"normalize": True}
         model = package.DenseSNN(SIZES, **options) if is_dense else package.SpatialSNN(SIZES, **options)
     else:
         kind = package.DenseMLP if is_dense else package.SpatialMLP

@@ -31,9 +31,9 @@ def networks() -> dict[str, nn.Module]:
         "dense": sg.SpatialMLP(SIZES),
         "sparse": sg.SpatialMLP(SIZES, wiring=few),
         "masked": sg.SpatialMLP(SIZES, wiring=many),
-        "spiking": sg.SpatialSNN(SIZES, steps=5),
-        "delayed": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency"),
-        "delayed, sparse": sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=few),
+        "spiking": sg.SpatialSNN(SIZES, num_steps=5),
+        "delayed": sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency"),
+        "delayed, sparse": sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=few),
     }
 
 

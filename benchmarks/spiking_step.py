@@ -58,10 +58,10 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
-    ours = sg.SpatialSNN(SIZES, steps=STEPS)
+    ours = sg.SpatialSNN(SIZES, num_steps=STEPS)
     theirs = {
         "nn.Linear and snntorch.Leaky, step by step": SnnTorchNetwork(ours.drive),
-        "nn.Linear and the fused neurons (DenseSNN)": sg.DenseSNN(SIZES, steps=STEPS, normalize=True),
+        "nn.Linear and the fused neurons (DenseSNN)": sg.DenseSNN(SIZES, num_steps=STEPS, normalize=True),
     }
     step = training_step(ours, images, labels)
     rows = {name: compare(step, training_step(model, images, labels), args.rounds) for name, model in theirs.items()}

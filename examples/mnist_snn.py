@@ -28,19 +28,19 @@ PAPER_SPATIAL = {"learned": "92.16 ± 0.52"}
 PAPER_DENSE = {14: "90.31", 2048: "95.25"}
 
 # The paper's figures stand beside runs with these options only.
-COMPARABLE = {"steps": 25, "coding": "current", "read_out": "potential"}
+COMPARABLE = {"num_steps": 25, "coding": "current", "read_out": "potential"}
 
-SPIKING = ("steps", "coding", "read_out", "beta", "surrogate")
+SPIKING = ("num_steps", "coding", "read_out", "beta", "spike_grad")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of spiking networks."""
     add = parser.add_argument
-    add("--steps", type=int, default=25, help="time steps of a run (25)")
+    add("--num-steps", type=int, default=25, help="time steps of a run (25)")
     add("--coding", choices=["current", "rate", "latency"], default="current", help="how pixels enter (current)")
     add("--read-out", choices=["potential", "count"], default="potential", help="what logits are (potential)")
     add("--beta", type=float, default=0.95, help="share of a potential that stays in each step (0.95)")
-    add("--surrogate", default="fast_sigmoid", metavar="NAME", help="gradient of a spike (fast_sigmoid)")
+    add("--spike-grad", default="fast_sigmoid", metavar="NAME", help="gradient of a spike (fast_sigmoid)")
     add("--drive", type=float, default=0.8, help="standard deviation of normalised currents, in thresholds (0.8)")
 
 

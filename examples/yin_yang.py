@@ -68,7 +68,9 @@ class YinYangSNN(nn.Module):
             # Without spatial delays positions have no effect, and are no parameters.
             anchored=[0, 1, 2] if delays in ("none", "free") else None,
         )
-        self.snn = sg.SpatialSNN(graph, num_steps=STEPS, coding="latency", surrogate=sg.neurons.FastSigmoid(slope=12.0))
+        self.snn = sg.SpatialSNN(
+            graph, num_steps=STEPS, coding="latency", spike_grad=sg.neurons.FastSigmoid(slope=12.0)
+        )
         graph.raw_bias.requires_grad_(False)  # a constant current would be a clock, which the task does not give
         with torch.no_grad():
             weights = graph.get_parameter("free_synapses.weight")

@@ -141,7 +141,7 @@ def spoil(name: str, value: Any, draw: Draw) -> tuple[Any, str]:  # noqa: ANN401
         parts = pointer, column, value.values(), shape
         return torch.sparse_csr_tensor(*parts, check_invariants=False), f"{name} with other indices"
     # A million steps are no mistake, and without kernels they take minutes.
-    wrong = draw.rng.choice([number for number in NUMBERS if name != "steps" or number not in (10**6, 2**40)])
+    wrong = draw.rng.choice([number for number in NUMBERS if name != "num_steps" or number not in (10**6, 2**40)])
     return wrong, f"{name} another number"
 
 

@@ -96,7 +96,7 @@ class Draw:
             "potential": self.floats(self.m, min(self.batch, 3)),
             "beta": 0.9,
             "threshold": 0.5,
-            "steps": self.steps,
+            "num_steps": self.steps,
             "shares": shares,
         }
 
@@ -191,20 +191,21 @@ def sent(
 
 def potentials(
     current: Tensor,
-    steps: int,
+    num_steps: int,
     potential: Tensor,
     beta: float,
     threshold: float,
-    reset: Any,  # noqa: ANN401
+    reset: Any = None,  # noqa: ANN401
+    reset_mechanism: str = "",
     **_: Any,  # noqa: ANN401
 ) -> Tensor:
     """Compute membrane potentials step by step."""
     rows = []
-    for t in range(steps):
+    for t in range(num_steps):
         fired = (potential > threshold).to(current.dtype)
-        kept = potential * (1 - fired) if reset in ("zero", 1) else potential
+        kept = potential * (1 - fired) if (reset_mechanism or reset) in ("zero", 1) else potential
         potential = beta * kept + current[min(t, len(current) - 1)]
-        potential = potential - fired * threshold if reset in ("subtract", 0) else potential
+        potential = potential - fired * threshold if (reset_mechanism or reset) in ("subtract", 0) else potential
         rows.append(potential)
     return torch.stack(rows) if rows else current.new_zeros(0, *potential.shape)
 
@@ -283,7 +284,7 @@ def draw_edges(draw: Draw) -> Arguments:
 
 def run_potentials(**arguments: Any) -> Tensor | None:  # noqa: ANN401
     """Run leaky neurons, and return the potentials."""
-    return leaky.leaky_run(**arguments, surrogate=leaky.FastSigmoid()).potentials
+    return leaky.leaky_run(**arguments, spike_grad=leaky.FastSigmoid()).potentials
 
 
 OPERATIONS = {
@@ -306,7 +307,7 @@ OPERATIONS = {
         along_edges,
     ),
     "delayed": Operation(draw_delayed, delays.delayed, delayed),
-    "leaky_run": Operation(lambda draw: draw.leaky() | {"reset": "subtract"}, run_potentials, potentials),
+    "leaky_run": Operation(lambda draw: draw.leaky() | {"reset_mechanism": "subtract"}, run_potentials, potentials),
     "normalised": Operation(
         lambda draw: {"total": draw.floats(draw.m + 1, draw.batch).t(), "bias": draw.floats(draw.m + 1)},
         normalisation.normalised,

@@ -106,7 +106,7 @@ def outputs(graph):
     x = torch.linspace(-1, 2, 5 * len(graph.inputs)).view(5, -1).to(graph.raw_bias.dtype)
     if graph.velocity is None:
         return SpatialMLP(graph, normalize=False)(x)
-    return SpatialSNN(graph, steps=5, coding=None, normalize=False)((x > 0).to(x))
+    return SpatialSNN(graph, num_steps=5, coding=None, normalize=False)((x > 0).to(x))
 
 
 def assert_same(other, graph):

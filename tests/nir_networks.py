@@ -48,7 +48,7 @@ GRAPHS = {
 }
 SYNAPTIC = {"alpha": 0.8, "beta": 0.9, "threshold": 1.5, "reset_mechanism": "zero", "reset_delay": False}
 NEURONS = {
-    "leaky": {"beta": 0.9, "threshold": 0.75, "reset": "zero"},
+    "leaky": {"beta": 0.9, "threshold": 0.75, "reset_mechanism": "zero"},
     "synaptic": {"neuron": lambda _: snntorch.Synaptic(**SYNAPTIC)},
     "snntorch leaky": {"neuron": lambda n: snntorch.Leaky(torch.linspace(0.6, 0.95, n), reset_mechanism="zero")},
 }
@@ -57,7 +57,7 @@ CASES = [(graph, "leaky") for graph in GRAPHS] + [("layers", "synaptic"), ("dag"
 
 def make(graph, read_out="count", **options):
     options = NEURONS["leaky"] | options
-    return SpatialSNN(graph, normalize=False, read_out=read_out, steps=15, **options).eval()
+    return SpatialSNN(graph, normalize=False, read_out=read_out, num_steps=15, **options).eval()
 
 
 def inputs(model, batch=3):

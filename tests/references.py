@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from spatialgraph import SpatialConv
-from spatialgraph.functional import all_to_all, dense_engine, edge_weight, sparse
+from spatialgraph.functional import all_to_all, edge_weight, sparse
 from spatialgraph.functional import dense_engine as engine_policy
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa

@@ -14,7 +14,7 @@ from spatialgraph.wiring import KNN, AllToAll, Random
 SIZES = [6, 5, 4, 3]
 T = 12
 # Gains and velocities that let some neurons fire and let spikes arrive within the run.
-LOUD = {"steps": T, "gain": 0.6}
+LOUD = {"num_steps": T, "gain": 0.6}
 
 
 def dag_graph(neurons=10, density=0.4, seed=3, **options):
@@ -26,7 +26,7 @@ KINDS = {
     "all-to-all": partial(SpatialSNN, SIZES, **LOUD),
     "plain": partial(SpatialSNN, SIZES, normalize=False, spacing="fixed", **LOUD),
     "count": partial(SpatialSNN, SIZES, read_out="count", normalize=False, **LOUD),
-    "zero": partial(SpatialSNN, SIZES, reset="zero", beta=0.8, threshold=0.5, **LOUD),
+    "zero": partial(SpatialSNN, SIZES, reset_mechanism="zero", beta=0.8, threshold=0.5, **LOUD),
     "skip": partial(SpatialSNN, SIZES, wiring=AllToAll(reach="all"), spacing="free", **LOUD),
     "nearest": partial(SpatialSNN, SIZES, wiring=KNN(k=2), polarity="binary", **LOUD),
     "random, count": partial(SpatialSNN, SIZES, wiring=Random(density=0.6), read_out="count", **LOUD),
@@ -35,9 +35,9 @@ KINDS = {
     "delays": partial(SpatialSNN, SIZES, velocity=0.8, **LOUD),
     "delays, nearest": partial(SpatialSNN, SIZES, velocity=0.8, wiring=KNN(k=2), read_out="count", **LOUD),
     "free delays": partial(SpatialSNN, SIZES, velocity=0.8, delays="free", weights="both", **LOUD),
-    "dag": lambda **o: SpatialSNN(dag_graph(gain=0.6), steps=T, **o),
-    "dag, count": lambda **o: SpatialSNN(dag_graph(gain=0.6), steps=T, read_out="count", **o),
-    "dag, delays": lambda **o: SpatialSNN(dag_graph(gain=0.6, velocity=1.5), steps=T, **o),
+    "dag": lambda **o: SpatialSNN(dag_graph(gain=0.6), num_steps=T, **o),
+    "dag, count": lambda **o: SpatialSNN(dag_graph(gain=0.6), num_steps=T, read_out="count", **o),
+    "dag, delays": lambda **o: SpatialSNN(dag_graph(gain=0.6, velocity=1.5), num_steps=T, **o),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 WITH_DELAYS = [kind for kind in KINDS if "delays" in kind]
@@ -75,9 +75,9 @@ def step_by_step(current, neuron, fires):
     spikes, potentials = np.zeros_like(current), np.zeros_like(current)
     potential, spike = np.zeros(current.shape[1:]), np.zeros(current.shape[1:])
     for t, arriving in enumerate(current):
-        kept = potential * (1.0 - spike) if fires and neuron["reset"] == "zero" else potential
+        kept = potential * (1.0 - spike) if fires and neuron["reset_mechanism"] == "zero" else potential
         potential = neuron["beta"] * kept + arriving
-        if fires and neuron["reset"] == "subtract":
+        if fires and neuron["reset_mechanism"] == "subtract":
             potential = potential - neuron["threshold"] * spike
         spike = (potential > neuron["threshold"]) * 1.0 if fires else spike
         potentials[t], spikes[t] = potential, spike
@@ -90,7 +90,7 @@ def neuron_by_neuron(model, x):
     arrays = (graph.weights(), graph.delays(), graph.bias)
     weights, delays, bias = (a.detach().numpy().astype(np.float64) for a in arrays)
     leaky = next((n for n in model.hidden_neurons if isinstance(n, Leaky)), Leaky())
-    neuron = {"beta": model.integrator.beta, "threshold": leaky.threshold, "reset": leaky.reset}
+    neuron = {"beta": model.integrator.beta, "threshold": leaky.threshold, "reset_mechanism": leaky.reset_mechanism}
     sent = np.zeros((*x.shape[:2], graph.neurons))
     sent[..., graph.inputs.numpy()] = x
     currents, potentials = np.zeros_like(sent), np.zeros_like(sent)

@@ -19,7 +19,7 @@ INTEGERS = {
     "k": lambda n: wiring.KNN(k=n(2)),
     "small world": lambda n: wiring.SmallWorld(k=n(2), long_range=n(1)),
     "max_sources": lambda n: wiring.Radius(r=1.0, max_sources=n(3)),
-    "steps": lambda n: sg.SpatialSNN([4, 3], steps=n(5)),
+    "num_steps": lambda n: sg.SpatialSNN([4, 3], num_steps=n(5)),
     "max_delay": lambda n: sg.SpatialSNN([4, 3], velocity=1.0, max_delay=n(5)),
     "anchored": lambda n: sg.SpatialGraph.layered([4, 3], anchored=[n(1)]),
 }

@@ -59,7 +59,7 @@ def pruned_for_good():
 
 def spiking(**options):
     graph = layered(weights="free", velocity=1.0, **options)
-    return sg.SpatialSNN(graph, steps=4, read_out="potential")
+    return sg.SpatialSNN(graph, num_steps=4, read_out="potential")
 
 
 CASES = {

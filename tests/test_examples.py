@@ -232,7 +232,7 @@ def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
 
 def test_spiking_networks_report_spikes_and_operations(load, capsys):
     example = load("mnist_snn")
-    spatial, dense = example.main([*SHORT, "--baseline", "14", "--steps", "5"])
+    spatial, dense = example.main([*SHORT, "--baseline", "14", "--num-steps", "5"])
     printed = capsys.readouterr().out
     assert "| spiking spatial 784-12-10, d=2, learned, graded |" in printed
     assert "| spikes of one image | synaptic operations | operations of the inputs |" in printed
@@ -250,10 +250,10 @@ def test_spiking_networks_report_spikes_and_operations(load, capsys):
 
 def test_spiking_networks_resume_with_the_same_neurons_only(load):
     example = load("mnist_snn")
-    first = example.main([*SHORT, "--steps", "3", "--out", "here"])
-    assert example.main([*SHORT, "--steps", "3", "--out", "here", "--resume"]) == first
+    first = example.main([*SHORT, "--num-steps", "3", "--out", "here"])
+    assert example.main([*SHORT, "--num-steps", "3", "--out", "here", "--resume"]) == first
     with pytest.raises(SystemExit, match=r"--resume needs the settings.*beta was 0.95, got 0.5"):
-        example.main([*SHORT, "--steps", "3", "--out", "here", "--resume", "--beta", "0.5"])
+        example.main([*SHORT, "--num-steps", "3", "--out", "here", "--resume", "--beta", "0.5"])
 
 
 def test_the_papers_figures_stand_beside_its_networks_only(load):
@@ -265,12 +265,12 @@ def test_the_papers_figures_stand_beside_its_networks_only(load):
 
     assert papers() == ["92.16 ± 0.52", "90.31", ""]
     assert papers("--hidden", "100") == ["", "90.31", ""]
-    assert papers("--coding", "rate") == papers("--steps", "5") == papers("--read-out", "count") == ["", "", ""]
+    assert papers("--coding", "rate") == papers("--num-steps", "5") == papers("--read-out", "count") == ["", "", ""]
 
 
 @pytest.mark.parametrize("options", [["--coding", "rate"], ["--coding", "latency", "--read-out", "count"]])
 def test_codings_and_read_outs(load, options):
-    (result,) = load("mnist_snn").main([*SHORT, "--steps", "4", *options])
+    (result,) = load("mnist_snn").main([*SHORT, "--num-steps", "4", *options])
     assert 0 <= result.mean <= 1
 
 

@@ -46,12 +46,12 @@ NETWORKS = {
     "law and free weights": lambda: sg.SpatialMLP(SIZES, weights="both", wiring=FEW),
     "learned law": lambda: sg.SpatialMLP(SIZES, law=sg.laws.InversePower(learnable=True)),
     "any graph": any_graph,
-    "spiking": lambda: sg.SpatialSNN(SIZES, steps=4),
-    "spiking, counted": lambda: sg.SpatialSNN(SIZES, steps=4, gain=3.0, read_out="count", wiring=FEW),
-    "delayed": lambda: sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency"),
-    "delayed, sparse": lambda: sg.SpatialSNN(SIZES, steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=FEW),
+    "spiking": lambda: sg.SpatialSNN(SIZES, num_steps=4),
+    "spiking, counted": lambda: sg.SpatialSNN(SIZES, num_steps=4, gain=3.0, read_out="count", wiring=FEW),
+    "delayed": lambda: sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency"),
+    "delayed, sparse": lambda: sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=FEW),
     "free delays": lambda: sg.SpatialSNN(
-        SIZES, steps=5, velocity=0.7, gain=4.0, delays="free", weights="free", coding=None
+        SIZES, num_steps=5, velocity=0.7, gain=4.0, delays="free", weights="free", coding=None
     ),
     "layer": lambda: sg.SpatialLinear(12, 4),
 }

@@ -29,11 +29,11 @@ def pair(dtype, build):
     return model, single
 
 
-def assert_rounded(half, single, steps=1.0):
+def assert_rounded(half, single, roundings=1.0):
     """Equal up to a number of roundings of the half type, relative to the largest number."""
     assert half.dtype in HALF and single.dtype == torch.float32
     scale = float(single.detach().abs().max())
-    torch.testing.assert_close(half.float(), single, rtol=0.0, atol=steps * torch.finfo(half.dtype).eps * scale)
+    torch.testing.assert_close(half.float(), single, rtol=0.0, atol=roundings * torch.finfo(half.dtype).eps * scale)
 
 
 @halved
@@ -41,7 +41,7 @@ def assert_rounded(half, single, steps=1.0):
 def test_lengths_and_weights_are_those_of_single_precision_rounded(dtype, options):
     model, single = pair(dtype, lambda: sg.SpatialMLP([12, 9, 4], **options))
     assert_rounded(model.graph.lengths(), single.graph.lengths())
-    assert_rounded(model.graph.weights(), single.graph.weights(), steps=2.0)  # times a rounded polarity
+    assert_rounded(model.graph.weights(), single.graph.weights(), roundings=2.0)  # times a rounded polarity
 
 
 @halved
@@ -50,12 +50,12 @@ def test_a_step_and_a_pass(dtype, options):
     model, single = pair(dtype, lambda: sg.SpatialMLP([12, 9, 4], **options))
     x = torch.rand(5, 12).to(dtype)
     y, right = model(x), single(x.float())
-    assert_rounded(y, right, steps=8.0)
+    assert_rounded(y, right, roundings=8.0)
     for output in (y, right):
         output.float().square().sum().backward()
     for mine, theirs in zip(model.parameters(), single.parameters(), strict=True):
         if theirs.grad is not None and theirs.grad.abs().max() > 1e-6:
-            assert_rounded(mine.grad, theirs.grad, steps=16.0)
+            assert_rounded(mine.grad, theirs.grad, roundings=16.0)
     torch.optim.SGD(model.parameters(), lr=0.01).step()
     assert torch.equal(model.eval()(x), model(x))
 
@@ -81,7 +81,7 @@ def test_changes_files_and_tables(dtype, options, tmp_path):
 @pytest.mark.parametrize("wiring", [None, sg.wiring.KNN(k=2)], ids=["all-to-all", "nearest"])
 @pytest.mark.parametrize("velocity", [None, 0.5], ids=["at once", "delayed"])
 def test_spiking_networks(dtype, wiring, velocity):
-    options = {"wiring": wiring, "velocity": velocity, "gain": 0.5, "steps": 6, "coding": "latency"}
+    options = {"wiring": wiring, "velocity": velocity, "gain": 0.5, "num_steps": 6, "coding": "latency"}
     model, single = pair(dtype, lambda: sg.SpatialSNN([12, 9, 4], **options))
     x = torch.rand(5, 12).to(dtype)
     y = model(x)
@@ -101,5 +101,5 @@ def test_layers(dtype):
     conv, pos, edges = sg.SpatialConv(), torch.rand(6, 3), torch.tensor([[0, 1, 2], [3, 4, 5]])
     features = torch.rand(6, 4).to(dtype)
     assert_rounded(
-        conv(features, pos.to(dtype), edges), conv(features.float(), pos.to(dtype).float(), edges), steps=4.0
+        conv(features, pos.to(dtype), edges), conv(features.float(), pos.to(dtype).float(), edges), roundings=4.0
     )

@@ -49,7 +49,7 @@ def makers(draw):
         positions = (torch.randn(12, 2), *arguments[1:]) if len(arguments) > 1 else arguments
         graph = randomise(build(*positions, law=law, **options))
         if is_spiking:
-            return sg.SpatialSNN(graph, steps=4, coding=None, normalize=False)
+            return sg.SpatialSNN(graph, num_steps=4, coding=None, normalize=False)
         return sg.SpatialMLP(graph, normalize=False)
 
     return make

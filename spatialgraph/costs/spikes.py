@@ -43,7 +43,7 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
 
     Example:
         >>> from spatialgraph import SpatialSNN
-        >>> spike_cost(SpatialSNN([3, 4, 2], steps=5), torch.zeros(2, 3)).dense_operations
+        >>> spike_cost(SpatialSNN([3, 4, 2], num_steps=5), torch.zeros(2, 3)).dense_operations
         100.0
     """
     if not isinstance(model, SpikingNetwork):

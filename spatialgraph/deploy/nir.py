@@ -44,7 +44,8 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
     the neurons' numbers; that of the graph has the settings and the edges. NIR has no word for the coding of the inputs
     and the number of steps: feed the group ``input`` what ``model.simulate(x).inputs`` shows.
 
-    A neuron of NIR that fires is set to ``v_reset``, here 0. Spikes are the same with ``reset="zero"`` only, and of
+    A neuron of NIR that fires is set to ``v_reset``, here 0. Spikes are the same with
+    ``reset_mechanism="zero"`` only, and of
     ``Synaptic`` with ``reset_delay=False`` as well. The potential is set at once, not one step later.
 
     Args:
@@ -63,7 +64,7 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
         ImportError: if the package ``nir`` is missing.
 
     Example:
-        >>> model = SpatialSNN([3, 4, 2], normalize=False, reset="zero", read_out="count")
+        >>> model = SpatialSNN([3, 4, 2], normalize=False, reset_mechanism="zero", read_out="count")
         >>> to_nir(model).edges[:3]
         [('input', 'input_to_hidden1'), ('input_to_hidden1', 'hidden1'), ('hidden1', 'hidden1_to_outputs')]
     """
@@ -99,7 +100,7 @@ def from_nir(graph: "nir.NIRGraph") -> SpatialSNN:
 
     Example:
         >>> import torch
-        >>> model = SpatialSNN([3, 4, 2], normalize=False, reset="zero")
+        >>> model = SpatialSNN([3, 4, 2], normalize=False, reset_mechanism="zero")
         >>> bool((from_nir(to_nir(model))(torch.ones(3)) == model(torch.ones(3))).all())
         True
     """

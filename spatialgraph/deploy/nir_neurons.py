@@ -38,8 +38,13 @@ def describe(neurons: nn.Module) -> dict[str, Any]:
     if type(neurons) is LeakyIntegrator:
         return {"kind": "LeakyIntegrator", "beta": neurons.beta}
     if type(neurons) is Leaky:
-        described = {"kind": "Leaky", "beta": neurons.beta, "threshold": neurons.threshold, "reset": neurons.reset}
-        return described | ({"surrogate": neurons.surrogate_name} if _has_named_surrogate(neurons) else {})
+        described = {
+            "kind": "Leaky",
+            "beta": neurons.beta,
+            "threshold": neurons.threshold,
+            "reset_mechanism": neurons.reset_mechanism,
+        }
+        return described | ({"spike_grad": neurons.surrogate_name} if _has_named_surrogate(neurons) else {})
     if isinstance(neurons, SnnTorchNeuron):
         for kind, found in _snntorch_kinds().items():
             if type(neurons.module) is found:
@@ -58,8 +63,8 @@ def make_neurons(described: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
         dtype: the dtype of snnTorch's constants.
 
     Example:
-        >>> make_neurons(describe(Leaky(beta=0.9, reset="zero")), torch.float32)
-        Leaky(beta=0.9, threshold=1.0, reset='zero', surrogate='fast_sigmoid')
+        >>> make_neurons(describe(Leaky(beta=0.9, reset_mechanism="zero")), torch.float32)
+        Leaky(beta=0.9, threshold=1.0, reset_mechanism='zero', spike_grad='fast_sigmoid')
     """
     options = {name: value for name, value in described.items() if name != "kind"}
     if described["kind"] in ("Leaky", "LeakyIntegrator"):
@@ -115,22 +120,22 @@ def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> Non
         stacklevel: as in ``warnings.warn``, counted from the caller.
 
     Example:
-        >>> warn_of_losses([describe(Leaky(reset="zero"))], stacklevel=1)
+        >>> warn_of_losses([describe(Leaky(reset_mechanism="zero"))], stacklevel=1)
     """
     for described in neurons:
         is_synaptic = "alpha" in described
         is_late = is_synaptic and described["reset_delay"]
-        reset = described.get("reset", described.get("reset_mechanism", "zero"))
+        reset = described.get("reset_mechanism", "zero")
         if reset != "zero" or is_late:
             warnings.warn(
-                f"reset must be 'zero'{' with reset_delay=False' if is_synaptic else ''} for other programs to run the "
-                f"same network, got {reset!r}{' with reset_delay=True' if is_late else ''}; "
+                f"reset_mechanism must be 'zero'{' with reset_delay=False' if is_synaptic else ''} for other programs to "
+                f"run the same network, got {reset!r}{' with reset_delay=True' if is_late else ''}; "
                 "they will set neurons that fired to v_reset",
                 stacklevel=stacklevel + 1,
             )
             break
-    if any(described["kind"] == "Leaky" and "surrogate" not in described for described in neurons):
-        message = "surrogate must be a name to be kept, got a function; from_nir will use 'fast_sigmoid'"
+    if any(described["kind"] == "Leaky" and "spike_grad" not in described for described in neurons):
+        message = "spike_grad must be a name to be kept, got a function; from_nir will use 'fast_sigmoid'"
         warnings.warn(message, stacklevel=stacklevel + 1)
 
 
@@ -194,7 +199,7 @@ def _has_named_surrogate(neurons: Leaky) -> bool:
         named = make_surrogate(neurons.surrogate_name)
     except (ImportError, ValueError):
         return False
-    own = neurons.surrogate
+    own = neurons.spike_grad
     if isinstance(own, FastSigmoid) and isinstance(named, FastSigmoid):
         return own.slope == named.slope
     own, named = (getattr(function, "function", function) for function in (own, named))  # named ones wrap snnTorch's

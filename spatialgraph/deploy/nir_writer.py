@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "write"]
 
 # What SpatialSNN is told besides its graph and its neurons, and keeps under the same name.
-OPTIONS = ("steps", "coding", "read_out", "drive", "max_delay")
+OPTIONS = ("num_steps", "coding", "read_out", "drive", "max_delay")
 
 _Part = tuple[Tensor, dict[str, Any]]
 """The numbers of some neurons, and their kind as numbers and names."""

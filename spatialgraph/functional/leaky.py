@@ -63,7 +63,7 @@ class _FastSigmoidStep(torch.autograd.Function):
 
 
 def leaky_step(
-    current: Tensor, potential: Tensor, beta: float, threshold: float, reset: str, surrogate: Surrogate
+    current: Tensor, potential: Tensor, beta: float, threshold: float, reset_mechanism: str, spike_grad: Surrogate
 ) -> tuple[Tensor, Tensor]:
     r"""Advance leaky integrate-and-fire neurons by one time step.
 
@@ -77,8 +77,8 @@ def leaky_step(
         potential: membrane potential :math:`v_{t-1}`, the same shape.
         beta: share of the potential that stays in each step.
         threshold: the potential above which a neuron fires, :math:`\theta`.
-        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
-        surrogate: the step function.
+        reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
+        spike_grad: the step function.
 
     Returns:
         Spikes and potential of this time step.
@@ -88,12 +88,12 @@ def leaky_step(
         (tensor([0.]), tensor([0.6500]))
     """
     fired = (potential > threshold).to(potential.dtype)
-    if reset == "zero":
+    if reset_mechanism == "zero":
         after = beta * ((1 - fired) * potential) + current
     else:
         after = beta * potential + current
-        after = after - fired * threshold if reset == "subtract" else after
-    return surrogate(after - threshold).to(after.dtype), after  # those of snnTorch return single precision
+        after = after - fired * threshold if reset_mechanism == "subtract" else after
+    return spike_grad(after - threshold).to(after.dtype), after  # those of snnTorch return single precision
 
 
 class Run(NamedTuple):
@@ -107,13 +107,13 @@ class Run(NamedTuple):
 
 def leaky_run(
     current: Tensor,
-    steps: int,
+    num_steps: int,
     potential: Tensor,
     *,
     beta: float,
     threshold: float,
-    reset: str,
-    surrogate: Surrogate,
+    reset_mechanism: str,
+    spike_grad: Surrogate,
     record: str = "spikes potentials",
     shares: Tensor | None = None,
 ) -> Run:
@@ -123,16 +123,16 @@ def leaky_run(
     bits of spikes and potentials are the same.
 
     Args:
-        current: input of each step, shape ``(steps, ...)``; shape ``(1, ...)`` for a constant current.
-        steps: number of time steps.
+        current: input of each step, shape ``(num_steps, ...)``; shape ``(1, ...)`` for a constant current.
+        num_steps: number of time steps.
         potential: potential to start from, shape ``(...)``.
         beta: share of the potential that stays in each step.
         threshold: the potential above which a neuron fires.
-        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
-        surrogate: the step function.
-        record: which of spikes and potentials to return, shape ``(steps, ...)`` each.
-        shares: constants that spikes are multiplied by before they are summed over time, shape ``(steps,)``. The sum
-            takes no memory for each step; None for no sum.
+        reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
+        spike_grad: the step function.
+        record: which of spikes and potentials to return, shape ``(num_steps, ...)`` each.
+        shares: constants that spikes are multiplied by before they are summed over time, shape ``(num_steps,)``.
+            The sum takes no memory for each step; None for no sum.
 
     Returns:
         Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
@@ -143,41 +143,43 @@ def leaky_run(
             reset, or not a share for each step.
 
     Example:
-        >>> options = dict(beta=0.5, threshold=1.0, reset="subtract", surrogate=FastSigmoid())
+        >>> options = dict(beta=0.5, threshold=1.0, reset_mechanism="subtract", spike_grad=FastSigmoid())
         >>> run = leaky_run(torch.tensor([[1.0]]), 3, torch.zeros(1), **options)
         >>> run.spikes[:, 0].tolist(), run.potentials[:, 0].tolist()
         ([0.0, 1.0, 0.0], [1.0, 1.5, 0.75])
     """
-    _check(current, steps, potential, shares)
-    checks.choice("reset", reset, RESETS)
+    _check(current, num_steps, potential, shares)
+    checks.choice("reset_mechanism", reset_mechanism, RESETS)
     for name, value in (("beta", beta), ("threshold", threshold)):
         checks.number(name, value)
     spikes, potentials = "spikes" in record, "potentials" in record
-    if type(surrogate) is FastSigmoid and handover.available(current):
-        settings = _Settings(beta, threshold, RESETS.index(reset), surrogate.slope, steps, spikes, potentials, shares)
+    if type(spike_grad) is FastSigmoid and handover.available(current):
+        settings = _Settings(
+            beta, threshold, RESETS.index(reset_mechanism), spike_grad.slope, num_steps, spikes, potentials, shares
+        )
         fired, traced, summed, last = _Run.apply(current, potential, settings)
     else:
         fired, traced, summed, last = _step_by_step(
-            current, potential, steps, spikes, potentials, shares, (beta, threshold, reset, surrogate)
+            current, potential, num_steps, spikes, potentials, shares, (beta, threshold, reset_mechanism, spike_grad)
         )
     return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
 
 
-def _check(current: Tensor, steps: int, potential: Tensor, shares: Tensor | None) -> None:
-    checks.integer("steps", steps, minimum=0)
+def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | None) -> None:
+    checks.integer("num_steps", num_steps, minimum=0)
     if checks.tensor("current", current).dim() == 0:
         raise ValueError("current must have an axis for steps, got shape ()")
-    if current.shape[0] not in (1, steps):
-        raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
+    if current.shape[0] not in (1, num_steps):
+        raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
     checks.operand("state", potential, current.shape[1:], current)
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
+        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _step_by_step(
     current: Tensor,
     potential: Tensor,
-    steps: int,
+    num_steps: int,
     spikes: bool,
     potentials: bool,
     shares: Tensor | None,
@@ -185,7 +187,7 @@ def _step_by_step(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     fired, traced = [], []
     summed = torch.zeros_like(potential)
-    for step in range(steps):
+    for step in range(num_steps):
         spike, potential = leaky_step(current[min(step, len(current) - 1)], potential, *settings)
         if spikes:
             fired.append(spike)
@@ -204,9 +206,9 @@ class _Settings:
 
     beta: float
     threshold: float
-    reset: int
+    reset_mechanism: int
     slope: float
-    steps: int
+    num_steps: int
     spikes: bool
     potentials: bool
     shares: Tensor | None
@@ -228,8 +230,8 @@ class _Run(torch.autograd.Function):
             potential,
             settings.beta,
             settings.threshold,
-            settings.reset,
-            settings.steps,
+            settings.reset_mechanism,
+            settings.num_steps,
             settings.shares,
             settings.spikes,
             settings.potentials,
@@ -247,9 +249,9 @@ class _Run(torch.autograd.Function):
             potential,
             settings.beta,
             settings.threshold,
-            settings.reset,
+            settings.reset_mechanism,
             settings.slope,
-            settings.steps,
+            settings.num_steps,
             by_spikes,
             by_potentials,
             by_sum,
@@ -260,8 +262,8 @@ class _Run(torch.autograd.Function):
 
 
 def _composed(current: Tensor, potential: Tensor, settings: _Settings) -> tuple[Tensor, ...]:
-    constants = settings.beta, settings.threshold, RESETS[settings.reset], FastSigmoid(settings.slope)
-    records = settings.steps, settings.spikes, settings.potentials, settings.shares
+    constants = settings.beta, settings.threshold, RESETS[settings.reset_mechanism], FastSigmoid(settings.slope)
+    records = settings.num_steps, settings.spikes, settings.potentials, settings.shares
     fired, traced, summed, last = _step_by_step(current, potential, *records, constants)
     nothing = current.new_empty(0)
     return nothing if fired is None else fired, nothing if traced is None else traced, summed, last

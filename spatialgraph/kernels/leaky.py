@@ -26,7 +26,7 @@ def run(
     beta: float,
     threshold: float,
     reset: int,
-    steps: int,
+    num_steps: int,
     shares: Tensor | None = None,
     spikes: bool = True,
     potentials: bool = True,
@@ -34,29 +34,29 @@ def run(
     """Advance leaky neurons by many time steps.
 
     Args:
-        current: input of each step, shape ``(steps, ...)``; shape ``(1, ...)`` for a constant current.
+        current: input of each step, shape ``(num_steps, ...)``; shape ``(1, ...)`` for a constant current.
         potential: potential to start from, shape ``(...)``.
         beta: share of the potential that stays in each step.
         threshold: the potential above which a neuron fires.
         reset: 0 to subtract the threshold, 1 to set the potential to 0, 2 to leave it alone.
-        steps: number of time steps.
-        shares: what spikes are multiplied by before they are summed over time, shape ``(steps,)``; None for no sum.
+        num_steps: number of time steps.
+        shares: what spikes are multiplied by before they are summed over time, shape ``(num_steps,)``; None for no sum.
         spikes: whether to record spikes.
         potentials: whether to record potentials.
 
     Returns:
-        Spikes and potentials, shape ``(steps, ...)`` each, without rows where they are not recorded; the weighted sum
-        of the spikes and the last potential, shape ``(...)``.
+        Spikes and potentials, shape ``(num_steps, ...)`` each, without rows where they are not recorded; the weighted
+        sum of the spikes and the last potential, shape ``(...)``.
 
     Example:
-        >>> run(torch.tensor([[1.0]]), torch.zeros(1), 0.5, 1.0, reset=0, steps=3)[0][:, 0]
+        >>> run(torch.tensor([[1.0]]), torch.zeros(1), 0.5, 1.0, reset=0, num_steps=3)[0][:, 0]
         tensor([0., 1., 0.])
     """
     from spatialgraph.kernels.loops import leaky as loops
 
-    _check(current, potential, reset, steps, shares)
-    fired = current.new_empty(steps if spikes else 0, *potential.shape)
-    traced = current.new_empty(steps if potentials else 0, *potential.shape)
+    _check(current, potential, reset, num_steps, shares)
+    fired = current.new_empty(num_steps if spikes else 0, *potential.shape)
+    traced = current.new_empty(num_steps if potentials else 0, *potential.shape)
     summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
     last = potential.detach().clone(memory_format=torch.contiguous_format)
     loops.run(
@@ -64,12 +64,12 @@ def run(
         _flat(last),
         *constants(current, beta, threshold),
         reset,
-        steps,
+        num_steps,
         _rows(fired),
         _rows(traced),
         _shares(current, shares),
         _flat(summed),
-        _parts(last, steps),
+        _parts(last, num_steps),
     )
     return fired, traced, summed, last
 
@@ -81,7 +81,7 @@ def gradients(
     threshold: float,
     reset: int,
     slope: float,
-    steps: int,
+    num_steps: int,
     by_spikes: Tensor | None = None,
     by_potentials: Tensor | None = None,
     by_sum: Tensor | None = None,
@@ -94,13 +94,13 @@ def gradients(
 
     Example:
         >>> current, potential = torch.tensor([[1.0]]), torch.zeros(1)
-        >>> gradients(current, potential, 0.5, 1.0, 0, slope=25.0, steps=2, by_last=torch.ones(1))
+        >>> gradients(current, potential, 0.5, 1.0, 0, slope=25.0, num_steps=2, by_last=torch.ones(1))
         (tensor([[1.5000]]), tensor([0.2500]))
     """
     from spatialgraph.kernels.loops import leaky as loops
 
-    _check(current, potential, reset, steps, shares)
-    run_shape = steps, *potential.shape
+    _check(current, potential, reset, num_steps, shares)
+    run_shape = num_steps, *potential.shape
     for name, grad, expected in (
         ("by_spikes", by_spikes, run_shape),
         ("by_potentials", by_potentials, run_shape),
@@ -119,27 +119,27 @@ def gradients(
         *constants(current, beta, threshold),
         reset,
         *constants(current, slope),
-        steps,
+        num_steps,
         _rows(nothing if by_spikes is None else by_spikes),
         _rows(nothing if by_potentials is None else by_potentials),
         _shares(current, None if by_sum is None else shares),
         _flat(nothing if by_sum is None else by_sum),
         _flat(carried),
         _rows(grad_current),
-        _parts(carried, steps),
+        _parts(carried, num_steps),
     )
     return grad_current, carried
 
 
-def _check(current: Tensor, potential: Tensor, reset: int, steps: int, shares: Tensor | None) -> None:
+def _check(current: Tensor, potential: Tensor, reset: int, num_steps: int, shares: Tensor | None) -> None:
     checks.for_kernel("current", current, checks.tensor("potential", potential).dim() + 1)
     checks.operand("potential", potential, current.shape[1:], current)
-    if current.shape[0] not in (1, checks.integer("steps", steps, minimum=0)):
-        raise ValueError(f"current must have 1 or {steps} rows, one for each step, got {current.shape[0]}")
+    if current.shape[0] not in (1, checks.integer("num_steps", num_steps, minimum=0)):
+        raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
     if reset not in (0, 1, 2):
         raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (steps,)), current)
+        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision
@@ -154,5 +154,5 @@ def _flat(values: Tensor) -> Any:  # noqa: ANN401
     return array(values).reshape(-1)
 
 
-def _parts(values: Tensor, steps: int) -> int:
-    return part_count(values.numel() * steps, _WORTH_A_THREAD)
+def _parts(values: Tensor, num_steps: int) -> int:
+    return part_count(values.numel() * num_steps, _WORTH_A_THREAD)

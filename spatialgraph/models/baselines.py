@@ -88,8 +88,8 @@ class DenseSNN(SpikingNetwork):
         sizes: layer sizes, inputs first.
         device: as in ``nn.Linear``.
         dtype: as in ``nn.Linear``.
-        **options: ``num_steps``, ``coding``, ``read_out``, ``beta``, ``threshold``, ``reset``, ``surrogate``,
-            ``neuron``, ``normalize`` and ``drive`` as in :class:`SpatialSNN`.
+        **options: ``num_steps``, ``coding``, ``read_out``, ``beta``, ``threshold``, ``reset_mechanism``,
+            ``spike_grad``, ``neuron``, ``normalize`` and ``drive`` as in :class:`SpatialSNN`.
 
     Raises:
         TypeError: if an argument is of the wrong type.

@@ -5,7 +5,8 @@ from typing import cast
 
 from torch import nn
 
-from spatialgraph.neurons.neuron import Neuron, SnnTorchNeuron
+from spatialgraph.neurons.neuron import Neuron
+from spatialgraph.neurons.snntorch import SnnTorchNeuron
 
 __all__ = ["NeuronFactory", "NeuronGroups"]
 
@@ -28,7 +29,7 @@ class NeuronGroups(nn.ModuleList):
         >>> from spatialgraph.neurons import Leaky
         >>> NeuronGroups(Leaky, None, [4, 0])
         NeuronGroups(
-          (0): Leaky(beta=0.95, threshold=1.0, reset='subtract', surrogate='fast_sigmoid')
+          (0): Leaky(beta=0.95, threshold=1.0, reset_mechanism='subtract', spike_grad='fast_sigmoid')
           (1): Identity()
         )
     """

@@ -45,9 +45,9 @@ class SpatialSNN(SpikingNetwork):
             fire; logits are numbers of spikes).
         beta: share of the potential that stays in each step.
         threshold: the potential above which a neuron fires.
-        reset: ``"subtract"``, ``"zero"`` or ``"none"``.
-        surrogate: gradient of a spike, ``"fast_sigmoid"`` or another name from ``snntorch.surrogate``. Outputs that are
-            counted have a wider fast sigmoid by default, of slope 2.
+        reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
+        spike_grad: gradient of a spike, ``"fast_sigmoid"`` or another name from ``snntorch.surrogate``. Outputs that
+            are counted have a wider fast sigmoid by default, of slope 2.
         neuron: makes the neurons of a group from their number in place of leaky integrate-and-fire ones, such as
             ``lambda n: snntorch.Synaptic(alpha=0.9, beta=0.8)``; ``beta`` is then that of ``"potential"`` outputs.
         normalize: whether the currents of each stage's hidden neurons are brought to mean 0 and standard deviation

@@ -44,8 +44,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         read_out: str = "potential",
         beta: float = 0.95,
         threshold: float = 1.0,
-        reset: str = "subtract",
-        surrogate: str | Surrogate = "fast_sigmoid",
+        reset_mechanism: str = "subtract",
+        spike_grad: str | Surrogate = "fast_sigmoid",
         neuron: NeuronFactory | None = None,
         normalize: bool | None = None,
         drive: float = 0.8,
@@ -59,13 +59,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if self.normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
-        Leaky(beta, threshold, reset, surrogate)  # checks them, also where nobody fires
-        own = functools.partial(Leaky, beta, threshold, reset)
+        Leaky(beta, threshold, reset_mechanism, spike_grad)  # checks them, also where nobody fires
+        own = functools.partial(Leaky, beta, threshold, reset_mechanism)
         hidden = [stage.hidden for stage in stages]
         outputs = [stage.n_targets - stage.hidden for stage in stages]
-        self.hidden_neurons = NeuronGroups(functools.partial(own, surrogate), neuron, hidden)
+        self.hidden_neurons = NeuronGroups(functools.partial(own, spike_grad), neuron, hidden)
         # Potentials of outputs stray far from the threshold, where a steep surrogate has no gradient.
-        of_outputs = "wide_fast_sigmoid" if surrogate == "fast_sigmoid" else surrogate
+        of_outputs = "wide_fast_sigmoid" if spike_grad == "fast_sigmoid" else spike_grad
         self.output_neurons = (
             NeuronGroups(functools.partial(own, of_outputs), neuron, outputs)
             if read_out == "count"

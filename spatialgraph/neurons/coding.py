@@ -23,14 +23,14 @@ def check_coding(name: str, value: Any) -> str | None:  # noqa: ANN401 - any val
     return None if value is None else checks.choice(name, value, CODINGS)
 
 
-def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator | None = None) -> Tensor:
+def encode(x: Tensor, coding: str | None, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
     """Turn values into a time series.
 
     Args:
-        x: values, shape ``(..., inputs)``; for ``None`` a time series, shape ``(steps, ..., inputs)``.
+        x: values, shape ``(..., inputs)``; for ``None`` a time series, shape ``(num_steps, ..., inputs)``.
         coding: ``"current"`` (the values themselves, at every step), ``"rate"``, ``"latency"``, or None where ``x`` is
             a time series already.
-        steps: number of time steps T.
+        num_steps: number of time steps T.
         generator: source of random numbers for ``"rate"``.
 
     Returns:
@@ -50,15 +50,15 @@ def encode(x: Tensor, coding: str | None, steps: int, generator: torch.Generator
         return x
     if coding == "current":
         return x[None]
-    return rate(x, steps, generator) if coding == "rate" else latency(x, steps)
+    return rate(x, num_steps, generator) if coding == "rate" else latency(x, num_steps)
 
 
-def rate(x: Tensor, steps: int, generator: torch.Generator | None = None) -> Tensor:
+def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw spikes: at every step, each input spikes with a probability equal to its value.
 
     Args:
         x: probabilities from 0 to 1, shape ``(..., inputs)``.
-        steps: number of time steps T.
+        num_steps: number of time steps T.
         generator: source of random numbers; None for PyTorch's own, which ``torch.manual_seed`` seeds.
 
     Returns:
@@ -72,15 +72,15 @@ def rate(x: Tensor, steps: int, generator: torch.Generator | None = None) -> Ten
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
     _check_unit_interval(x, "rate")
-    return torch.bernoulli(x.detach().expand(steps, *x.shape), generator=generator)
+    return torch.bernoulli(x.detach().expand(num_steps, *x.shape), generator=generator)
 
 
-def latency(x: Tensor, steps: int) -> Tensor:
+def latency(x: Tensor, num_steps: int) -> Tensor:
     r"""Give each input one spike, the sooner the larger its value: at step :math:`\mathrm{round}((1 - x)(T - 1))`.
 
     Args:
         x: values from 0 to 1, shape ``(..., inputs)``.
-        steps: number of time steps T.
+        num_steps: number of time steps T.
 
     Returns:
         Zeros and ones of shape ``(T, ..., inputs)``, without gradient.
@@ -93,8 +93,8 @@ def latency(x: Tensor, steps: int) -> Tensor:
         [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
     """
     _check_unit_interval(x, "latency")
-    moment = ((1 - x.detach()) * (steps - 1)).round().to(torch.int64)
-    clock = torch.arange(steps, device=x.device).view(-1, *[1] * x.dim())
+    moment = ((1 - x.detach()) * (num_steps - 1)).round().to(torch.int64)
+    clock = torch.arange(num_steps, device=x.device).view(-1, *[1] * x.dim())
     return (clock == moment).to(x.dtype)
 
 

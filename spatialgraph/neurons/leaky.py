@@ -27,9 +27,9 @@ class Leaky(Neuron):
     Args:
         beta: share :math:`\beta` of the potential that stays in each step, from 0 to 1.
         threshold: the potential :math:`\theta` above which a neuron fires.
-        reset: what a spike does one step later: ``"subtract"`` the threshold, set the potential to ``"zero"``, or
-            ``"none"``.
-        surrogate: gradient of the spike: ``"fast_sigmoid"``, the name of another function of ``snntorch.surrogate``,
+        reset_mechanism: what a spike does one step later: ``"subtract"`` the threshold, set the potential to ``"zero"``,
+            or ``"none"``.
+        spike_grad: gradient of the spike: ``"fast_sigmoid"``, the name of another function of ``snntorch.surrogate``,
             or such a function.
 
     Raises:
@@ -37,39 +37,39 @@ class Leaky(Neuron):
         ValueError: if a number is out of range or a name unknown.
 
     Example:
-        >>> Leaky(beta=0.5).run(torch.tensor([[1.0]]), steps=3).spikes[:, 0].tolist()
+        >>> Leaky(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).spikes[:, 0].tolist()
         [0.0, 1.0, 0.0]
     """
 
     beta = Setting(functools.partial(checks.between, low=0.0, high=1.0))
     threshold = Setting(checks.positive)
-    reset = Setting(functools.partial(checks.choice, allowed=RESETS))
+    reset_mechanism = Setting(functools.partial(checks.choice, allowed=RESETS))
 
     def __init__(
         self,
         beta: float = 0.95,
         threshold: float = 1.0,
-        reset: str = "subtract",
-        surrogate: str | Surrogate = "fast_sigmoid",
+        reset_mechanism: str = "subtract",
+        spike_grad: str | Surrogate = "fast_sigmoid",
     ) -> None:
         super().__init__()
         self.beta = beta
         self.threshold = threshold
-        self.reset = reset
-        self.surrogate_name = surrogate if isinstance(surrogate, str) else getattr(surrogate, "__name__", "custom")
-        self.surrogate = make_surrogate(surrogate)
+        self.reset_mechanism = reset_mechanism
+        self.surrogate_name = spike_grad if isinstance(spike_grad, str) else getattr(spike_grad, "__name__", "custom")
+        self.spike_grad = make_surrogate(spike_grad)
 
     def forward(self, current: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Advance by one step, as ``snntorch.Leaky`` does: ``spikes, potential = leaky(current, potential)``."""
         before = torch.zeros_like(current) if potential is None else potential
-        return leaky_step(current, before, self.beta, self.threshold, self.reset, self.surrogate)
+        return leaky_step(current, before, self.beta, self.threshold, self.reset_mechanism, self.spike_grad)
 
     def run(
-        self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
+        self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`, the state is ``(potential,)``."""
         start = torch.zeros_like(current[0]) if state is None else state[-1]
-        result = leaky_run(current, steps, start, record=record, **self._settings())
+        result = leaky_run(current, num_steps, start, record=record, **self._settings())
         return Recording(result.spikes, result.potentials, (result.last,))
 
     def weighted_spikes(self, current: Tensor, shares: Tensor) -> Tensor:
@@ -77,21 +77,24 @@ class Leaky(Neuron):
 
         Args:
             current: as in :meth:`run`.
-            shares: the constants :math:`a_t`, shape ``(steps,)``.
+            shares: the constants :math:`a_t`, shape ``(num_steps,)``.
         """
         start = torch.zeros_like(current[0])
         return cast(Tensor, leaky_run(current, len(shares), start, record="", shares=shares, **self._settings()).summed)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
-        return f"beta={self.beta}, threshold={self.threshold}, reset={self.reset!r}, surrogate={self.surrogate_name!r}"
+        return (
+            f"beta={self.beta}, threshold={self.threshold}, reset_mechanism={self.reset_mechanism!r}, "
+            f"spike_grad={self.surrogate_name!r}"
+        )
 
     def _settings(self) -> dict[str, Any]:
         return {
             "beta": self.beta,
             "threshold": self.threshold,
-            "reset": self.reset,
-            "surrogate": self.surrogate,
+            "reset_mechanism": self.reset_mechanism,
+            "spike_grad": self.spike_grad,
         }
 
 
@@ -106,7 +109,7 @@ class LeakyIntegrator(Neuron):
         ValueError: if it is out of range.
 
     Example:
-        >>> LeakyIntegrator(beta=0.5).run(torch.tensor([[1.0]]), steps=3).potentials[:, 0].tolist()
+        >>> LeakyIntegrator(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).potentials[:, 0].tolist()
         [1.0, 1.5, 1.75]
     """
 
@@ -117,41 +120,41 @@ class LeakyIntegrator(Neuron):
         self.beta = beta
 
     def run(
-        self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
+        self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`. There are no spikes, only zeros."""
         start = torch.zeros_like(current[0]) if state is None else state[-1]
         result = leaky_run(
             current,
-            steps,
+            num_steps,
             start,
             beta=self.beta,
             threshold=1.0,
-            reset="none",
-            surrogate=FastSigmoid(),
+            reset_mechanism="none",
+            spike_grad=FastSigmoid(),
             record="potentials",
         )
         potentials = cast(Tensor, result.potentials)
         return Recording(torch.zeros_like(potentials), potentials, (result.last,))
 
-    def shares(self, steps: int) -> Tensor:
-        r"""Return how much the current of each step adds to the mean potential, shape ``(steps,)``, in float64.
+    def shares(self, num_steps: int) -> Tensor:
+        r"""Return how much the current of each step adds to the mean potential, shape ``(num_steps,)``, in float64.
 
         .. math:: a_t = \frac{1}{T} \sum_{u = t}^{T} \beta^{u - t}
 
         Args:
-            steps: number of steps T.
+            num_steps: number of steps T.
 
         Example:
             >>> LeakyIntegrator(beta=0.5).shares(3).tolist()
             [0.5833..., 0.5, 0.3333...]
         """
-        powers = self.beta ** torch.arange(steps, dtype=torch.float64)
-        return powers.cumsum(0).flip(0) / steps
+        powers = self.beta ** torch.arange(num_steps, dtype=torch.float64)
+        return powers.cumsum(0).flip(0) / num_steps
 
-    def mean_potential(self, current: Tensor, steps: int) -> Tensor:
+    def mean_potential(self, current: Tensor, num_steps: int) -> Tensor:
         """Return the mean potential of a run from rest, shape ``(..., n)``; the current as in :meth:`run`."""
-        shares = self.shares(steps).to(current)
+        shares = self.shares(num_steps).to(current)
         return torch.tensordot(shares, current, 1) if len(current) > 1 else shares.sum() * current[0]
 
     def extra_repr(self) -> str:

@@ -27,13 +27,13 @@ class Neuron(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def run(
-        self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
+        self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps.
 
         Args:
-            current: input of each step, shape ``(steps, ..., n)``, or ``(1, ..., n)`` for a constant current.
-            steps: number of steps.
+            current: input of each step, shape ``(num_steps, ..., n)``, or ``(1, ..., n)`` for a constant current.
+            num_steps: number of steps.
             state: where an earlier run ended; None starts at rest.
             record: which of spikes and potentials are wanted; more may be recorded.
         """

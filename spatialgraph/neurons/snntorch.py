@@ -29,7 +29,7 @@ class SnnTorchNeuron(Neuron):
     Example:
         >>> import snntorch
         >>> neuron = SnnTorchNeuron(snntorch.Synaptic(alpha=0.5, beta=0.9))
-        >>> recording = neuron.run(torch.ones(1, 4), steps=3)
+        >>> recording = neuron.run(torch.ones(1, 4), num_steps=3)
         >>> recording.spikes.shape, len(recording.state)
         (torch.Size([3, 4]), 2)
     """
@@ -52,13 +52,13 @@ class SnnTorchNeuron(Neuron):
         self.states = [name for name in inspect.signature(module.forward).parameters if name != "input_"]
 
     def run(
-        self, current: Tensor, steps: int, state: State | None = None, record: str = "spikes potentials"
+        self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`. Spikes and potentials are always recorded."""
         self._forget(current)
         spikes, potentials = [], []
         values = (None,) * len(self.states) if state is None else state
-        for step in range(steps):
+        for step in range(num_steps):
             spike, *rest = self.module(current[min(step, len(current) - 1)], *values)
             values = (spike, *rest) if self.states[0] == "spk" else tuple(rest)
             spikes.append(spike)

@@ -27,7 +27,7 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     if surrogate in _OWN_SURROGATES:
         return FastSigmoid(_OWN_SURROGATES[surrogate])
     factories = _snntorch_surrogates()
-    checks.choice("surrogate", surrogate, [*_OWN_SURROGATES, *factories])
+    checks.choice("spike_grad", surrogate, [*_OWN_SURROGATES, *factories])
     return _NamedSurrogate(surrogate, factories[surrogate]())
 
 

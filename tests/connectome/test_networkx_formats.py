@@ -41,7 +41,7 @@ def test_conversion_and_back(options, wiring, tmp_path):
         assert torch.equal(twin.weights(), graph.weights()) and torch.equal(twin.delays(), graph.delays())
         assert twin.velocity == graph.velocity
         assert [p.shape for p in twin.parameters()] == [p.shape for p in graph.parameters()]
-        assert torch.equal(SpatialSNN(twin, steps=T)(x), SpatialSNN(graph, steps=T)(x))
+        assert torch.equal(SpatialSNN(twin, num_steps=T)(x), SpatialSNN(graph, num_steps=T)(x))
     data = graph.to_data()
     assert torch.equal(data.edge_weight, graph.weights())
     assert ("edge_delay" in data) == (graph.velocity is not None)

@@ -135,7 +135,7 @@ def test_double():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_model_and_random_numbers_are_left_alone(training):
-    model = sg.SpatialSNN(small(), steps=2).train(training)
+    model = sg.SpatialSNN(small(), num_steps=2).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     projections, states = model.graph.projections, (torch.get_rng_state(), np.random.get_state()[1], random.getstate())
     sg.summary(model, batch=2, rounds=1)

@@ -30,7 +30,7 @@ def counted(model, edge_index, x):
 def test_counts(coding, read_out):
     torch.manual_seed(0)
     graph = SpatialGraph.layered([6, 5, 4, 3], wiring=KNN(k=2), gain=8.0)
-    model = SpatialSNN(graph, steps=7, coding=coding, read_out=read_out)
+    model = SpatialSNN(graph, num_steps=7, coding=coding, read_out=read_out)
     x = torch.rand(4, 6)
     cost = spike_cost(model, x)
     spikes, sent, fed = counted(model, graph.edge_index, x)
@@ -43,7 +43,7 @@ def test_counts(coding, read_out):
 
 
 def test_dense_networks():
-    model = DenseSNN([6, 5, 3], steps=7, coding=None)
+    model = DenseSNN([6, 5, 3], num_steps=7, coding=None)
     x = (torch.rand(7, 2, 6) < 0.5).float()
     cost = spike_cost(model, x)
     run = model.simulate(x)
@@ -54,11 +54,11 @@ def test_dense_networks():
 
 def test_a_constant_current_crosses_all_synapses_whatever_the_number_of_steps():
     x = torch.tensor([[0.0, 1.0, 0.0]])
-    assert [spike_cost(DenseSNN([3, 4, 2], steps=steps), x).input_operations for steps in (1, 2)] == [12, 12]
+    assert [spike_cost(DenseSNN([3, 4, 2], num_steps=steps), x).input_operations for steps in (1, 2)] == [12, 12]
 
 
 def test_random_spikes():
-    model = SpatialSNN([6, 5, 3], steps=7, coding="rate", wiring=KNN(k=2), gain=8.0)
+    model = SpatialSNN([6, 5, 3], num_steps=7, coding="rate", wiring=KNN(k=2), gain=8.0)
     x = torch.rand(4, 6)
     cost = spike_cost(model, x, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():

@@ -96,7 +96,7 @@ def test_learnable_constants_stay_learnable(tmp_path):
 
 @pytest.mark.parametrize("coding", ["current", "rate", "latency", None])
 def test_settings_of_the_model_return(coding, tmp_path):
-    options = {"coding": coding, "drive": 0.7, "beta": 1 / 3, "surrogate": "atan", "max_delay": 4}
+    options = {"coding": coding, "drive": 0.7, "beta": 1 / 3, "spike_grad": "atan", "max_delay": 4}
     model = make(layered(), "potential", **options)
     other = from_nir(through_file(to_nir(model), tmp_path))
     assert repr(model) == repr(other) and other.max_delay == 4
@@ -106,7 +106,7 @@ def test_settings_of_the_model_return(coding, tmp_path):
 
 def test_neurons_that_differ_from_stage_to_stage(tmp_path):
     betas = iter([0.5, 0.6, 0.7])
-    model = make(layered(), neuron=lambda _: Leaky(next(betas), reset="zero"))
+    model = make(layered(), neuron=lambda _: Leaky(next(betas), reset_mechanism="zero"))
     other = from_nir(through_file(to_nir(model), tmp_path))
     assert [neurons.beta for neurons in other.hidden_neurons[:2]] == [0.5, 0.6]
     assert other.output_neurons[2].beta == 0.7
@@ -117,7 +117,7 @@ def test_neurons_that_differ_from_stage_to_stage(tmp_path):
 
 @pytest.mark.parametrize("reset", ["subtract", "none"])
 def test_other_resets_warn_and_return(reset, tmp_path):
-    model = make(layered(), reset=reset)
+    model = make(layered(), reset_mechanism=reset)
     message = f"reset must be 'zero' for other programs to run the same network, got '{reset}'; they"
     with pytest.warns(UserWarning, match=message) as caught:
         exported = to_nir(model)
@@ -137,8 +137,8 @@ def test_other_resets_of_synaptic_warn_and_return(reset, delay, tmp_path):
 @pytest.mark.parametrize("surrogate", [FastSigmoid(slope=3.0), snntorch.surrogate.atan(alpha=5.0)])
 def test_surrogates_without_a_name_warn(surrogate):
     with pytest.warns(UserWarning, match="surrogate must be a name to be kept, got a function"):
-        exported = to_nir(make(layered(), surrogate=surrogate))
-    assert from_nir(exported).hidden_neurons[0].surrogate.slope == 25.0
+        exported = to_nir(make(layered(), spike_grad=surrogate))
+    assert from_nir(exported).hidden_neurons[0].spike_grad.slope == 25.0
 
 
 def test_resets_to_zero_do_not_warn():

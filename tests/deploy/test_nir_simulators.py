@@ -17,10 +17,10 @@ snntorch = pytest.importorskip("snntorch")
 
 SYNAPTIC = {"alpha": 0.8, "beta": 0.9, "threshold": 1.5, "reset_mechanism": "zero", "reset_delay": False}
 MODELS = {
-    "LIF": lambda: model(layered(), beta=0.9, threshold=0.75, reset="zero"),
-    "LIF without memory": lambda: model(layered(), beta=0.0, threshold=0.75, reset="zero"),
-    "LIF with much": lambda: model(layered(), beta=0.99, threshold=0.75, reset="zero"),
-    "LIF in no layers": lambda: model(dag(), beta=0.85, threshold=0.5, reset="zero"),
+    "LIF": lambda: model(layered(), beta=0.9, threshold=0.75, reset_mechanism="zero"),
+    "LIF without memory": lambda: model(layered(), beta=0.0, threshold=0.75, reset_mechanism="zero"),
+    "LIF with much": lambda: model(layered(), beta=0.99, threshold=0.75, reset_mechanism="zero"),
+    "LIF in no layers": lambda: model(dag(), beta=0.85, threshold=0.5, reset_mechanism="zero"),
     "CubaLIF": lambda: model(layered(), neuron=lambda _: snntorch.Synaptic(**SYNAPTIC)),
 }
 
@@ -79,7 +79,7 @@ def dag():
 
 
 def model(graph, **options):
-    return SpatialSNN(graph, normalize=False, read_out="count", steps=15, **options).eval()
+    return SpatialSNN(graph, normalize=False, read_out="count", num_steps=15, **options).eval()
 
 
 def simulate(network, x):

@@ -16,9 +16,9 @@ from spatialgraph.kernels import delays as delay_kernels
 both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all", "edges"])
 
 
-def operands(steps=9, batch=2, n=4, m=3, longest=4.0, dtype=torch.float64, density=0.4):
+def operands(num_steps=9, batch=2, n=4, m=3, longest=4.0, dtype=torch.float64, density=0.4):
     """Spike trains, weights and delays that are no whole numbers; all ask for gradients."""
-    x = torch.randn(steps, batch, n).to(dtype) * (torch.rand(steps, batch, n) < density)
+    x = torch.randn(num_steps, batch, n).to(dtype) * (torch.rand(num_steps, batch, n) < density)
     delay = torch.rand(m, n).to(dtype) * longest
     near = (delay - delay.round()).abs() < 0.05  # finite differences must not cross a whole number
     return [a.requires_grad_() for a in (x, torch.randn(m, n).to(dtype), torch.where(near, delay.floor() + 0.5, delay))]
@@ -53,7 +53,7 @@ def test_nested_loops(way, listed, longest, dtype):
 
 
 @given(
-    steps=st.integers(1, 6),
+    num_steps=st.integers(1, 6),
     before=st.integers(0, 5),
     longest=st.floats(0.0, 8.0),
     density=st.floats(0.0, 1.0),
@@ -117,7 +117,7 @@ def test_gradients_of_an_empty_batch(way, listed):
 
 def test_all_ways_have_the_same_gradients():
     # Delays at whole numbers too, the longest among them: there the slope is that to the right.
-    x, weight, delay = operands(steps=8)
+    x, weight, delay = operands(num_steps=8)
     delay = torch.where(torch.rand(delay.shape) < 0.5, delay.detach().floor() + 1.0, delay.detach())
     delay[0, 0] = 5.0
     delay.requires_grad_()
@@ -170,7 +170,7 @@ def test_between_whole_delays_the_input_is_linear(way, listed):
 @both_engines
 @every_way
 def test_delays_longer_than_the_run_never_arrive(way, listed):
-    x, weight, delay = operands(steps=5)
+    x, weight, delay = operands(num_steps=5)
     late = (delay.detach() + 5.0).requires_grad_()
     y = send(listed, x, weight, late)
     assert torch.equal(y, torch.zeros_like(y))
@@ -183,7 +183,7 @@ def test_delays_longer_than_the_run_never_arrive(way, listed):
 @every_way
 def test_nothing_arrives_before_its_time(way, listed):
     # y[t] knows nothing of x[t'] for t' > t - floor(d), nor of what is older than a step more.
-    x, weight, _ = operands(steps=8, batch=1, n=1, m=1, density=1.0)
+    x, weight, _ = operands(num_steps=8, batch=1, n=1, m=1, density=1.0)
     for time in (0.0, 0.4, 1.0, 2.7):
         delay = torch.full_like(weight, time)
         jacobian = torch.autograd.functional.jacobian(lambda x: send(listed, x, weight, delay)[:, 0, 0], x)[:, :, 0, 0]  # noqa: B023
@@ -199,7 +199,7 @@ def test_nothing_arrives_before_its_time(way, listed):
 @every_way
 @pytest.mark.parametrize("before", [0, 3])
 def test_gradcheck(way, listed, before):
-    x, weight, delay = operands(steps=5 + before, n=3, m=2, longest=3.0)
+    x, weight, delay = operands(num_steps=5 + before, n=3, m=2, longest=3.0)
 
     def run(x, weight, delay):
         return send(listed, x[before:], weight, delay, x[:before] if before else None)
@@ -221,7 +221,7 @@ def test_gradients_of_what_is_asked_for(way, listed):
 @both_engines
 @every_way
 def test_at_a_whole_delay_the_slope_is_that_to_the_right(way, listed):
-    x, weight, _ = operands(steps=8, density=1.0)
+    x, weight, _ = operands(num_steps=8, density=1.0)
     grad_y = torch.randn(8, 2, 3, dtype=torch.float64)
     for whole in (0.0, 2.0):
         delay = torch.full_like(weight, whole).requires_grad_()
@@ -245,7 +245,7 @@ def test_at_a_whole_delay_the_slope_is_that_to_the_right(way, listed):
 @pytest.mark.parametrize("whole", [False, True])
 @pytest.mark.parametrize("parts", [(4, 6), (1, 9), (2, 1, 7), (5, 5)], ids=str)
 def test_a_run_in_parts(parts, whole, way, listed):
-    x, weight, delay = operands(steps=10, density=0.6)
+    x, weight, delay = operands(num_steps=10, density=0.6)
     if whole:
         delay = delay.detach().round().requires_grad_()
     expected = send(listed, x, weight, delay)

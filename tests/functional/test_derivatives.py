@@ -122,8 +122,8 @@ def test_leaky_runs(reset, rows):
             potential,
             beta=0.9,
             threshold=1.0,
-            reset=reset,
-            surrogate=FastSigmoid(3.0),
+            reset_mechanism=reset,
+            spike_grad=FastSigmoid(3.0),
             shares=torch.full((4,), 0.3, dtype=torch.float64),
         )
         return [found.spikes, found.potentials, found.summed, found.last]
@@ -234,7 +234,7 @@ def test_a_penalty_on_gradients_reaches_the_parameters():
 
 def spiking(**options):
     torch.manual_seed(0)
-    return sg.SpatialSNN([3, 4, 2], steps=4, **{"gain": 3.0} | options).double()
+    return sg.SpatialSNN([3, 4, 2], num_steps=4, **{"gain": 3.0} | options).double()
 
 
 @pytest.mark.parametrize(

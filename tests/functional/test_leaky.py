@@ -40,8 +40,8 @@ def without_kernels(monkeypatch):
     return call
 
 
-def settings(beta=0.95, threshold=1.0, reset="subtract", slope=25.0):
-    return {"beta": beta, "threshold": threshold, "reset": reset, "surrogate": FastSigmoid(slope)}
+def settings(beta=0.95, threshold=1.0, reset_mechanism="subtract", slope=25.0):
+    return {"beta": beta, "threshold": threshold, "reset_mechanism": reset_mechanism, "spike_grad": FastSigmoid(slope)}
 
 
 def step_with_slope(slope):
@@ -136,7 +136,9 @@ def test_gradients_in_single_precision(reset):
     # Sums over 25 steps with a decay of 0.95 lose a few of the 24 bits; 1e-5 of the largest leaves room for that.
     current = drive(25, 8, 9)
     start = torch.zeros(8, 9)
-    gradient = torch.autograd.grad(leaky_run(current, 25, start, **settings(reset=reset)).spikes.sum(), current)[0]
+    gradient = torch.autograd.grad(
+        leaky_run(current, 25, start, **settings(reset_mechanism=reset)).spikes.sum(), current
+    )[0]
     expected = torch.autograd.grad(snntorch_loop(current, 25, None, 0.95, 1.0, reset)[0].sum(), current)[0]
     assert (gradient - expected).abs().max() <= 1e-5 * expected.abs().max()
 
@@ -158,9 +160,9 @@ def test_by_hand(engine):
     run = leaky_run(torch.tensor([[1.0]]), 4, torch.zeros(1), **settings(beta=0.5))
     assert run.potentials[:, 0].tolist() == [1.0, 1.5, 0.75, 1.375]
     assert run.spikes[:, 0].tolist() == [0.0, 1.0, 0.0, 1.0]
-    run = leaky_run(torch.tensor([[1.0]]), 4, torch.zeros(1), **settings(beta=0.5, reset="zero"))
+    run = leaky_run(torch.tensor([[1.0]]), 4, torch.zeros(1), **settings(beta=0.5, reset_mechanism="zero"))
     assert run.potentials[:, 0].tolist() == [1.0, 1.5, 1.0, 1.5]
-    run = leaky_run(torch.tensor([[1.0]]), 4, torch.zeros(1), **settings(beta=0.5, reset="none"))
+    run = leaky_run(torch.tensor([[1.0]]), 4, torch.zeros(1), **settings(beta=0.5, reset_mechanism="none"))
     assert run.potentials[:, 0].tolist() == [1.0, 1.5, 1.75, 1.875]
 
 
@@ -169,10 +171,10 @@ def test_gradients_by_hand(engine):
     # v1 = 0.5 v0 + I, v2 = 0.5 v1 + I, so d v2 / d I = 1.5 and d v2 / d v0 = 0.25; no gradient through the reset.
     for reset in ("subtract", "none"):
         current, start = torch.tensor([[2.0]], requires_grad=True), torch.tensor([1.0], requires_grad=True)
-        run = leaky_run(current, 2, start, **settings(beta=0.5, reset=reset))
+        run = leaky_run(current, 2, start, **settings(beta=0.5, reset_mechanism=reset))
         assert [g.item() for g in torch.autograd.grad(run.last.sum(), (current, start))] == [1.5, 0.25]
     # Reset to zero: v1 = 2.5 fired, so that v2 = I forgets it.
-    run = leaky_run(current, 2, start, **settings(beta=0.5, reset="zero"))
+    run = leaky_run(current, 2, start, **settings(beta=0.5, reset_mechanism="zero"))
     assert [g.item() for g in torch.autograd.grad(run.last.sum(), (current, start))] == [1.0, 0.0]
     # One step: the surrogate's slope at v - threshold = 0.5 is 1 / (1 + 4 * 0.5)^2.
     current = torch.tensor([[1.5]], requires_grad=True)
@@ -197,7 +199,7 @@ def test_any_number_of_neurons(count, reset, dtype, without_kernels):
     shares = torch.rand(steps, dtype=dtype)
     results = []
     for run in (leaky_run, lambda *a, **k: without_kernels(leaky_run, *a, **k)):
-        recorded = run(current, steps, start, shares=shares, **settings(reset=reset, slope=3.0))
+        recorded = run(current, steps, start, shares=shares, **settings(reset_mechanism=reset, slope=3.0))
         results.append((recorded, torch.autograd.grad(weighted(*bits(recorded)), (current, start))))
     (fused, fused_gradients), (plain, plain_gradients) = results
     assert all(torch.equal(a, b) for a, b in zip(bits(fused), bits(plain), strict=True))
@@ -228,7 +230,7 @@ def test_memory_layout_does_not_matter(reset):
     results = []
     for current, potential in layouts:
         current, potential = current.detach().requires_grad_(), potential.detach().requires_grad_()
-        run = leaky_run(current, 6, potential, **settings(reset=reset))
+        run = leaky_run(current, 6, potential, **settings(reset_mechanism=reset))
         loss = weighted(run.spikes.transpose(1, 2), run.potentials, run.last.t())
         results.append([*bits(run), *torch.autograd.grad(loss, (current, potential))])
     for other in results[1:]:
@@ -292,7 +294,7 @@ def test_the_sum_is_that_of_the_stored_spikes(rows, engine):
 @pytest.mark.parametrize("rows", [1, 25])
 def test_a_run_in_parts(rows, reset, engine):
     current, start = drive(rows, 4, 5, dtype=torch.float64), torch.randn(4, 5, dtype=torch.float64).requires_grad_()
-    options = settings(reset=reset, slope=2.0)
+    options = settings(reset_mechanism=reset, slope=2.0)
     whole = leaky_run(current, 25, start, **options)
     first = leaky_run(current[:10], 10, start, **options)
     second = leaky_run(current if rows == 1 else current[10:], 15, first.last, **options)
@@ -336,7 +338,7 @@ def test_a_current_of_another_length_is_refused(engine):
 def test_gradcheck_of_potentials(rows, engine):
     # Without a reset potentials are linear in the current.
     current, start = drive(rows, 2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64).requires_grad_()
-    options = settings(0.8, reset="none")
+    options = settings(0.8, reset_mechanism="none")
     assert torch.autograd.gradcheck(lambda *a: leaky_run(a[0], 5, a[1], **options)[1::2], (current, start))
 
 
@@ -347,7 +349,7 @@ def test_gradcheck_of_potentials_between_spikes(reset, engine):
     # none is due where it does not change.
     current = torch.tensor([[2.3, -0.7, 0.2]], dtype=torch.float64).expand(4, 3).clone().requires_grad_()
     start = torch.tensor([0.4, 3.0, -0.5], dtype=torch.float64, requires_grad=True)
-    options = settings(0.5, reset=reset)
+    options = settings(0.5, reset_mechanism=reset)
     potentials = leaky_run(current, 4, start, **options).potentials
     assert (potentials - 1.0).abs().min() > 0.01 and (potentials > 1.0).any() and (potentials < 1.0).any()
     assert torch.autograd.gradcheck(lambda *a: leaky_run(a[0], 4, a[1], **options)[1::2], (current, start))
@@ -356,7 +358,7 @@ def test_gradcheck_of_potentials_between_spikes(reset, engine):
 def test_gradcheck_of_smooth_spikes():
     # Any function may stand in for the step: a smooth one has the gradient that it claims to have.
     current, start = drive(5, 2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64).requires_grad_()
-    options = settings(0.8, reset="none") | {"surrogate": lambda u: torch.sigmoid(3.0 * u)}
+    options = settings(0.8, reset_mechanism="none") | {"spike_grad": lambda u: torch.sigmoid(3.0 * u)}
     shares = torch.rand(5, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda *a: leaky_run(a[0], 5, a[1], shares=shares, **options), (current, start))
 
@@ -370,7 +372,7 @@ class Flat(FastSigmoid):
 
 def test_the_kernel_does_not_stand_in_for_a_subclass():
     current = torch.tensor([[0.3, 1.7]], requires_grad=True)
-    run = leaky_run(current, 1, torch.zeros(2), **(settings() | {"surrogate": Flat()}))
+    run = leaky_run(current, 1, torch.zeros(2), **(settings() | {"spike_grad": Flat()}))
     assert torch.autograd.grad(run.spikes.sum(), current)[0].tolist() == [[0.5, 0.5]]
 
 

@@ -55,7 +55,7 @@ def geometry(n=3, m=2, d=2):
 
 
 def leaky(current, potential, **more):
-    settings = {"beta": 0.5, "threshold": 1.0, "reset": "subtract", "surrogate": FastSigmoid()} | more
+    settings = {"beta": 0.5, "threshold": 1.0, "reset_mechanism": "subtract", "spike_grad": FastSigmoid()} | more
     return leaky_run(current, 4, potential, **settings)
 
 
@@ -146,7 +146,11 @@ def leaky(current, potential, **more):
             ValueError,
             r"shares must have shape \(4,\), got \(3,\)",
         ),
-        (lambda: leaky(torch.rand(4, 2), torch.rand(2), reset="no"), ValueError, "reset must be one of 'subtract'"),
+        (
+            lambda: leaky(torch.rand(4, 2), torch.rand(2), reset_mechanism="no"),
+            ValueError,
+            "reset_mechanism must be one of 'subtract'",
+        ),
         (
             lambda: normalised(torch.rand(3, 5).t(), torch.rand(2)),
             ValueError,
@@ -210,11 +214,11 @@ def test_kernels_follow_no_index_out_of_an_array(pointer, column, message):
             r"grad must have shape \(3, 2, 4\), got \(3, 2, 3\)",
         ),
         (
-            lambda runs, edge: leaky_kernels.run(runs, runs[0], 0.5, 1.0, reset=0, steps=4),
+            lambda runs, edge: leaky_kernels.run(runs, runs[0], 0.5, 1.0, reset=0, num_steps=4),
             "current must have 1 or 4 rows, one for each step, got 3",
         ),
         (
-            lambda runs, edge: leaky_kernels.run(runs, runs[0], 0.5, 1.0, reset=3, steps=3),
+            lambda runs, edge: leaky_kernels.run(runs, runs[0], 0.5, 1.0, reset=3, num_steps=3),
             "reset must be 0, 1 or 2, got 3",
         ),
         (

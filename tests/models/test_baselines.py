@@ -11,7 +11,7 @@ from spatialgraph import DenseMLP, DenseSNN, SpatialMLP
 
 
 def test_the_dense_baseline_is_averaged_too(monkeypatch):
-    model = DenseSNN([6, 5, 3], steps=T).double()
+    model = DenseSNN([6, 5, 3], num_steps=T).double()
     x = torch.rand(4, 6).double()
     short = model(x)
     assert model._is_averaged(1)

@@ -11,7 +11,7 @@ from spatialgraph import SpatialSNN
 @every_kind
 def test_two_runs_are_one(kind):
     whole = make(kind, coding=None, normalize=False)
-    half = SpatialSNN(whole.graph, steps=T // 2, coding=None, normalize=False, read_out=whole.read_out)
+    half = SpatialSNN(whole.graph, num_steps=T // 2, coding=None, normalize=False, read_out=whole.read_out)
     half.integrator = whole.integrator
     for copied, own in ((half.hidden_neurons, whole.hidden_neurons), (half.output_neurons, whole.output_neurons)):
         for number, neurons in enumerate(own):
@@ -80,10 +80,10 @@ def test_a_state_in_another_dtype():
     ("state", "error", "message"),
     [
         (lambda: "state", TypeError, "state must be a NetworkState, got str"),
-        (lambda: SpatialSNN([3, 4, 4, 2], steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 3"),
-        (lambda: SpatialSNN([3, 2], steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 1"),
+        (lambda: SpatialSNN([3, 4, 4, 2], num_steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 3"),
+        (lambda: SpatialSNN([3, 2], num_steps=4).simulate(torch.rand(5, 3)).state, ValueError, "2 stages, got 1"),
         (
-            lambda: SpatialSNN([3, 4, 2], steps=4, velocity=0.5).simulate(torch.rand(1, 3)).state,
+            lambda: SpatialSNN([3, 4, 2], num_steps=4, velocity=0.5).simulate(torch.rand(1, 3)).state,
             ValueError,
             r"lines of shape \('steps', 5, 3\), got \(\d+, 1, 3\)",
         ),
@@ -91,4 +91,4 @@ def test_a_state_in_another_dtype():
 )
 def test_a_state_of_another_network(state, error, message):
     with pytest.raises(error, match=message):
-        SpatialSNN([3, 4, 2], steps=4, velocity=0.5).simulate(torch.rand(5, 3), state())
+        SpatialSNN([3, 4, 2], num_steps=4, velocity=0.5).simulate(torch.rand(5, 3), state())

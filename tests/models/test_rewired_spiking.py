@@ -30,7 +30,7 @@ def test_rewiring_keeps_what_stays(options):
             for edge, value in zip(edges, parameter.tolist(), strict=True):
                 assert (value == 100.0 * edge[0] + edge[1]) == (edge in before), name
         before &= set(edges)
-        SpatialSNN(graph, steps=3)(torch.rand(2, 9)).sum().backward()
+        SpatialSNN(graph, num_steps=3)(torch.rand(2, 9)).sum().backward()
     assert before
 
 
@@ -41,7 +41,7 @@ def test_rewiring_to_no_edges_and_back(options):
     graph = SpatialGraph.layered([4, 3, 2], wiring=Random(density=0.5), **options)
     graph.rewire(Radius(r=1e-9))
     assert graph.synapses == 0
-    model = SpatialSNN(graph, steps=3, normalize=False)
+    model = SpatialSNN(graph, num_steps=3, normalize=False)
     assert torch.equal(model(torch.rand(2, 4)), torch.zeros(2, 2))
     graph.rewire(AllToAll())
     assert graph.synapses == 18 and all(p.shape == (18,) for p in graph.free_synapses.parameters())
@@ -74,7 +74,7 @@ def load_edges(model, edges):
 def test_fewer_edges_may_change_the_generations(read_out):
     # 0 -> 1 -> 2 -> 3 with the skip 0 -> 2; without 1 -> 2 the output 3 is in the second generation, not the third.
     edges = torch.tensor([[0, 1, 2, 0, 1], [1, 2, 3, 2, 3]])
-    model = SpatialSNN(randomise(SpatialGraph(torch.randn(4, 2).double(), edges)), steps=T, read_out=read_out)
+    model = SpatialSNN(randomise(SpatialGraph(torch.randn(4, 2).double(), edges)), num_steps=T, read_out=read_out)
     load_edges(model, edges[:, [0, 2, 3, 4]])
     assert model.graph.synapses == 4 and len(model.graph.projections) == 2
     x = features(model, 3)
@@ -85,7 +85,7 @@ def test_fewer_edges_may_change_the_generations(read_out):
 def test_more_edges_may_add_a_generation(read_out):
     edges = torch.tensor([[0, 2, 0, 1, 1], [1, 3, 2, 3, 2]])
     fewer = randomise(SpatialGraph(torch.randn(4, 2).double(), edges[:, :4]))
-    model = SpatialSNN(fewer, steps=T, read_out=read_out)
+    model = SpatialSNN(fewer, num_steps=T, read_out=read_out)
     load_edges(model, edges)
     assert len(model.graph.projections) == 3
     x = features(model, 3)
@@ -101,7 +101,7 @@ def test_more_edges_may_add_a_generation(read_out):
 def test_outputs_stay_in_order_where_a_hidden_neuron_has_lost_its_targets(read_out):
     # Outputs 1 and 2; without 5 -> 1 and 4 -> 5 the hidden 4 and output 1 are last, and output 2 comes before them.
     edges = torch.tensor([[0, 3, 3, 4, 5, 0], [3, 1, 4, 5, 1, 2]])
-    model = SpatialSNN(randomise(SpatialGraph(torch.randn(6, 2).double(), edges)), steps=T, read_out=read_out)
+    model = SpatialSNN(randomise(SpatialGraph(torch.randn(6, 2).double(), edges)), num_steps=T, read_out=read_out)
     assert model.graph.outputs.tolist() == [1, 2]
     load_edges(model, torch.tensor([[0, 3, 3, 0], [3, 1, 4, 2]]))
     assert [p.targets.tolist() for p in model.graph.projections] == [[3, 5, 2], [4, 1]]

@@ -25,7 +25,7 @@ def network(kind, **options):
     if kind == "linear":
         return SpatialLinear(6, 4, **options)
     model = SpatialSNN if kind == "snn" else SpatialMLP
-    extra = {"steps": 4, "beta": 0.9, "normalize": False, "read_out": "potential"} if kind == "snn" else {}
+    extra = {"num_steps": 4, "beta": 0.9, "normalize": False, "read_out": "potential"} if kind == "snn" else {}
     return model(SIZES, gain=0.7, **extra, **options)
 
 

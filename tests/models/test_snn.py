@@ -34,7 +34,7 @@ def test_shapes_of_a_simulation(kind):
 @pytest.mark.parametrize("coding", ["rate", "latency"])
 def test_codings_are_series(kind, coding):
     model = make(kind, coding=coding, normalize=False)
-    same = SpatialSNN(model.graph, steps=T, coding=None, normalize=False, read_out=model.read_out)
+    same = SpatialSNN(model.graph, num_steps=T, coding=None, normalize=False, read_out=model.read_out)
     x = features(model, 4)
     signal = rate(x, T, torch.Generator().manual_seed(5)) if coding == "rate" else latency(x, T)
     assert_close(model(x, generator=torch.Generator().manual_seed(5)), same(signal), 1e-12)
@@ -63,7 +63,7 @@ def test_where_currents_are_normalised(options, expected):
 
 
 def test_the_drive_is_the_standard_deviation():
-    model = SpatialSNN([6, 50, 3], drive=0.7, steps=1, gain=1.0)  # far above the epsilon of the normalisation
+    model = SpatialSNN([6, 50, 3], drive=0.7, num_steps=1, gain=1.0)  # far above the epsilon of the normalisation
     potentials = model.simulate(torch.rand(4, 6)).potentials[0][0]
     assert potentials.mean(-1).abs().max() < 1e-6
     torch.testing.assert_close(potentials.std(-1, correction=0), torch.full((4,), 0.7), rtol=1e-2, atol=0)
@@ -74,7 +74,7 @@ def test_the_drive_is_the_standard_deviation():
 
 def test_a_delay_is_not_longer_than_the_line():
     init = torch.tensor([[0.0, 0.0], [6.0, 0.0]])
-    options = {"spacing": "free", "init": init, "steps": 4, "normalize": False}
+    options = {"spacing": "free", "init": init, "num_steps": 4, "normalize": False}
     model = SpatialSNN([1, 1], 2, velocity=2.0, max_delay=3, **options)
     assert model.graph.delays().item() == 3.0
     message = (
@@ -87,12 +87,14 @@ def test_a_delay_is_not_longer_than_the_line():
         model(torch.zeros(1, 1))
     with pytest.raises(ValueError, match=message):
         model.simulate(torch.zeros(1, 1))
-    assert SpatialSNN(model.graph, steps=4)(torch.ones(1, 1)).item() == 0.0  # what arrives later than the run is lost
+    assert (
+        SpatialSNN(model.graph, num_steps=4)(torch.ones(1, 1)).item() == 0.0
+    )  # what arrives later than the run is lost
 
 
 @pytest.mark.parametrize(("where", "got"), [(float("nan"), "nan"), (3e38, "inf")])
 def test_diverged_positions_are_noticed(where, got):
-    model = SpatialSNN([2, 2], velocity=0.5, steps=4)
+    model = SpatialSNN([2, 2], velocity=0.5, num_steps=4)
     with torch.no_grad():
         model.graph.positions.gaps.fill_(where)
     with pytest.raises(ValueError, match=f"delays must be finite, got {got}; positions have diverged"):
@@ -102,7 +104,7 @@ def test_diverged_positions_are_noticed(where, got):
 def test_a_spike_arrives_on_time():
     pos = torch.tensor([[0.0], [2.5]])
     graph = SpatialGraph(pos, torch.tensor([[0], [1]]), velocity=1.0)
-    model = SpatialSNN(graph, steps=6, coding=None, beta=0.0)
+    model = SpatialSNN(graph, num_steps=6, coding=None, beta=0.0)
     x = torch.zeros(6, 1)
     x[1] = 1.0
     weight = graph.weights().item()
@@ -119,7 +121,7 @@ def test_a_spike_arrives_on_time():
     [
         ("normalize", "no", TypeError, "normalize must be True or False, got 'no'"),
         ("normalize", 1, TypeError, "normalize must be True or False, got 1"),
-        ("steps", 2.5, TypeError, "steps must be an int, got float"),
+        ("num_steps", 2.5, TypeError, "num_steps must be an int, got float"),
         ("coding", "Rate", ValueError, "coding must be one of 'current', 'rate', 'latency', got 'Rate'"),
         ("drive", float("nan"), ValueError, "drive must be finite, got nan"),
         ("read_out", "count", AttributeError, "read_out"),
@@ -140,7 +142,7 @@ def test_settings_are_checked_whenever_they_are_set(network, name, value, error,
     [
         ("beta", 1.5, "beta must be between 0 and 1, got 1.5"),
         ("threshold", 0.0, "threshold must be above 0, got 0.0"),
-        ("reset", "Zero", "reset must be one of .* got 'Zero'"),
+        ("reset_mechanism", "Zero", "reset_mechanism must be one of .* got 'Zero'"),
     ],
 )
 def test_settings_of_neurons_are_checked_too(name, value, message):
@@ -245,9 +247,9 @@ def test_export(kind):
 
 def test_repr():
     text = repr(SpatialSNN(SIZES, velocity=2.0, read_out="count"))
-    assert "steps=25, coding='current', read_out='count', normalize=False, drive=" in text
+    assert "num_steps=25, coding='current', read_out='count', normalize=False, drive=" in text
     assert "SpatialGraph(neurons=18, synapses=62, dim=3, spacing='learned')" in text
-    assert "Leaky(beta=0.95, threshold=1.0, reset='subtract', surrogate='fast_sigmoid')" in text
+    assert "Leaky(beta=0.95, threshold=1.0, reset_mechanism='subtract', spike_grad='fast_sigmoid')" in text
     assert "LeakyIntegrator(beta=0.95)" in repr(DenseSNN(SIZES))
 
 
@@ -274,8 +276,8 @@ def test_thousand_networks_leave_nothing_behind(neuron):
 
     def build(times):
         for _ in range(times):
-            SpatialSNN(graph, steps=1, neuron=neuron)
-        SpatialSNN([2, 2, 2], steps=2, neuron=neuron)(x).sum().backward()
+            SpatialSNN(graph, num_steps=1, neuron=neuron)
+        SpatialSNN([2, 2, 2], num_steps=2, neuron=neuron)(x).sum().backward()
         gc.collect()
 
     def census():
@@ -290,7 +292,7 @@ def test_thousand_networks_leave_nothing_behind(neuron):
 
 @pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"velocity": 1.0, "delays": "free"}], ids=str)
 def test_training_lowers_the_loss(options):
-    model = SpatialSNN([4, 24, 2], steps=10, normalize=False, gain=0.4, **options)
+    model = SpatialSNN([4, 24, 2], num_steps=10, normalize=False, gain=0.4, **options)
     x = torch.rand(64, 4)
     labels = (x[:, 0] > x[:, 1]).long()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
@@ -321,7 +323,7 @@ def test_same_seed_same_bits(options):
 
 def test_counted_outputs_learn_although_their_potentials_stray():
     torch.manual_seed(0)
-    model = SpatialSNN([4, 30, 2], read_out="count", steps=10)
+    model = SpatialSNN([4, 30, 2], read_out="count", num_steps=10)
     x = torch.randn(64, 4)
     labels = (x[:, 0] * x[:, 1] > 0).long()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
@@ -334,7 +336,7 @@ def test_counted_outputs_learn_although_their_potentials_stray():
 
 def test_surrogates_of_hidden_neurons_and_of_counted_outputs():
     model = SpatialSNN([4, 3, 2], read_out="count")
-    assert model.hidden_neurons[0].surrogate.slope == 25.0
-    assert model.output_neurons[1].surrogate.slope == 2.0
-    model = SpatialSNN([4, 3, 2], read_out="count", surrogate="atan")
+    assert model.hidden_neurons[0].spike_grad.slope == 25.0
+    assert model.output_neurons[1].spike_grad.slope == 2.0
+    model = SpatialSNN([4, 3, 2], read_out="count", spike_grad="atan")
     assert model.output_neurons[1].surrogate_name == "atan"

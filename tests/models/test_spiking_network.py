@@ -58,7 +58,7 @@ def test_any_acyclic_graph(neurons, density, seed, read_out, velocity):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
     graph = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, gain=0.7, velocity=velocity))
-    model = SpatialSNN(graph, steps=7, read_out=read_out)
+    model = SpatialSNN(graph, num_steps=7, read_out=read_out)
     assert not model.normalize
     x = features(model, 2)
     assert_same_run(model, x, *neuron_by_neuron(model, x.expand(7, *x.shape).numpy()))
@@ -70,7 +70,7 @@ def test_outputs_in_different_generations_and_skip_connections():
     for read_out in ("potential", "count"):
         for velocity in (None, 1.1):
             graph = randomise(SpatialGraph(torch.randn(6, 3).double(), edges, velocity=velocity))
-            model = SpatialSNN(graph, steps=T, read_out=read_out)
+            model = SpatialSNN(graph, num_steps=T, read_out=read_out)
             x = features(model, 4)
             spikes, potentials, logits = neuron_by_neuron(model, x.expand(T, *x.shape).numpy())
             assert logits.shape == (4, 2)
@@ -83,7 +83,7 @@ def test_neurons_without_incoming_edges(edges, velocity):
     layer = torch.tensor([0, 0, 1, 1, 2, 2])
     edges = torch.tensor(edges, dtype=torch.int64)
     graph = randomise(SpatialGraph(torch.randn(6, 2).double(), edges, layer=layer, velocity=velocity))
-    model = SpatialSNN(graph, steps=T, normalize=False)
+    model = SpatialSNN(graph, num_steps=T, normalize=False)
     x = features(model, 4).requires_grad_()
     assert_same_run(model, x, *neuron_by_neuron(model, x.detach().expand(T, *x.shape).numpy()))
     model(x).sum().backward()
@@ -106,7 +106,7 @@ def test_leading_axes(kind, leading):
 # Against snnTorch ----
 
 
-def snntorch_network(layers, normalize, drive, reset="subtract", beta=0.95, count=False):
+def snntorch_network(layers, normalize, drive, reset_mechanism="subtract", beta=0.95, count=False):
     """The network as one would write it with snnTorch: linear layers and its Leaky, stage by stage.
 
     A layer takes all steps in one product, as ours does: products of more rows may round differently.
@@ -125,7 +125,7 @@ def snntorch_network(layers, normalize, drive, reset="subtract", beta=0.95, coun
             else:
                 current = layer(signal)
             silent = last and not count
-            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if silent else reset)
+            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if silent else reset_mechanism)
             snntorch.SpikingNeuron.instances.remove(neuron)
             mem, fired, traced = None, [], []
             for step in range(steps):
@@ -144,7 +144,7 @@ def snntorch_network(layers, normalize, drive, reset="subtract", beta=0.95, coun
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("kind", ["spatial", "dense"])
 def test_whole_networks_of_snntorch_to_the_bit(kind, normalize, read_out):
-    sizes, options = [20, 30, 25, 4], {"steps": 25, "normalize": normalize, "read_out": read_out, "drive": 0.4}
+    sizes, options = [20, 30, 25, 4], {"num_steps": 25, "normalize": normalize, "read_out": read_out, "drive": 0.4}
     layers = nn.ModuleList(nn.Linear(n, m) for n, m in zip(sizes[:-1], sizes[1:], strict=True))
     if kind == "spatial":
         model = SpatialSNN(sizes, gain=0.2, **options)
@@ -277,15 +277,15 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed, velocity):
         new.raw_polarity.copy_(old.polarity[former][~new.is_output])
         new.raw_bias.copy_(old.bias[former][~new.is_input])
     x = torch.rand(3, neurons).double()
-    y = SpatialSNN(old, steps=6)(x[:, old.inputs])
-    y_new = SpatialSNN(new, steps=6)(x[:, former[new.inputs]])
+    y = SpatialSNN(old, num_steps=6)(x[:, old.inputs])
+    y_new = SpatialSNN(new, num_steps=6)(x[:, former[new.inputs]])
     place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
     assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
 
 
 @pytest.mark.parametrize("velocity", [None, 3.0])
 def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
-    options = {"steps": 6, "coding": None, "normalize": False}
+    options = {"num_steps": 6, "coding": None, "normalize": False}
     full = SpatialGraph.layered([4, 3], velocity=velocity).double()
     x = torch.rand(6, 4).double()
     whole = torch.autograd.functional.jacobian(SpatialSNN(full, **options), x).abs().sum(1)
@@ -306,7 +306,7 @@ def test_without_a_path_no_influence(velocity):
     graph = dag_graph(10, 0.25, 5, velocity=velocity).double()
     network = nx.DiGraph(graph.edge_index.t().tolist())
     network.add_nodes_from(range(10))
-    model = SpatialSNN(graph, steps=8, surrogate=lambda u: torch.sigmoid(u))
+    model = SpatialSNN(graph, num_steps=8, spike_grad=lambda u: torch.sigmoid(u))
     jacobian = torch.autograd.functional.jacobian(model, features(model))
     for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
         reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
@@ -326,7 +326,7 @@ def test_batch_does_not_matter():
 @pytest.mark.parametrize("kind", ["plain", "nearest", "skip", "both weights", "delays", "free delays", "dag, delays"])
 def test_gradient_of_a_smooth_network_by_finite_differences(kind):
     # With a smooth function for the step and no reset the whole network is smooth, outputs included.
-    model = make(kind, surrogate=lambda u: torch.sigmoid(2.0 * u), reset="none")
+    model = make(kind, spike_grad=lambda u: torch.sigmoid(2.0 * u), reset_mechanism="none")
     model.steps = 5
     times = model.graph.delays()
     assert not model.has_delays or (times - times.round()).abs().min() > 1e-5

@@ -96,7 +96,7 @@ def test_latency_by_hand(x, steps, moment):
     assert spikes[:, 0].tolist() == [float(step == moment) for step in range(steps)]
 
 
-@given(values=st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=20), steps=st.integers(1, 40))
+@given(values=st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=20), num_steps=st.integers(1, 40))
 def test_one_spike_each_the_sooner_the_larger_the_value(values, steps):
     x = torch.tensor(values).sort().values
     spikes = latency(x, steps)

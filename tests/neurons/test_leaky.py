@@ -97,8 +97,8 @@ def test_nothing_is_learned_and_nothing_kept():
 
 def test_repr():
     text = repr(Leaky(0.9, 1.5, "zero", "atan"))
-    assert text == "Leaky(beta=0.9, threshold=1.5, reset='zero', surrogate='atan')"
-    assert "surrogate='custom'" in repr(Leaky(surrogate=FastSigmoid(10.0)))
+    assert text == "Leaky(beta=0.9, threshold=1.5, reset_mechanism='zero', spike_grad='atan')"
+    assert "spike_grad='custom'" in repr(Leaky(spike_grad=FastSigmoid(10.0)))
     assert repr(LeakyIntegrator(0.9)) == "LeakyIntegrator(beta=0.9)"
 
 
@@ -111,14 +111,18 @@ def test_repr():
         ({"beta": torch.tensor(0.5)}, TypeError, "beta must be a number, got Tensor"),
         ({"threshold": 0.0}, ValueError, "threshold must be above 0, got 0.0"),
         ({"threshold": -1}, ValueError, "threshold must be above 0, got -1"),
-        ({"reset": "hard"}, ValueError, "reset must be one of 'subtract', 'zero', 'none', got 'hard'"),
         (
-            {"surrogate": "step"},
+            {"reset_mechanism": "hard"},
+            ValueError,
+            "reset_mechanism must be one of 'subtract', 'zero', 'none', got 'hard'",
+        ),
+        (
+            {"spike_grad": "step"},
             ValueError,
             "surrogate must be one of 'fast_sigmoid', 'wide_fast_sigmoid', 'straight_through_estimator'",
         ),
-        ({"surrogate": 3}, ValueError, "got 3"),
-        ({"surrogate": "custom_surrogate"}, ValueError, "got 'custom_surrogate'"),
+        ({"spike_grad": 3}, ValueError, "got 3"),
+        ({"spike_grad": "custom_surrogate"}, ValueError, "got 'custom_surrogate'"),
     ],
 )
 def test_wrong_arguments(options, error, message):
@@ -252,7 +256,7 @@ def test_foreign_neurons_in_double_precision(kind):
 
 
 def test_foreign_surrogates_in_double_precision():
-    recording = Leaky(surrogate="atan").run(torch.rand(5, 4, N).double(), 5)
+    recording = Leaky(spike_grad="atan").run(torch.rand(5, 4, N).double(), 5)
     assert recording.spikes.dtype == recording.potentials.dtype == torch.float64
 
 
@@ -287,13 +291,13 @@ def test_every_surrogate_by_name(name):
     torch.testing.assert_close(*results)
     assert len(WITHOUT_ARGUMENTS) >= 7
     torch.manual_seed(0)
-    recording = Leaky(surrogate=name).run(torch.rand(1, N, requires_grad=True), 5)
-    assert recording.spikes.requires_grad and f"surrogate={name!r}" in repr(Leaky(surrogate=name))
+    recording = Leaky(spike_grad=name).run(torch.rand(1, N, requires_grad=True), 5)
+    assert recording.spikes.requires_grad and f"spike_grad={name!r}" in repr(Leaky(spike_grad=name))
 
 
 def test_a_function_is_a_surrogate():
     function = surrogates.atan(alpha=3.0)
-    assert make_surrogate(function) is function and Leaky(surrogate=function).surrogate is function
+    assert make_surrogate(function) is function and Leaky(spike_grad=function).spike_grad is function
     assert isinstance(make_surrogate("fast_sigmoid"), FastSigmoid)
 
 
@@ -302,14 +306,14 @@ def test_without_snntorch(monkeypatch):
     monkeypatch.delitem(sys.modules, "snntorch.surrogate")
     hint = r'snnTorch; install it with: pip install "spatialgraph\[snn\]"'
     with pytest.raises(ImportError, match=hint):
-        Leaky(surrogate="atan")
+        Leaky(spike_grad="atan")
     with pytest.raises(ImportError, match=hint):
         SnnTorchNeuron(torch.nn.Identity())
     assert Leaky().run(torch.ones(1, N), 3).spikes.shape == (3, N)
 
 
 def test_pickle():
-    for neuron in (Leaky(0.9, 1.5, "zero"), LeakyIntegrator(0.8), Leaky(surrogate=FastSigmoid(10.0))):
+    for neuron in (Leaky(0.9, 1.5, "zero"), LeakyIntegrator(0.8), Leaky(spike_grad=FastSigmoid(10.0))):
         twin = pickle.loads(pickle.dumps(neuron))
         assert repr(twin) == repr(neuron)
         assert torch.equal(twin.run(torch.ones(1, N), 3).potentials, neuron.run(torch.ones(1, N), 3).potentials)
@@ -317,7 +321,7 @@ def test_pickle():
 
 @pytest.mark.parametrize("name", WITHOUT_ARGUMENTS)
 def test_pickle_of_a_surrogate_by_name(name):
-    leaky = Leaky(surrogate=name)
+    leaky = Leaky(spike_grad=name)
     for twin in (pickle.loads(pickle.dumps(leaky)), copy.deepcopy(leaky)):
         current = torch.rand(1, N, requires_grad=True)
         results = []

@@ -228,8 +228,8 @@ def test_spikes_and_delays_are_those_of_before():
     assert small.neurons < graph.neurons and torch.equal(small.delays(), graph.delays())
     keep = ~torch.isin(graph.inputs, isolated(graph))
     spikes = (torch.rand(20, 5, 9) < 0.5).float()
-    before = SpatialSNN(graph, steps=20, coding=None, normalize=False)(spikes)
-    torch.testing.assert_close(SpatialSNN(small, steps=20, coding=None, normalize=False)(spikes[..., keep]), before)
+    before = SpatialSNN(graph, num_steps=20, coding=None, normalize=False)(spikes)
+    torch.testing.assert_close(SpatialSNN(small, num_steps=20, coding=None, normalize=False)(spikes[..., keep]), before)
     assert before.any()
 
 

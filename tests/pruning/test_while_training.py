@@ -122,7 +122,7 @@ def test_training_goes_on_below_the_threshold():
 @pytest.mark.parametrize("options", [{}, {"velocity": 0.5}])
 def test_spiking_networks(options):
     graph = network(**options)
-    model = SpatialSNN(graph, steps=12)
+    model = SpatialSNN(graph, num_steps=12)
     pruner = PruneWhileTraining(0.6).attach(graph)
     x = torch.rand(3, 9)
     left_out = model(x)

@@ -58,7 +58,7 @@ def test_recorded_accuracy_is_that_of_the_model(tmp_path):
 
 def random_spikes(seed=0):
     torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Sigmoid(), sg.SpatialSNN([6, 12, 3], dim=2, steps=4, coding="rate"))
+    return torch.nn.Sequential(torch.nn.Sigmoid(), sg.SpatialSNN([6, 12, 3], dim=2, num_steps=4, coding="rate"))
 
 
 @pytest.fixture
