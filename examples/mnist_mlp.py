@@ -34,7 +34,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
             sizes,
             dim=args.dim,
             spacing=args.spacing,
-            polarity=args.polarity,
+            polarity_mode=args.polarity,
             wiring=wiring,
             normalize=args.protocol != "paper",
         )
@@ -53,7 +53,7 @@ EXPERIMENT = Experiment(
     presets={
         "paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"},
         # About as many parameters as paper3d, spent on more dimensions and a second hidden layer.
-        "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity": "graded"},
+        "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity_mode": "graded"},
     },
     recipes={name: training.RECIPES[name] for name in ("fast", "paper")},
     candidates=candidates,

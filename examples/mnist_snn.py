@@ -55,7 +55,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
             sizes,
             dim=args.dim,
             spacing=args.spacing,
-            polarity=args.polarity,
+            polarity_mode=args.polarity,
             wiring=wiring,
             normalize=False if args.protocol == "paper" else None,
             drive=args.drive,

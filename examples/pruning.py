@@ -44,7 +44,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     wiring = experiments.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
-        return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity=args.polarity, wiring=wiring)
+        return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity_mode=args.polarity, wiring=wiring)
 
     networks = [Candidate(experiments.spatial_name(args, sizes), spatial, examine=prune_afterwards)]
     for width in args.baseline:

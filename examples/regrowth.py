@@ -36,7 +36,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     name = experiments.spatial_name(args, sizes)
 
     def whole() -> sg.SpatialMLP:
-        return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity=args.polarity)
+        return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity_mode=args.polarity)
 
     def sparse() -> nn.Module:
         model = whole()
@@ -67,7 +67,7 @@ def thin_out(graph: sg.SpatialGraph, density: float) -> None:
         raise SystemExit(f"--density must be above {low:.3g}, what the outputs take, and at most 1, got {density:g}")
     kept = torch.ones(graph.synapses, dtype=torch.bool)
     kept[torch.randperm(others)[left:]] = False
-    graph.keep(kept)
+    graph.keep_(kept)
 
 
 def graph_of(model: nn.Module) -> sg.SpatialGraph:

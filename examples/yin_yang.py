@@ -62,9 +62,9 @@ class YinYangSNN(nn.Module):
             dim,
             spacing="free",
             init=torch.rand(sum(sizes), dim),
-            weights="free",
+            weight_mode="free",
             velocity=None if delays == "none" else VELOCITY,
-            delays="free" if delays == "free" else "length",
+            delay_mode="free" if delays == "free" else "length",
             # Without spatial delays positions have no effect, and are no parameters.
             anchored=[0, 1, 2] if delays in ("none", "free") else None,
         )

@@ -24,15 +24,17 @@ def pruned_dag():
     edges = torch.tensor([[0, 0, 3, 3, 4, 1, 2], [3, 4, 5, 6, 6, 6, 6]])
     graph = randomise(SpatialGraph(torch.randn(7, 2), edges))
     gone = [(3, 5), (0, 4), (4, 6), (2, 6)]
-    return graph.keep(torch.tensor([tuple(edge) not in gone for edge in graph.edge_index.t().tolist()]))
+    return graph.keep_(torch.tensor([tuple(edge) not in gone for edge in graph.edge_index.t().tolist()]))
 
 
 NETWORKS = {
     "layers": lambda: layered(wiring=KNN(k=2), gain=0.3),
-    "binary": lambda: layered(spacing="fixed", polarity="binary", anchored=[1], law=InversePower(1.5, learnable=True)),
-    "free": lambda: layered(spacing="free", weights="free", wiring=KNN(k=2)).double(),
-    "both": lambda: layered(weights="both", velocity=0.5, delays="free", law="yukawa"),
-    "dag": lambda: dag(polarity="binary", law="gaussian", anchored=torch.arange(9) % 4 == 0),
+    "binary": lambda: layered(
+        spacing="fixed", polarity_mode="binary", anchored=[1], law=InversePower(1.5, learnable=True)
+    ),
+    "free": lambda: layered(spacing="free", weight_mode="free", wiring=KNN(k=2)).double(),
+    "both": lambda: layered(weight_mode="both", velocity=0.5, delay_mode="free", law="yukawa"),
+    "dag": lambda: dag(polarity_mode="binary", law="gaussian", anchored=torch.arange(9) % 4 == 0),
     "pruned": pruned_dag,
 }
 

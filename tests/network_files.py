@@ -45,9 +45,9 @@ def dag(neurons=15, dim=3, dtype=torch.float32, seed=0, **options):
 def without_all_roles():
     """A network without layers in which an output, a hidden neuron and an input have lost their last edges."""
     edges = torch.tensor([[0, 0, 3, 3, 4, 1, 2], [3, 4, 5, 6, 6, 6, 6]])
-    graph = trained(SpatialGraph(torch.randn(7, 2), edges, polarity="binary"))
+    graph = trained(SpatialGraph(torch.randn(7, 2), edges, polarity_mode="binary"))
     gone = [(3, 5), (0, 4), (4, 6), (2, 6)]
-    graph.keep(torch.tensor([tuple(edge) not in gone for edge in graph.edge_index.t().tolist()]))
+    graph.keep_(torch.tensor([tuple(edge) not in gone for edge in graph.edge_index.t().tolist()]))
     assert isolated(graph).tolist() == [2, 4, 5]
     assert graph.inputs.tolist() == [0, 1, 2] and graph.outputs.tolist() == [5, 6]
     return graph
@@ -67,14 +67,14 @@ NETWORKS = {
     "nearest": lambda: layered(wiring=KNN(k=3, reach="all")),
     "radius": lambda: layered(wiring=Radius(r=1.5)),
     "many": lambda: layered(wiring=Random(0.6)),
-    "factors": lambda: prune_(layered(torch.float64, weights="both", polarity="binary"), 0.6),
-    "free": lambda: prune_(layered(weights="free", wiring=Random(0.4)), 0.2),
-    "free all-to-all": lambda: layered(weights="free", gain=1 / 3),
+    "factors": lambda: prune_(layered(torch.float64, weight_mode="both", polarity_mode="binary"), 0.6),
+    "free": lambda: prune_(layered(weight_mode="free", wiring=Random(0.4)), 0.2),
+    "free all-to-all": lambda: layered(weight_mode="free", gain=1 / 3),
     "delays": lambda: prune_(layered(velocity=0.7), 0.5),
-    "free delays": lambda: prune_(layered(velocity=0.7, delays="free", weights="both"), 0.5),
-    "layers in any order": lambda: in_any_order(weights="both"),
+    "free delays": lambda: prune_(layered(velocity=0.7, delay_mode="free", weight_mode="both"), 0.5),
+    "layers in any order": lambda: in_any_order(weight_mode="both"),
     "without layers": dag,
-    "without layers, double": lambda: dag(dtype=torch.float64, weights="both", velocity=2.0, delays="free"),
+    "without layers, double": lambda: dag(dtype=torch.float64, weight_mode="both", velocity=2.0, delay_mode="free"),
     "without all roles": without_all_roles,
     "without any edge": without_any_edge,
     "anchored": lambda: dag(anchored=torch.arange(15) % 3 == 0),
@@ -86,7 +86,7 @@ NETWORKS = {
 
 
 def prune_one(graph):
-    return graph.keep((graph.edge_index[1] > 13) | (torch.arange(graph.synapses) % 3 == 0))
+    return graph.keep_((graph.edge_index[1] > 13) | (torch.arange(graph.synapses) % 3 == 0))
 
 
 def masked(graph):

@@ -37,11 +37,11 @@ def with_silent_groups():
 
 GRAPHS = {
     "layers": layered,
-    "neighbours": lambda: layered(wiring=KNN(k=3), spacing="free", polarity="binary", law="gaussian"),
+    "neighbours": lambda: layered(wiring=KNN(k=3), spacing="free", polarity_mode="binary", law="gaussian"),
     "all before": lambda: layered(wiring=AllToAll(reach="all"), spacing="fixed", anchored=[1]),
     "some before": lambda: layered(wiring=KNN(k=4, reach="all"), law="yukawa"),
-    "free": lambda: layered(weights="free"),
-    "both": lambda: layered(weights="both", wiring=KNN(k=3)),
+    "free": lambda: layered(weight_mode="free"),
+    "both": lambda: layered(weight_mode="both", wiring=KNN(k=3)),
     "dag": lambda: dag(random_dag(20, 0.25, 3), gain=2.0),
     "chain": chain,
     "silent": with_silent_groups,

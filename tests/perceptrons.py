@@ -14,7 +14,7 @@ SIZES = [6, 5, 4, 3]
 KINDS = {
     "all-to-all": partial(SpatialMLP, SIZES),
     "skip": partial(SpatialMLP, SIZES, wiring=AllToAll(reach="all"), spacing="free"),
-    "nearest": partial(SpatialMLP, SIZES, wiring=KNN(k=2), polarity="binary"),
+    "nearest": partial(SpatialMLP, SIZES, wiring=KNN(k=2), polarity_mode="binary"),
     "plain": partial(SpatialMLP, SIZES, normalize=False, spacing="fixed", activation="tanh"),
     "dag": lambda: SpatialMLP(dag_graph(10, 0.4, 3), activation="tanh"),
 }

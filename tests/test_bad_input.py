@@ -37,7 +37,7 @@ def test_a_failed_place_changes_nothing():
     graph = layered(spacing="fixed")
     before = graph.pos.clone()
     with pytest.raises(ValueError, match="pos must"):
-        graph.place(torch.ones(9, 3))
+        graph.place_(torch.ones(9, 3))
     assert torch.equal(graph.pos, before)
 
 
@@ -45,7 +45,7 @@ def test_a_failed_rewire_changes_nothing():
     graph = layered(wiring=KNN(k=2))
     before = graph.edge_index
     with pytest.raises(ValueError, match="k must be"):
-        graph.rewire(KNN(k=4))
+        graph.rewire_(KNN(k=4))
     assert torch.equal(graph.edge_index, before)
     assert graph.wiring == KNN(k=2)
 

@@ -49,16 +49,16 @@ def pruned():
 
 
 def rewired(model, steps=4):
-    return model, [EverySteps(steps, model.graph.rewire)]
+    return model, [EverySteps(steps, model.graph.rewire_)]
 
 
 def pruned_for_good():
-    model = sg.SpatialMLP(layered(wiring=Random(0.7), weights="both"))
+    model = sg.SpatialMLP(layered(wiring=Random(0.7), weight_mode="both"))
     return model, [EverySteps(5, lambda: sg.prune_(model.graph, 0.2))]
 
 
 def spiking(**options):
-    graph = layered(weights="free", velocity=1.0, **options)
+    graph = layered(weight_mode="free", velocity=1.0, **options)
     return sg.SpatialSNN(graph, num_steps=4, read_out="potential")
 
 
@@ -68,7 +68,7 @@ CASES = {
     "nearest": lambda: (mlp(wiring=KNN(k=4)), []),
     "nearest with rewiring": lambda: rewired(mlp(wiring=KNN(k=4))),
     "random with rewiring": lambda: rewired(mlp(wiring=Random(0.4))),
-    "random with factors and rewiring": lambda: rewired(mlp(wiring=Random(0.4), weights="both")),
+    "random with factors and rewiring": lambda: rewired(mlp(wiring=Random(0.4), weight_mode="both")),
     "pruning in training": pruned,
     "pruning for good in training": pruned_for_good,
     "spiking with free weights": lambda: (spiking(), []),
@@ -131,7 +131,7 @@ def models_built_unlike_are_refused_everywhere(rank):
 
 def free_weights_of_another_number_are_refused(rank):
     """Without the help of ``fit`` an optimiser notices that its state does not fit."""
-    model = sg.synchronize_(random_model(rank, weights="both"))
+    model = sg.synchronize_(random_model(rank, weight_mode="both"))
     wrapped = DistributedDataParallel(model)
     optimizer = torch.optim.Adam(wrapped.parameters())
     wrapped(images()[0]).sum().backward()
@@ -146,7 +146,7 @@ def free_weights_of_another_number_are_refused(rank):
 
 
 def all_take_over_the_source(rank):
-    model = sg.SpatialMLP(layered(wiring=Radius(r=1.0 + rank), weights="both", anchored=[0]))
+    model = sg.SpatialMLP(layered(wiring=Radius(r=1.0 + rank), weight_mode="both", anchored=[0]))
     batch_norm = nn.BatchNorm1d(3).double()
     batch_norm(torch.randn(4, 3).double() + rank)
     whole = nn.Sequential(model, batch_norm)

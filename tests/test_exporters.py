@@ -42,8 +42,8 @@ NETWORKS = {
     "scattered": scattered,
     "masked": lambda: sg.SpatialMLP(SIZES, wiring=MANY),
     "silent": silent,
-    "free weights": lambda: sg.SpatialMLP(SIZES, weights="free"),
-    "law and free weights": lambda: sg.SpatialMLP(SIZES, weights="both", wiring=FEW),
+    "free weights": lambda: sg.SpatialMLP(SIZES, weight_mode="free"),
+    "law and free weights": lambda: sg.SpatialMLP(SIZES, weight_mode="both", wiring=FEW),
     "learned law": lambda: sg.SpatialMLP(SIZES, law=sg.laws.InversePower(learnable=True)),
     "any graph": any_graph,
     "spiking": lambda: sg.SpatialSNN(SIZES, num_steps=4),
@@ -51,7 +51,7 @@ NETWORKS = {
     "delayed": lambda: sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency"),
     "delayed, sparse": lambda: sg.SpatialSNN(SIZES, num_steps=5, velocity=0.7, gain=2.0, coding="latency", wiring=FEW),
     "free delays": lambda: sg.SpatialSNN(
-        SIZES, num_steps=5, velocity=0.7, gain=4.0, delays="free", weights="free", coding=None
+        SIZES, num_steps=5, velocity=0.7, gain=4.0, delay_mode="free", weight_mode="free", coding=None
     ),
     "layer": lambda: sg.SpatialLinear(12, 4),
 }

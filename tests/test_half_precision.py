@@ -12,8 +12,8 @@ KINDS = {
     "all-to-all": {},
     "nearest": {"wiring": sg.wiring.KNN(k=2)},
     "random": {"wiring": sg.wiring.Random(0.5)},
-    "factors": {"wiring": sg.wiring.KNN(k=2), "weights": "both"},
-    "free": {"wiring": sg.wiring.KNN(k=2), "weights": "free"},
+    "factors": {"wiring": sg.wiring.KNN(k=2), "weight_mode": "both"},
+    "free": {"wiring": sg.wiring.KNN(k=2), "weight_mode": "free"},
 }
 halved = pytest.mark.parametrize("dtype", HALF, ids=str)
 every_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)

@@ -27,10 +27,10 @@ def makers(draw):
     is_spiking = draw(st.booleans())
     velocity = draw(st.sampled_from([None, 1.0])) if is_spiking else None
     options = {
-        "weights": draw(st.sampled_from(["law", "free", "both"])),
-        "polarity": draw(st.sampled_from(["graded", "binary"])),
+        "weight_mode": draw(st.sampled_from(["law", "free", "both"])),
+        "polarity_mode": draw(st.sampled_from(["graded", "binary"])),
         "velocity": velocity,
-        "delays": "length" if velocity is None else draw(st.sampled_from(["length", "free"])),
+        "delay_mode": "length" if velocity is None else draw(st.sampled_from(["length", "free"])),
     }
     if draw(st.integers(0, 3)):
         options["wiring"] = draw(st.sampled_from(WIRINGS))
@@ -45,7 +45,7 @@ def makers(draw):
 
     def make(seed):
         torch.manual_seed(seed)
-        law = InversePower(1.3, learnable=True) if options["polarity"] == "binary" else "inverse_distance"
+        law = InversePower(1.3, learnable=True) if options["polarity_mode"] == "binary" else "inverse_distance"
         positions = (torch.randn(12, 2), *arguments[1:]) if len(arguments) > 1 else arguments
         graph = randomise(build(*positions, law=law, **options))
         if is_spiking:
@@ -58,9 +58,9 @@ def makers(draw):
 CHANGES = {
     "prune": lambda graph: sg.prune_(graph, 0.3),
     "prune all": lambda graph: sg.prune_(graph, 0.3, by="weight", scope="global"),
-    "keep": lambda graph: graph.keep(torch.rand(graph.synapses) < 0.7),
-    "connect": lambda graph: graph.connect(graph.edge_index[:, torch.randperm(graph.synapses)]),
-    "rewire": lambda graph: graph.rewire(Random(0.5)) if graph.is_layered else graph,
+    "keep": lambda graph: graph.keep_(torch.rand(graph.synapses) < 0.7),
+    "connect": lambda graph: graph.connect_(graph.edge_index[:, torch.randperm(graph.synapses)]),
+    "rewire": lambda graph: graph.rewire_(Random(0.5)) if graph.is_layered else graph,
     "regrow": lambda graph: sg.regrow_(graph, 0.4),
     "double": lambda graph: graph.double(),
     "half": lambda graph: graph.to(torch.bfloat16).float(),
@@ -143,7 +143,7 @@ def test_dropping_isolated_neurons_makes_a_replica_of_its_own(make, changes):
         CHANGES[change](graph)
     small = sg.drop_isolated(graph)
     again = copy.deepcopy(small)
-    again.connect(small.edge_index.flip(1))
+    again.connect_(small.edge_index.flip(1))
     assert again.connectivity.topology.equals(small.connectivity.topology)
     assert torch.equal(again.weights(), small.weights())
     sg.prune_(small, 0.5)
@@ -164,7 +164,7 @@ def test_a_network_has_only_the_parameters_that_it_uses(make):
     for name, values in model.named_buffers():
         assert values.is_floating_point(), name
     model.reset_parameters()
-    model.graph.place(model.graph.pos.detach())
+    model.graph.place_(model.graph.pos.detach())
     assert all(values.isfinite().all() for values in model.state_dict().values() if values.is_floating_point())
 
 
@@ -177,7 +177,7 @@ def test_adafactor_takes_a_network_whose_positions_are_fixed():
 
 
 def test_positions_that_a_network_has_no_use_for_stay_in_its_files(tmp_path):
-    graph = sg.SpatialGraph.layered(SIZES, weights="free", law=InversePower(2.0, learnable=True))
+    graph = sg.SpatialGraph.layered(SIZES, weight_mode="free", law=InversePower(2.0, learnable=True))
     assert {name for name, _ in graph.named_parameters()} == {"raw_bias", "free_synapses.weight"}
     sg.save(graph, tmp_path / "network.safetensors")
     for other in (sg.load(tmp_path / "network.safetensors"), sg.from_networkx(sg.to_networkx(graph))):
@@ -187,7 +187,7 @@ def test_positions_that_a_network_has_no_use_for_stay_in_its_files(tmp_path):
 
 def test_a_law_that_another_network_learns_stays_its_parameter():
     law = InversePower(2.0, learnable=True)
-    sg.SpatialGraph.layered(SIZES, weights="free", law=law)
+    sg.SpatialGraph.layered(SIZES, weight_mode="free", law=law)
     assert len(list(law.parameters())) == 1
 
 
@@ -241,7 +241,7 @@ def test_an_averaged_copy_that_was_left_behind_says_so(options, change, dtype):
         lambda: averaged(x),
         lambda: averaged.module.double()(x.double()),  # a cast does not hide it
         averaged.module.graph.weights,
-        averaged.module.graph.rewire,
+        averaged.module.graph.rewire_,
         lambda: sg.save(averaged.module.graph, "nowhere"),
         lambda: sg.drop_isolated(averaged.module.graph),
         lambda: copy.deepcopy(averaged)(x.double()),
@@ -249,7 +249,7 @@ def test_an_averaged_copy_that_was_left_behind_says_so(options, change, dtype):
     for call in calls:
         with pytest.raises(RuntimeError, match=LEFT_BEHIND):
             call()
-    averaged.module.graph.connect(model.graph.edge_index)
+    averaged.module.graph.connect_(model.graph.edge_index)
     averaged(x.double())
 
 
@@ -257,7 +257,7 @@ def test_an_averaged_copy_that_was_left_behind_says_so(options, change, dtype):
 def test_an_averaged_copy_follows_and_keeps_its_averages(weights):
     """Beside each change of the network, ``connect`` on the copy; averages are those of synapses that stay."""
     torch.manual_seed(0)
-    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, wiring=KNN(k=3), weights=weights).double())
+    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, wiring=KNN(k=3), weight_mode=weights).double())
     averaged = AveragedModel(model)
     sums = {name: torch.zeros_like(values) for name, values in model.named_parameters()}
     for _ in range(3):
@@ -265,8 +265,8 @@ def test_an_averaged_copy_follows_and_keeps_its_averages(weights):
         averaged.update_parameters(model)
         sums = {name: sums[name] + values.detach() for name, values in model.named_parameters()}
     kept = torch.rand(model.graph.synapses) < 0.6
-    model.graph.keep(kept)
-    averaged.module.graph.connect(model.graph.edge_index)
+    model.graph.keep_(kept)
+    averaged.module.graph.connect_(model.graph.edge_index)
     for _ in range(2):
         step(model)
         averaged.update_parameters(model)
@@ -279,13 +279,13 @@ def test_an_averaged_copy_follows_and_keeps_its_averages(weights):
 
 
 def test_free_weights_that_were_mixed_cannot_be_told_apart_again():
-    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, wiring=KNN(k=3), weights="both"))
+    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, wiring=KNN(k=3), weight_mode="both"))
     averaged = AveragedModel(model)
     averaged.update_parameters(model)
     sg.regrow_(model.graph, 0.5)  # as many synapses as before, others
     averaged.update_parameters(model)
     with pytest.raises(RuntimeError, match=LEFT_BEHIND):
-        averaged.module.graph.connect(model.graph.edge_index)
+        averaged.module.graph.connect_(model.graph.edge_index)
     averaged.module.load_state_dict(model.state_dict())
     assert torch.equal(averaged(torch.ones(6)), model(torch.ones(6)))
 
@@ -319,7 +319,7 @@ def test_models_stacked_for_vmap_are_looked_at_too():
 @pytest.mark.parametrize("left", [1, 70])
 @pytest.mark.parametrize("name", ["Adam", "AdamW", "RMSprop"])
 def test_an_optimizer_does_not_go_on_with_what_does_not_fit(name, left):
-    model = sg.SpatialMLP(SIZES, weights="both")
+    model = sg.SpatialMLP(SIZES, weight_mode="both")
     weight = model.graph.free_synapses.weight
     optimizer = getattr(torch.optim, name)(model.parameters())
     model(torch.randn(4, 6)).sum().backward()

@@ -3,7 +3,9 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
+from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.tables import edge_columns, node_columns, settings
 
@@ -13,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["from_networkx", "to_networkx"]
 
 
-def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
+def to_networkx(network: nn.Module) -> "networkx.DiGraph":
     """Export a network with everything that :func:`from_networkx` needs to build it again.
 
     All attributes are plain numbers and names, so that every writer of networkx takes them. GraphML keeps all of them;
     GEXF drops the settings, which belong to the graph as a whole.
 
     Args:
-        graph: the network.
+        network: a graph, or a model that has one.
 
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
@@ -30,7 +32,7 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
         are learned. The graph itself carries the settings.
 
     Raises:
-        TypeError: if ``graph`` is not a :class:`SpatialGraph <spatialgraph.SpatialGraph>`.
+        TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.
 
     Example:
         >>> to_networkx(SpatialGraph.layered([2, 1])).edges[0, 2].keys()
@@ -38,8 +40,7 @@ def to_networkx(graph: SpatialGraph) -> "networkx.DiGraph":
     """
     import networkx
 
-    if not isinstance(graph, SpatialGraph):
-        raise TypeError(f"graph must be a SpatialGraph (of a model: model.graph), got {type(graph).__name__}")
+    graph = graph_of(network)
     with torch.no_grad():
         result = networkx.DiGraph(**settings(graph))
         columns = node_columns(graph)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spatialgraph.functional.leaky import FastSigmoid
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.snntorch import SnnTorchNeuron
-from spatialgraph.neurons.surrogates import make_surrogate
+from spatialgraph.neurons.surrogates import is_named
 
 __all__ = ["TIME_STEP", "describe", "import_nir", "make_neurons", "neuron_node", "warn_of_losses"]
 
@@ -44,7 +43,9 @@ def describe(neurons: nn.Module) -> dict[str, Any]:
             "threshold": neurons.threshold,
             "reset_mechanism": neurons.reset_mechanism,
         }
-        return described | ({"spike_grad": neurons.surrogate_name} if _has_named_surrogate(neurons) else {})
+        return described | (
+            {"spike_grad": neurons.surrogate_name} if is_named(neurons.spike_grad, neurons.surrogate_name) else {}
+        )
     if isinstance(neurons, SnnTorchNeuron):
         for kind, found in _snntorch_kinds().items():
             if type(neurons.module) is found:
@@ -128,8 +129,8 @@ def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> Non
         reset = described.get("reset_mechanism", "zero")
         if reset != "zero" or is_late:
             warnings.warn(
-                f"reset_mechanism must be 'zero'{' with reset_delay=False' if is_synaptic else ''} for other programs to "
-                f"run the same network, got {reset!r}{' with reset_delay=True' if is_late else ''}; "
+                f"reset_mechanism must be 'zero'{' with reset_delay=False' if is_synaptic else ''} for other programs "
+                f"to run the same network, got {reset!r}{' with reset_delay=True' if is_late else ''}; "
                 "they will set neurons that fired to v_reset",
                 stacklevel=stacklevel + 1,
             )
@@ -191,19 +192,6 @@ def _describe_snntorch(module: Any) -> dict[str, Any]:  # noqa: ANN401 - snnTorc
             described[name] = value.item() if value.dim() == 0 else array(value)
             described[f"learn_{name}"] = isinstance(value, nn.Parameter)
     return described
-
-
-def _has_named_surrogate(neurons: Leaky) -> bool:
-    """Tell whether a surrogate gradient is the one that its name makes."""
-    try:
-        named = make_surrogate(neurons.surrogate_name)
-    except (ImportError, ValueError):
-        return False
-    own = neurons.spike_grad
-    if isinstance(own, FastSigmoid) and isinstance(named, FastSigmoid):
-        return own.slope == named.slope
-    own, named = (getattr(function, "function", function) for function in (own, named))  # named ones wrap snnTorch's
-    return getattr(own, "__code__", None) is getattr(named, "__code__", named)
 
 
 def _snntorch_kinds() -> dict[str, Any]:

@@ -20,7 +20,7 @@ def check_polarity(name: str, value: Any) -> str:  # noqa: ANN401 - any value is
     """Return a value that is a kind of polarity.
 
     Example:
-        >>> check_polarity("polarity", "binary")
+        >>> check_polarity("polarity_mode", "binary")
         'binary'
     """
     return checks.choice(name, value, POLARITIES)

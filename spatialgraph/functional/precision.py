@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["in_single"]
+__all__ = ["dtype_name", "in_single"]
 
 
 def in_single(values: Tensor) -> Tensor:
@@ -14,3 +14,13 @@ def in_single(values: Tensor) -> Tensor:
         (torch.float32, torch.float64)
     """
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype as files and messages write it.
+
+    Example:
+        >>> dtype_name(torch.float32)
+        'float32'
+    """
+    return str(dtype).removeprefix("torch.")

@@ -21,7 +21,7 @@ class Changeable(Weighted):
     init: Init
 
     @torch.no_grad()
-    def place(self, pos: Tensor, neurons: int | Tensor | None = None) -> Self:
+    def place_(self, pos: Tensor, neurons: int | Tensor | None = None) -> Self:
         """Set positions, of anchored neurons too.
 
         Args:
@@ -38,18 +38,18 @@ class Changeable(Weighted):
         Example:
             >>> from spatialgraph import SpatialGraph
             >>> graph = SpatialGraph.layered([2, 1], dim=2, spacing="fixed")
-            >>> graph.place(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
+            >>> graph.place_(torch.tensor([[-1.0], [1.0]]), 0).pos[:2].tolist()
             [[-1.0, 0.0], [1.0, 0.0]]
         """
         index = neuron_numbers(neurons, self.layer)
-        everywhere = self.pos.clone()
+        everywhere = self.positions().clone()
         checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
         everywhere[index, : pos.shape[1]] = pos.to(everywhere)
-        self.positions.place(everywhere)
+        self.positions.place_(everywhere)
         return self
 
     @torch.no_grad()
-    def rewire(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> Self:
+    def rewire_(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> Self:
         """Select edges again from the current positions.
 
         All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
@@ -71,15 +71,15 @@ class Changeable(Weighted):
         Example:
             >>> from spatialgraph import SpatialGraph
             >>> from spatialgraph.wiring.wirings import KNN
-            >>> SpatialGraph.layered([8, 4, 2]).rewire(KNN(k=2))
+            >>> SpatialGraph.layered([8, 4, 2]).rewire_(KNN(k=2))
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
         self.connectivity.verify()
-        self._change(lambda: self.connectivity.rewire(self.pos, wiring, generator), generator)
+        self._change(lambda: self.connectivity.rewire_(self.positions(), wiring, generator), generator)
         return self
 
     @torch.no_grad()
-    def keep(self, synapses: Tensor) -> Self:
+    def keep_(self, synapses: Tensor) -> Self:
         """Keep some synapses and remove the others.
 
         Positions, polarities and biases stay the same parameters. Inputs and outputs stay what they are, also where no
@@ -98,19 +98,19 @@ class Changeable(Weighted):
         Example:
             >>> from spatialgraph import SpatialGraph
             >>> graph = SpatialGraph.layered([2, 2])
-            >>> graph.keep(graph.lengths() < graph.lengths().max()).synapses
+            >>> graph.keep_(graph.lengths() < graph.lengths().max()).synapses
             3
         """
         self.connectivity.verify()
         before = self.edge_index
-        return self.connect(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
+        return self.connect_(before[:, checks.mask("synapses", checks.tensor("synapses", synapses), before.shape[1])])
 
     @torch.no_grad()
-    def connect(self, edges: Tensor, generator: torch.Generator | None = None) -> Self:
-        """Set which synapses exist; all else stays as in :meth:`rewire`.
+    def connect_(self, edges: Tensor, generator: torch.Generator | None = None) -> Self:
+        """Set which synapses exist; all else stays as in :meth:`rewire_`.
 
         An averaged copy of a network follows its changes this way: after each, and before the next average,
-        ``averaged.module.graph.connect(model.graph.edge_index)``. It keeps the averages of positions, polarities and
+        ``averaged.module.graph.connect_(model.graph.edge_index)``. It keeps the averages of positions, polarities and
         biases, and of the free weights of synapses that stay.
 
         Args:
@@ -128,7 +128,7 @@ class Changeable(Weighted):
 
         Example:
             >>> from spatialgraph import SpatialGraph
-            >>> SpatialGraph.layered([3, 2]).connect(torch.tensor([[0, 1], [3, 4]])).synapses
+            >>> SpatialGraph.layered([3, 2]).connect_(torch.tensor([[0, 1], [3, 4]])).synapses
             2
         """
         if self.free_synapses is not None:  # values that belong to others' synapses could not be told apart any more
@@ -137,7 +137,7 @@ class Changeable(Weighted):
         return self
 
     @torch.no_grad()
-    def keep_neurons(self, kept: Tensor) -> Self:
+    def keep_neurons_(self, kept: Tensor) -> Self:
         """Keep some neurons, all that have synapses among them, and number them anew in their order.
 
         What belongs to the neurons that stay, and to their synapses, keeps its values, in new parameters.
@@ -156,8 +156,8 @@ class Changeable(Weighted):
         Example:
             >>> from spatialgraph import SpatialGraph
             >>> graph = SpatialGraph.layered([3, 4, 2])
-            >>> graph = graph.keep((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
-            >>> graph.keep_neurons(torch.tensor([True] * 3 + [False, True, False, False] + [True] * 2))
+            >>> graph = graph.keep_((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
+            >>> graph.keep_neurons_(torch.tensor([True] * 3 + [False, True, False, False] + [True] * 2))
             SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
         """
         self.connectivity.verify()
@@ -167,18 +167,18 @@ class Changeable(Weighted):
         replace(self, "raw_bias", self.raw_bias[kept[~self.is_input]])
         if isinstance(self.init, Tensor):
             self.init = self.init[kept.to(self.init.device)]
-        self.positions.keep_neurons(kept)
-        self.connectivity.keep_neurons(kept)
+        self.positions.keep_neurons_(kept)
+        self.connectivity.keep_neurons_(kept)
         return self
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
-        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.pos)
+        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.raw_bias)
         with torch.no_grad():
-            pos = torch.where(self.positions.anchored[:, None], self.pos, pos)
+            pos = torch.where(self.positions.anchored[:, None], self.positions(), pos)
             self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
-            self.positions.place(pos)
+            self.positions.place_(pos)
         self._reset_neurons()
         if self.free_synapses is not None:
             self.free_synapses.reset(self.edge_index, self.lengths(), self.velocity)

@@ -78,6 +78,7 @@ class Connectivity(nn.Module):
 
     fingerprint: Tensor
     _live: tuple[Projection, ...] | None
+    _located: Located
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class Connectivity(nn.Module):
         anchored: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self._gain = 1.0
         self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
         layer = layer.cpu().clone()
         nobody = torch.zeros_like(layer, dtype=torch.bool)
@@ -162,7 +164,7 @@ class Connectivity(nn.Module):
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
-    def rewire(self, pos: Tensor, wiring: Wiring | None, generator: torch.Generator | None) -> None:
+    def rewire_(self, pos: Tensor, wiring: Wiring | None, generator: torch.Generator | None) -> None:
         """Select edges again, by a new wiring or the present one."""
         wiring = self.wiring if wiring is None else wiring
         if wiring is None:
@@ -189,7 +191,7 @@ class Connectivity(nn.Module):
         self.wiring = None
 
     def check_kept(self, kept: Tensor) -> None:
-        """Raise unless :meth:`keep_neurons` may keep these neurons and no others."""
+        """Raise unless :meth:`keep_neurons_` may keep these neurons and no others."""
         topology, kept = self._topology, checks.mask("kept", checks.tensor("kept", kept), self.layer.numel()).cpu()
         dropped = topology.has_edge() & ~kept
         if dropped.any():
@@ -204,7 +206,7 @@ class Connectivity(nn.Module):
             if not left.all():
                 raise ValueError(f"graph must keep a neuron in each layer, got none of layer {int(left.argmin())}")
 
-    def keep_neurons(self, kept: Tensor) -> None:
+    def keep_neurons_(self, kept: Tensor) -> None:
         """Keep some neurons, all that have edges among them, and number them anew in their order.
 
         Args:
@@ -239,19 +241,19 @@ class Connectivity(nn.Module):
     # Tripwire --------------------------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        """Raise where the buffers of a network of another structure have been brought here, and so its parameters.
+        """Raise where the buffers of a network of another structure or gain have been brought here, so its parameters.
 
         Averaging copies (``torch.optim.swa_utils.AveragedModel``) and processes that train together
-        (``DistributedDataParallel``) are given parameters and buffers, but not who hears whom.
+        (``DistributedDataParallel``) are given parameters and buffers, but neither edges nor the gain.
 
         Raises:
-            RuntimeError: if the structure is not that of the network whose parameters are here.
+            RuntimeError: if the structure or the gain is not that of the network whose parameters are here.
         """
         if not (is_traced() or self._agrees()):
             raise RuntimeError(
-                "the structure of this copy is not that of the network whose parameters it was given: after each "
-                "change of synapses call graph.connect(other.edge_index) on the copy, or sg.synchronize_(model) in "
-                "every process"
+                "the structure or the gain of this copy is not that of the network whose parameters it was given: "
+                "after each change of synapses call graph.connect_(other.edge_index) on the copy, or "
+                "sg.synchronize_(model) in every process; set graph.gain alike"
             )
 
     def _agrees(self) -> bool:
@@ -266,6 +268,14 @@ class Connectivity(nn.Module):
             return True
         # Averaging rounds, so that a one may not quite be one; but the mean of zeros is zero, of a zero and a one not.
         return bool(((values != 0) == self.located.fingerprint).all())
+
+    def mark(self, gain: float) -> None:
+        """Let the fingerprint tell networks of another gain apart too, which no process or average hands on."""
+        self._gain = gain
+        with torch.inference_mode(False):
+            fingerprint = self._topology.fingerprint(gain).to(self._device)
+        self._located = dataclasses.replace(self._located, fingerprint=fingerprint)
+        self._sign()
 
     def _sign(self) -> None:
         """Write the fingerprint of the own topology; in a new tensor, for the old one may be one of inference mode."""
@@ -291,7 +301,7 @@ class Connectivity(nn.Module):
         with torch.inference_mode(False):
             values = {n: v.clone() if v.is_inference() else v for n, v in vars(self._topology).items()}
             self._topology = Topology(**values)
-            fingerprint = self._topology.fingerprint()
+            fingerprint = self._topology.fingerprint(self._gain)
             self._located = Located.of(self._topology, fingerprint, self._device)
             self._live = None
 

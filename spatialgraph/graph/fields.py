@@ -24,10 +24,10 @@ from spatialgraph.laws import LAWS, Law, make_law
 __all__ = ["NetworkFields", "axis_names", "make_fields"]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-OPTIONS = ("polarity", "gain", "spacing", "weights", "velocity", "delays")
+OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode")
 # Which setting a free value of an edge belongs to, and what that setting says where there are none.
-FREE = {"weight": ("weights", "law"), "delay": ("delays", "length")}
-# Last coordinates may differ by so much within a layer, as in ``Positions.place``.
+FREE = {"weight": ("weight_mode", "law"), "delay": ("delay_mode", "length")}
+# Last coordinates may differ by so much within a layer, as in ``Positions.place_``.
 LEVEL = 1e-6
 
 
@@ -52,9 +52,12 @@ class NetworkFields:
     masked_share: float = 0.0
     is_input: Tensor | None = None
     is_output: Tensor | None = None
+    topology: Topology | None = None
 
     def edges(self) -> Tensor | Topology:
         """Return the edges, or the whole topology where these do not say which neurons are inputs and outputs."""
+        if self.topology is not None:
+            return self.topology
         if self.is_input is None or self.is_output is None:
             return self.edge_index
         outside = torch.full_like(self.is_input, -1, dtype=torch.int64)
@@ -273,15 +276,15 @@ def _raw_polarity(
 ) -> Tensor | None:
     """Return the learnable numbers behind the polarities; NaN where a neuron has neither."""
     own, raw = columns.get("polarity"), columns.get("raw_polarity")
-    kind = settings.get("polarity")
-    if own is None or settings.get("weights") == "free" or (kind is not None and kind not in POLARITIES):
+    kind = settings.get("polarity_mode")
+    if own is None or settings.get("weight_mode") == "free" or (kind is not None and kind not in POLARITIES):
         return None if raw is None else fitting("raw_polarity", raw, dtype, labels)
     seen = fitting("polarity", own, dtype, labels)
     behind = torch.full_like(seen, math.nan) if raw is None else fitting("raw_polarity", raw, dtype, labels)
     if kind is None:  # nothing says what is behind: the polarity itself counts
         return torch.where(seen.isnan(), behind, seen)
     if kind == "binary":
-        refuse("polarity", "numbers between -1 and 1, for polarity='binary',", own, np.abs(own) > 1, labels)
+        refuse("polarity", "numbers between -1 and 1, for polarity_mode='binary',", own, np.abs(own) > 1, labels)
     near = 16 * torch.finfo(dtype).eps
     bad = torch.nonzero(~torch.isclose(polarity_of(behind, kind), seen, near, near) & ~behind.isnan() & ~seen.isnan())
     if len(bad):

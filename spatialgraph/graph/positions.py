@@ -58,7 +58,7 @@ class Positions(nn.Module):
         hold(self, "coords", pos.new_empty(int(free.sum()), axes), learnable)
         hold(self, "gaps", gaps, learnable and are_gaps_used)
         self.register_buffer("anchor_pos", pos[connectivity.anchored].clone())
-        self.place(pos)
+        self.place_(pos)
 
     @property
     def layer(self) -> Tensor:
@@ -92,7 +92,7 @@ class Positions(nn.Module):
         return last.new_zeros(len(sizes)).index_add(0, self.layer, last) / sizes
 
     @torch.no_grad()
-    def place(self, pos: Tensor) -> None:
+    def place_(self, pos: Tensor) -> None:
         """Set the positions of all neurons, anchored ones included.
 
         Args:
@@ -109,7 +109,7 @@ class Positions(nn.Module):
         self.anchor_pos.copy_(pos[self.anchored])
 
     @torch.no_grad()
-    def keep_neurons(self, kept: Tensor) -> None:
+    def keep_neurons_(self, kept: Tensor) -> None:
         """Keep some neurons, in their order; their coordinates become a new parameter. Their owner drops them next.
 
         Args:

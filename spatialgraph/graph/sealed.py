@@ -43,9 +43,13 @@ def unseal(kind: str, version: int, data: bytes) -> tuple[dict[str, Any], dict[s
     if kind not in metadata:
         raise ValueError(f"got a file of another program, without {kind!r} in its metadata")
     header = json.loads(metadata[kind])
+    if not isinstance(header, dict):
+        raise ValueError(f"the entry {kind!r} must be an object, got {type(header).__name__}")
     if header.get("version") != version:
         raise ValueError(f"version must be {version}, got {header.get('version')}; a newer release may read it")
     settings = header.get("settings", {})
+    if not isinstance(settings, dict):
+        raise ValueError(f"settings must be an object, got {type(settings).__name__}")
     if header.get("sha256") != _checksum(settings, tensors):
         raise ValueError("got a damaged file, whose checksum is not that of its content")
     return settings, tensors

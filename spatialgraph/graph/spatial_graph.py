@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.functional.gains import default_gain, sample_lengths
 from spatialgraph.functional.polarity import check_polarity
 from spatialgraph.graph.changeable import Changeable
 from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.graph.data import read_data, write_data
 from spatialgraph.graph.fields import NetworkFields
 from spatialgraph.graph.networkx_reader import read_networkx
 from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
@@ -50,16 +52,18 @@ class SpatialGraph(Changeable):
             inputs, those without outgoing edges are outputs.
         spacing: ``"fixed"`` (layers stand 1 apart along the last axis), ``"learned"`` (one learnable distance for each
             gap) or ``"free"`` (every coordinate learnable; the only one without layers).
-        polarity: ``"graded"`` (any real number) or ``"binary"`` (a steep sigmoid between -1 and 1,
+        polarity_mode: ``"graded"`` (any real number) or ``"binary"`` (a steep sigmoid between -1 and 1,
             :math:`\tanh(5 v)` of a learnable :math:`v`).
         law: from length to weight: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"`` or a
             :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma` on all weights.
-        weights: where weights come from: ``"law"``, as above; ``"free"`` (a learnable number for each synapse, and no
-            polarities); or ``"both"`` (a learnable factor for each synapse on top of the law).
+        gain: constant factor :math:`\gamma` on all weights; None for one that keeps the scale of what the sources of
+            the last projection send, see :func:`~spatialgraph.functional.default_gain`, and for 1 with free weights.
+        weight_mode: where weights come from: ``"law"``, as above; ``"free"`` (a learnable number for each synapse, and
+            no polarities); or ``"both"`` (a learnable factor for each synapse on top of the law).
         velocity: length units that a spike travels in a time step, so that a synapse delays by ``length / velocity``
             steps; None for no delays.
-        delays: ``"length"``, as above, or ``"free"`` (a learnable number for each synapse that starts from its length).
+        delay_mode: ``"length"``, as above, or ``"free"`` (a learnable number for each synapse that starts from its
+            length).
         anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a
             boolean mask of shape ``(N,)``.
         generator: source of random numbers for polarities and random wirings.
@@ -83,26 +87,27 @@ class SpatialGraph(Changeable):
         *,
         layer: Tensor | None = None,
         spacing: str = "free",
-        polarity: str = "graded",
+        polarity_mode: str = "graded",
         law: str | Law = "inverse_distance",
-        gain: float = 1.0,
-        weights: str = "law",
+        gain: float | None = None,
+        weight_mode: str = "law",
         velocity: float | None = None,
-        delays: str = "length",
+        delay_mode: str = "length",
         anchored: Sequence[int] | Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         checks.positions("pos", pos)
         checks.choice("spacing", spacing, SPACINGS if layer is not None else ("free",))
-        self.polarity_mode = check_polarity("polarity", polarity)
-        self.gain = gain
-        self.weight_mode = checks.choice("weights", weights, WEIGHTS)
-        self.delay_mode = checks.choice("delays", delays, DELAYS)
+        self.polarity_mode = check_polarity("polarity_mode", polarity_mode)
+        self.weight_mode = checks.choice("weight_mode", weight_mode, WEIGHTS)
+        self.delay_mode = checks.choice("delay_mode", delay_mode, DELAYS)
         self.velocity = velocity
-        if delays == "free" and velocity is None:
-            raise ValueError("velocity must be given for delays='free', whose first values are those of the lengths")
-        self.law = (freeze(copy.deepcopy(make_law(law))) if weights == "free" else make_law(law)).to(pos)
+        if delay_mode == "free" and velocity is None:
+            raise ValueError(
+                "velocity must be given for delay_mode='free', whose first values are those of the lengths"
+            )
+        self.law = (freeze(copy.deepcopy(make_law(law))) if weight_mode == "free" else make_law(law)).to(pos)
         self.register_module("free_synapses", None)
         count = pos.shape[0]
         layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
@@ -110,8 +115,9 @@ class SpatialGraph(Changeable):
         self.positions = Positions(pos.detach(), self.connectivity, spacing, self._depends_on_positions)
         self.init: Init = pos.detach().clone()
         located = self.connectivity.located
-        hold(self, "raw_polarity", pos.new_empty(0 if weights == "free" else len(located.senders)), is_used=True)
+        hold(self, "raw_polarity", pos.new_empty(0 if weight_mode == "free" else len(located.senders)), is_used=True)
         hold(self, "raw_bias", pos.new_empty(len(located.receivers)), is_used=True)
+        self.gain = self._default_gain(pos.detach()) if gain is None else gain
         self._reset_neurons(generator)
         self.free_synapses = self._free_synapses(generator)
 
@@ -125,6 +131,8 @@ class SpatialGraph(Changeable):
         spacing: str = "learned",
         init: Init = "normal",
         generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
         **options: Any,  # noqa: ANN401 - passed on to the constructor
     ) -> "SpatialGraph":
         """Build a network of layers, all-to-all unless a wiring says otherwise.
@@ -136,9 +144,11 @@ class SpatialGraph(Changeable):
             spacing: as in :class:`SpatialGraph`.
             init: where neurons start: ``"normal"``, ``"uniform"``, ``"grid"``, a tensor of shape ``(N, d)``, or a
                 function of ``(layer, n, axes)`` that returns coordinates of shape ``(n, axes)``, ``axes = d - 1``.
-            generator: source of random numbers.
-            **options: ``polarity``, ``law``, ``gain``, ``weights``, ``velocity``, ``delays``, ``anchored`` as in
-                :class:`SpatialGraph`.
+            generator: source of random numbers, on the CPU.
+            device: as in ``nn.Linear``.
+            dtype: as in ``nn.Linear``.
+            **options: ``polarity_mode``, ``law``, ``gain``, ``weight_mode``, ``velocity``, ``delay_mode``, ``anchored``
+                as in :class:`SpatialGraph`.
 
         Raises:
             TypeError: if an argument is of the wrong type.
@@ -156,9 +166,14 @@ class SpatialGraph(Changeable):
             raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
         pos = initial_positions(sizes, dim, spacing, init, generator)
         checks.shape("init", pos, (sum(sizes), dim))
+        pos = pos.to(device=device, dtype=dtype)
         layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
         graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
         graph.init = init
+        if isinstance(init, str) and options.get("gain") is None:
+            # From positions of a draw of its own, so that networks of all seeds have the same gain.
+            typical = initial_positions(sizes, dim, spacing, init, torch.Generator().manual_seed(0))
+            graph.gain = graph._default_gain(typical.to(pos))
         return graph
 
     @classmethod
@@ -198,16 +213,17 @@ class SpatialGraph(Changeable):
         """Build a network from the plain tensors that a reader of graphs or files returns.
 
         Args:
-            fields: positions, edges, parameters and settings.
+                    fields: positions, edges, parameters and settings.
 
         Raises:
-            ValueError: if they break a rule of :class:`SpatialGraph`.
+                    ValueError: if they break a rule of :class:`SpatialGraph`.
 
         Example:
-            >>> import numpy as np
-            >>> from spatialgraph.graph.fields import make_fields
-            >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
-            SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
+                    >>> import numpy as np
+                    >>> from spatialgraph.graph.data import read_data, write_data
+        from spatialgraph.graph.fields import make_fields
+                    >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
+                    SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
         """
         graph = cls(
             fields.pos,
@@ -221,24 +237,45 @@ class SpatialGraph(Changeable):
         return graph
 
     def to_data(self) -> Data:
-        """Return the network as a PyG ``Data``: ``pos, edge_index, edge_weight, layer, polarity, bias``, detached.
+        """Return the network as a PyG ``Data``, detached; :meth:`from_data` reads it back without loss.
 
-        With a velocity it also has ``edge_delay``, in time steps.
+        It has ``pos``, ``edge_index``, ``edge_weight``, ``layer``, ``polarity`` and ``bias``, and ``settings``, a
+        dictionary; with a velocity also ``edge_delay``, in time steps, and what else the settings call for.
 
         Example:
-            >>> SpatialGraph.layered([3, 2]).to_data()
-            Data(edge_index=[2, 6], pos=[5, 3], edge_weight=[6], layer=[5], polarity=[5], bias=[5])
+            >>> data = SpatialGraph.layered([3, 2]).to_data()
+            >>> data.pos.shape, data.edge_weight.shape
+            (torch.Size([5, 3]), torch.Size([6]))
         """
-        with torch.no_grad():
-            return Data(
-                pos=self.pos.clone(),
-                edge_index=self.edge_index,
-                edge_weight=self.weights(),
-                layer=self.layer.clone(),
-                polarity=self.polarity,
-                bias=self.bias,
-                **({} if self.velocity is None else {"edge_delay": self.delays()}),
-            )
+        return write_data(self)
+
+    @classmethod
+    def from_data(cls, data: Data) -> "SpatialGraph":
+        """Build a network from a PyG ``Data`` with ``pos`` and ``edge_index``, such as :meth:`to_data` returns.
+
+        Args:
+            data: it may have ``layer``, ``anchored``, ``polarity``, ``bias`` and ``settings``, a dictionary of what
+                :class:`SpatialGraph` takes; what is missing has the defaults of :meth:`from_networkx`. ``edge_weight``
+                and ``edge_delay`` follow from the rest and are not read.
+
+        Raises:
+            TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.
+            ValueError: if an attribute is missing or breaks a rule, or the edges form a cycle.
+
+        Example:
+            >>> graph = SpatialGraph.layered([3, 2])
+            >>> torch.equal(SpatialGraph.from_data(graph.to_data()).weights(), graph.weights())
+            True
+        """
+        return cls.from_fields(read_data(data))
+
+    def _default_gain(self, pos: Tensor) -> float:
+        """Return the gain that fits the projection into the outputs, the only one that is never normalised."""
+        if self.weight_mode == "free":
+            return 1.0
+        last = self.projections[-1]
+        lengths = sample_lengths(pos[last.source_index], pos[last.target_index])
+        return default_gain(last.synapses / last.n_targets, lengths, self.law)
 
     @property
     def _depends_on_positions(self) -> bool:

@@ -5,27 +5,29 @@ from typing import Any
 import numpy as np
 import torch
 
+from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.fields import axis_names
-from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.weighted import Weighted
 
 __all__ = ["edge_columns", "node_columns", "settings"]
 
 
-def settings(graph: SpatialGraph) -> dict[str, Any]:
+def settings(graph: Weighted) -> dict[str, Any]:
     """Return what holds for a network as a whole, as numbers and names.
 
     Example:
+        >>> from spatialgraph import SpatialGraph
         >>> settings(SpatialGraph.layered([2, 1]))["law"]
         'inverse_distance'
     """
     result = {
         "spacing": graph.spacing,
-        "polarity": graph.polarity_mode,
+        "polarity_mode": graph.polarity_mode,
         "gain": graph.gain,
-        "dtype": str(graph.raw_bias.dtype).removeprefix("torch."),
+        "dtype": dtype_name(graph.raw_bias.dtype),
         "law": graph.law.name,
-        "weights": graph.weight_mode,
-        "delays": graph.delay_mode,
+        "weight_mode": graph.weight_mode,
+        "delay_mode": graph.delay_mode,
     }
     if graph.velocity is not None:
         result["velocity"] = graph.velocity
@@ -37,17 +39,18 @@ def settings(graph: SpatialGraph) -> dict[str, Any]:
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in result.items()}
 
 
-def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+def node_columns(graph: Weighted) -> dict[str, torch.Tensor]:
     """Return what every neuron has, one tensor of shape ``(N,)`` for each name.
 
     Example:
+        >>> from spatialgraph import SpatialGraph
         >>> node_columns(SpatialGraph.layered([2, 1], dim=2)).keys()
         dict_keys(['x', 'y', 'layer', 'polarity', 'bias', 'raw_polarity', 'anchored'])
     """
     raw = graph.polarity
     if graph.raw_polarity.numel():
         raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)
-    columns = dict(zip(axis_names(graph.dim), graph.pos.unbind(1), strict=True))
+    columns = dict(zip(axis_names(graph.dim), graph.positions().unbind(1), strict=True))
     columns |= {
         "layer": graph.layer,
         "polarity": graph.polarity,
@@ -59,10 +62,11 @@ def node_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
     return columns if graph.is_layered else columns | {"is_input": graph.is_input, "is_output": graph.is_output}
 
 
-def edge_columns(graph: SpatialGraph) -> dict[str, torch.Tensor]:
+def edge_columns(graph: Weighted) -> dict[str, torch.Tensor]:
     """Return what every synapse has, one tensor of shape ``(E,)`` for each name, in the order of ``edge_index``.
 
     Example:
+        >>> from spatialgraph import SpatialGraph
         >>> edge_columns(SpatialGraph.layered([2, 1])).keys()
         dict_keys(['weight', 'length'])
     """

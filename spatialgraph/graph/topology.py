@@ -123,9 +123,9 @@ class Topology:
         # What is all-to-all stays so; a listed projection may have become so.
         return dataclasses.replace(result, all_to_all=torch.maximum(self.all_to_all, result.all_to_all))
 
-    def fingerprint(self) -> Tensor:
-        """Return 64 bits that differ where the topology does, shape ``(64,)``, bool."""
-        digest = hashlib.sha256()
+    def fingerprint(self, gain: float) -> Tensor:
+        """Return 64 bits that differ where the topology or the gain does, shape ``(64,)``, bool."""
+        digest = hashlib.sha256(repr(gain).encode())
         for name, values in vars(self).items():
             digest.update(f"{name} {tuple(values.shape)}".encode())
             digest.update(values.contiguous().numpy().tobytes())

@@ -7,14 +7,23 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.derived import refusing
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.structure import Structure
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.laws import Law
 from spatialgraph.settings import Setting
+from spatialgraph.tracing import is_observed
 
 __all__ = ["Weighted"]
+
+
+DerivedPositions = refusing(
+    "DerivedPositions",
+    "pos of a SpatialGraph follows from the coordinates of its neurons and the heights of its layers, so that it "
+    "cannot be written to; use graph.place_(pos)",
+)
 
 
 def _check_velocity(name: str, value: Any) -> float | None:  # noqa: ANN401 - any value is checked
@@ -24,7 +33,6 @@ def _check_velocity(name: str, value: Any) -> float | None:  # noqa: ANN401 - an
 class Weighted(Structure):
     """A structure with a weight for every synapse; see :class:`~spatialgraph.SpatialGraph`."""
 
-    gain = Setting(checks.number)
     polarity_mode = Setting(check_polarity)
     velocity = Setting(_check_velocity)
     law: Law
@@ -32,10 +40,28 @@ class Weighted(Structure):
     delay_mode: str
 
     @property
+    def gain(self) -> float:
+        """Constant factor on all weights; a ``state_dict`` holds it, for its default may follow from positions."""
+        return self._gain
+
+    @gain.setter
+    def gain(self, gain: float) -> None:
+        self._gain = checks.number("gain", gain)
+        self.connectivity.mark(gain)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the gain."""
+        return torch.tensor([self.gain], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the gain of a ``state_dict``."""
+        self.gain = float(checks.shape("gain", state, (1,)))
+
+    @property
     def pos(self) -> Tensor:
-        """Positions of all neurons, shape ``(N, d)``, in length units, differentiable."""
+        """Positions of all neurons, shape ``(N, d)``, in length units, differentiable; :meth:`place_` sets them."""
         pos: Tensor = self.positions()
-        return pos
+        return pos if pos is self.positions.coords or is_observed(pos) else pos.as_subclass(DerivedPositions)
 
     @property
     def polarity(self) -> Tensor:
@@ -59,7 +85,7 @@ class Weighted(Structure):
             >>> graph.lengths().detach()
             tensor([5.])
         """
-        pos = self.pos
+        pos = self.positions()
         parts = [p.engine.lengths(pos[p.source_index], pos[p.target_index]).flatten() for p in self.projections]
         return torch.cat(parts)
 
@@ -101,7 +127,7 @@ class Weighted(Structure):
         """
         return Transmission(
             self.projections if projections is None else projections,
-            pos=self.pos,
+            pos=self.positions(),
             scale=self.gain * self.polarity,
             bias=self.bias,
             law=self.law,

@@ -1,14 +1,15 @@
 """SpatialLinear: the drop-in for ``nn.Linear``."""
 
-import math
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.functional.dense import all_to_all, pairwise_weight
+from spatialgraph.derived import refusing
+from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
+from spatialgraph.functional.gains import default_gain
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.laws import Law, make_law
 from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
@@ -28,33 +29,7 @@ def _refuse(*args: object, **kwargs: object) -> NoReturn:
     raise TypeError(_REFUSAL)
 
 
-class DerivedWeight(Tensor):
-    """A weight matrix that follows from positions: a tensor like others, which refuses to be written to.
-
-    What is computed with it are plain tensors, differentiable by the positions.
-
-    Example:
-        >>> layer = SpatialLinear(3, 2)
-        >>> nn.init.zeros_(layer.weight)
-        Traceback (most recent call last):
-            ...
-        TypeError: weight of a SpatialLinear follows from the positions of its neurons, ...
-    """
-
-    # As nn.Parameter: functions take it for the plain tensor that it is, also those that refuse other subclasses.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
-
-    data = property(lambda self: self.detach().as_subclass(DerivedWeight), _refuse)
-
-    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - as in Tensor
-        """Save a plain tensor, which needs no class of this package to be loaded."""
-        return self.as_subclass(Tensor).__reduce_ex__(protocol)
-
-
-for _name in dir(Tensor):
-    _writes = _name.endswith("_") and not _name.startswith("_")
-    if _writes or _name == "__setitem__" or (_name.startswith("__i") and hasattr(Tensor, "__" + _name[3:])):
-        setattr(DerivedWeight, _name, _refuse)
+DerivedWeight = refusing("DerivedWeight", _REFUSAL)
 
 
 class _Parameters(dict[str, nn.Parameter | None]):
@@ -87,11 +62,12 @@ class SpatialLinear(nn.Module):
     Args:
         in_features: number of source neurons.
         out_features: number of target neurons.
-        dim: number of axes d.
         bias: whether targets have a bias.
-        polarity: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
+        dim: number of axes d.
+        polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma`; None for ``1 / sqrt(in_features)``, which keeps the scale of the inputs.
+        gain: constant factor :math:`\gamma`; None for one that keeps the scale of the inputs, see
+            :func:`~spatialgraph.functional.default_gain`.
         device: as in ``nn.Linear``.
         dtype: as in ``nn.Linear``.
 
@@ -112,10 +88,10 @@ class SpatialLinear(nn.Module):
         self,
         in_features: int,
         out_features: int,
-        dim: int = 3,
-        *,
         bias: bool = True,
-        polarity: str = "graded",
+        *,
+        dim: int = 3,
+        polarity_mode: str = "graded",
         law: str | Law = "inverse_distance",
         gain: float | None = None,
         device: torch.device | str | None = None,
@@ -126,8 +102,7 @@ class SpatialLinear(nn.Module):
         self.in_features = checks.integer("in_features", in_features, minimum=1)
         self.out_features = checks.integer("out_features", out_features, minimum=1)
         self.dim = checks.integer("dim", dim, minimum=1)
-        self.polarity_mode = check_polarity("polarity", polarity)
-        self.gain = 1 / math.sqrt(in_features) if gain is None else gain
+        self.polarity_mode = check_polarity("polarity_mode", polarity_mode)
         self.law = make_law(law).to(device=device, dtype=dtype)
         self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
         self.target_pos = nn.Parameter(torch.empty(out_features, dim, device=device, dtype=dtype))
@@ -136,6 +111,7 @@ class SpatialLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if has_bias else None
         self._kept: Kept[Tensor] = Kept()
         self.reset_parameters()
+        self.gain = self._default_gain() if gain is None else gain
 
     def reset_parameters(self) -> None:
         """Draw two layers of N(0, 1), 1 apart along the last axis; polarities N(0, 1); biases 0."""
@@ -201,8 +177,16 @@ class SpatialLinear(nn.Module):
         """Return the settings shown by ``repr``."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, dim={self.dim}, "
-            f"bias={self.bias is not None}, polarity={self.polarity_mode!r}"
+            f"bias={self.bias is not None}, polarity_mode={self.polarity_mode!r}"
         )
+
+    def _default_gain(self) -> float:
+        """Return the gain for positions of a draw of its own, so that layers of all seeds have the same."""
+        generator = torch.Generator().manual_seed(0)
+        source_pos, target_pos = torch.randn(2, 64, self.dim, generator=generator)
+        source_pos[:, -1], target_pos[:, -1] = 0.0, 1.0
+        lengths = pairwise_length(source_pos, target_pos).to(self.source_pos.device)
+        return default_gain(self.in_features, lengths, self.law)
 
     def _matrix(self) -> Tensor:
         return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)

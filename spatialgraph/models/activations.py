@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 
-__all__ = ["ACTIVATIONS", "Activation", "make_activation"]
+__all__ = ["ACTIVATIONS", "Activation", "activation_name", "make_activation"]
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -37,3 +37,19 @@ def make_activation(activation: str | Activation) -> Activation:
     if callable(activation):
         return activation
     return ACTIVATIONS[checks.choice("activation", activation, list(ACTIVATIONS))]
+
+
+def activation_name(activation: Activation) -> str:
+    """Return the name of an activation.
+
+    Raises:
+        ValueError: if it has none here.
+
+    Example:
+        >>> activation_name(torch.tanh)
+        'tanh'
+    """
+    for name, function in ACTIVATIONS.items():
+        if activation is function:
+            return name
+    raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)} to be saved, got {activation!r}")

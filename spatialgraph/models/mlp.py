@@ -1,7 +1,7 @@
 """SpatialMLP: the multi-layer perceptron whose neurons have positions."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.functional.normalization import normalised
+from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import KeptTransmission, Transmission
-from spatialgraph.models.activations import Activation, make_activation
+from spatialgraph.models.activations import Activation, activation_name, make_activation
 from spatialgraph.models.baselines import DenseMLP
 from spatialgraph.models.options import make_graph
 from spatialgraph.models.serving import Served
@@ -22,6 +23,7 @@ from spatialgraph.settings import Setting
 __all__ = ["SpatialMLP"]
 
 
+@register_model
 class SpatialMLP(nn.Module):
     r"""Multi-layer perceptron whose weights follow from the positions of its neurons.
 
@@ -37,7 +39,7 @@ class SpatialMLP(nn.Module):
             function of a tensor.
         normalize: whether the summed inputs of each stage's hidden neurons are brought to mean 0 and variance 1 (layer
             normalisation without parameters) before the bias; None does so where the network has layers.
-        **options: ``wiring``, ``spacing``, ``init``, ``polarity``, ``law``, ``gain``, ``anchored``, ``generator``,
+        **options: ``wiring``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``, ``anchored``, ``generator``,
             ``device``, ``dtype`` as in :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes
             only.
 
@@ -160,6 +162,15 @@ class SpatialMLP(nn.Module):
 
     def _respond(self, number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
         return _joined(number, None if inner is None else self.activation(inner), outer)
+
+    def saved_settings(self) -> dict[str, Any]:
+        """Return the activation's name and whether the network normalises, for :func:`spatialgraph.save`."""
+        return {"activation": activation_name(self.activation), "normalize": self.normalize}
+
+    @classmethod
+    def from_saved(cls, graph: SpatialGraph, settings: Mapping[str, Any]) -> "SpatialMLP":
+        """Build a model of its graph and of what :meth:`saved_settings` returned."""
+        return cls(graph, **settings)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""

@@ -1,10 +1,11 @@
 """Groups of spiking neurons: those of each stage of a network."""
 
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from torch import nn
 
+from spatialgraph.neurons.leaky import Leaky
 from spatialgraph.neurons.neuron import Neuron
 from spatialgraph.neurons.snntorch import SnnTorchNeuron
 
@@ -61,6 +62,20 @@ class NeuronGroups(nn.ModuleList):
                 self[stage] = self._own()
         return cast(Neuron, self[stage])
 
+    def saved_settings(self) -> list[dict[str, Any] | None]:
+        """Return the settings of each group, None for one without neurons.
+
+        Raises:
+            ValueError: if neurons are not our own, or have a surrogate gradient without a name.
+        """
+        return [None if isinstance(group, nn.Identity) else _settings(group) for group in self]
+
+    def restore(self, saved: Sequence[Mapping[str, Any] | None]) -> None:
+        """Take over what :meth:`saved_settings` returned."""
+        for number, settings in enumerate(saved):
+            if settings is not None:
+                self[number] = Leaky.from_saved(settings)
+
 
 def _group(own: Callable[[], Neuron], factory: NeuronFactory | None, count: int) -> nn.Module:
     if count == 0:
@@ -69,3 +84,9 @@ def _group(own: Callable[[], Neuron], factory: NeuronFactory | None, count: int)
         return own()
     neurons = factory(count)
     return neurons if isinstance(neurons, Neuron) else SnnTorchNeuron(neurons)
+
+
+def _settings(neurons: nn.Module) -> dict[str, Any]:
+    if not isinstance(neurons, Leaky):
+        raise ValueError(f"neuron must be a Leaky of this library to be saved, got {type(neurons).__name__}")
+    return neurons.saved_settings()

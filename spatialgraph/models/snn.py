@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.delays import line_length
+from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
+from spatialgraph.models.neuron_groups import NeuronGroups
 from spatialgraph.models.options import keywords, make_graph
 from spatialgraph.models.serving import Served
 from spatialgraph.models.spiking_network import SpikingNetwork
@@ -22,10 +24,15 @@ from spatialgraph.tracing import is_observed
 __all__ = ["SpatialSNN"]
 
 
+# What a file says of a network besides its graph and neurons.
+_SAVED = ("num_steps", "coding", "read_out", "normalize", "drive", "max_delay")
+
+
 def _check_max_delay(name: str, value: Any) -> int | None:  # noqa: ANN401 - any value is checked
     return None if value is None else checks.integer(name, value, minimum=1)
 
 
+@register_model
 class SpatialSNN(SpikingNetwork):
     r"""Spiking network whose weights, and delays if wanted, follow from the positions of its neurons.
 
@@ -57,8 +64,8 @@ class SpatialSNN(SpikingNetwork):
         drive: standard deviation of normalised currents, in thresholds.
         max_delay: length of the delay line in time steps, beyond which a delay is an error; None keeps all that
             arrives within the run.
-        **options: ``wiring``, ``spacing``, ``init``, ``polarity``, ``law``, ``gain``, ``weights``, ``velocity``,
-            ``delays``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
+        **options: ``wiring``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``, ``weight_mode``,
+            ``velocity``, ``delay_mode``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
             :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes only.
 
     Raises:
@@ -118,6 +125,23 @@ class SpatialSNN(SpikingNetwork):
         counts = torch.bincount(self.graph.edge_index[0], minlength=self.graph.neurons)
         members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.projections)]
         return [counts[numbers] for numbers in members]
+
+    def saved_settings(self) -> dict[str, Any]:
+        """Return what the network is besides its graph, neurons included, for :func:`spatialgraph.save`."""
+        own = {name: getattr(self, name) for name in _SAVED}
+        outputs = self.output_neurons.saved_settings() if isinstance(self.output_neurons, NeuronGroups) else None
+        neurons = {"hidden_neurons": self.hidden_neurons.saved_settings(), "output_neurons": outputs}
+        return own | {"beta": self.integrator.beta} | neurons
+
+    @classmethod
+    def from_saved(cls, graph: SpatialGraph, settings: Mapping[str, Any]) -> "SpatialSNN":
+        """Build a model of its graph and of what :meth:`saved_settings` returned."""
+        options = {name: settings[name] for name in (*_SAVED, "beta")}
+        model = cls(graph, **options)
+        model.hidden_neurons.restore(settings["hidden_neurons"])
+        if isinstance(model.output_neurons, NeuronGroups):
+            model.output_neurons.restore(settings["output_neurons"])
+        return model
 
     def reset_parameters(self) -> None:
         """Draw the graph's parameters anew."""

@@ -1,6 +1,7 @@
 """Leaky neurons: those that fire, and the outputs that integrate."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
 from spatialgraph.neurons.neuron import Neuron, Recording, State
-from spatialgraph.neurons.surrogates import make_surrogate
+from spatialgraph.neurons.surrogates import is_named, make_surrogate
 from spatialgraph.settings import Setting
 
 __all__ = ["Leaky", "LeakyIntegrator"]
@@ -27,8 +28,8 @@ class Leaky(Neuron):
     Args:
         beta: share :math:`\beta` of the potential that stays in each step, from 0 to 1.
         threshold: the potential :math:`\theta` above which a neuron fires.
-        reset_mechanism: what a spike does one step later: ``"subtract"`` the threshold, set the potential to ``"zero"``,
-            or ``"none"``.
+        reset_mechanism: what a spike does one step later: ``"subtract"`` the threshold, set the potential to
+            ``"zero"``, or ``"none"``.
         spike_grad: gradient of the spike: ``"fast_sigmoid"``, the name of another function of ``snntorch.surrogate``,
             or such a function.
 
@@ -88,6 +89,33 @@ class Leaky(Neuron):
             f"beta={self.beta}, threshold={self.threshold}, reset_mechanism={self.reset_mechanism!r}, "
             f"spike_grad={self.surrogate_name!r}"
         )
+
+    def saved_settings(self) -> dict[str, Any]:
+        """Return what :meth:`from_saved` makes the same neurons of, as numbers and names.
+
+        Raises:
+            ValueError: if the surrogate gradient is a function that has no name here.
+        """
+        own = self.spike_grad
+        if not isinstance(own, FastSigmoid) and not is_named(own, self.surrogate_name):
+            raise ValueError(f"spike_grad must be a name or a FastSigmoid to be saved, got {own!r}")
+        return {
+            "beta": self.beta,
+            "threshold": self.threshold,
+            "reset_mechanism": self.reset_mechanism,
+            "spike_grad": own.slope if isinstance(own, FastSigmoid) else self.surrogate_name,
+        }
+
+    @classmethod
+    def from_saved(cls, settings: Mapping[str, Any]) -> "Leaky":
+        """Make neurons of what :meth:`saved_settings` returned.
+
+        Example:
+            >>> Leaky.from_saved(Leaky(beta=0.5).saved_settings()).beta
+            0.5
+        """
+        spike_grad = settings["spike_grad"]
+        return cls(**{**settings, "spike_grad": spike_grad if isinstance(spike_grad, str) else FastSigmoid(spike_grad)})
 
     def _settings(self) -> dict[str, Any]:
         return {

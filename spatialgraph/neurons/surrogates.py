@@ -8,7 +8,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.leaky import FastSigmoid, Surrogate
 
-__all__ = ["FastSigmoid", "make_surrogate"]
+__all__ = ["FastSigmoid", "is_named", "make_surrogate"]
 
 # A steep surrogate has no gradient for potentials that stray far from the threshold, as those of outputs do.
 _OWN_SURROGATES = {"fast_sigmoid": 25.0, "wide_fast_sigmoid": 2.0}
@@ -29,6 +29,23 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     factories = _snntorch_surrogates()
     checks.choice("spike_grad", surrogate, [*_OWN_SURROGATES, *factories])
     return _NamedSurrogate(surrogate, factories[surrogate]())
+
+
+def is_named(surrogate: Surrogate, name: str) -> bool:
+    """Tell whether a surrogate gradient is the one that a name makes.
+
+    Example:
+        >>> is_named(FastSigmoid(25.0), "fast_sigmoid"), is_named(FastSigmoid(3.0), "fast_sigmoid")
+        (True, False)
+    """
+    try:
+        named = make_surrogate(name)
+    except (ImportError, ValueError):
+        return False
+    if isinstance(surrogate, FastSigmoid) and isinstance(named, FastSigmoid):
+        return surrogate.slope == named.slope
+    own, named = (getattr(function, "function", function) for function in (surrogate, named))  # of snnTorch's
+    return getattr(own, "__code__", None) is getattr(named, "__code__", named)
 
 
 class _NamedSurrogate:

@@ -49,7 +49,7 @@ def drop_isolated(network: Network, inputs: bool = False) -> Network:
     Example:
         >>> from spatialgraph import SpatialGraph
         >>> graph = SpatialGraph.layered([3, 4, 2])
-        >>> graph = graph.keep((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
+        >>> graph = graph.keep_((graph.edge_index == 4).any(0))  # synapses to and from one hidden neuron
         >>> drop_isolated(graph)
         SpatialGraph(neurons=6, synapses=5, dim=3, spacing='learned')
     """
@@ -61,5 +61,5 @@ def drop_isolated(network: Network, inputs: bool = False) -> Network:
     if inputs and not (has_edge & graph.is_input).any():
         raise ValueError("inputs must be False where no synapse leads from any input, got True")
     result = copy.deepcopy(network)
-    graph_of(result).keep_neurons(kept | has_edge)
+    graph_of(result).keep_neurons_(kept | has_edge)
     return result

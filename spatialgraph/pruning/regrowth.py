@@ -86,7 +86,7 @@ def regrow_(
         ]
     if all(new is old for old, new in zip(before, after, strict=True)):
         return network
-    graph.connect(_pairs(torch.cat(after), graph.neurons).to(graph.layer.device), generator)
+    graph.connect_(_pairs(torch.cat(after), graph.neurons).to(graph.layer.device), generator)
     return network
 
 

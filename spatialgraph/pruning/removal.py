@@ -28,7 +28,7 @@ def prune_(
 
     All parameters stay the same objects, so that an optimiser goes on with the state of positions, polarities and
     biases. Free weights and delays of the synapses that remain keep their values; an optimiser that has a state of them
-    must forget it (see :meth:`SpatialGraph.rewire <spatialgraph.SpatialGraph.rewire>`). What is removed is no longer
+    must forget it (see :meth:`SpatialGraph.rewire_ <spatialgraph.SpatialGraph.rewire_>`). What is removed is no longer
     computed (see :mod:`spatialgraph.graph.projections` for the choice of the engine). The rule is that of `Erb et al.
     (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance and polarities of -1 and 1 the
     longest synapses are those of the smallest weights.
@@ -58,7 +58,7 @@ def prune_(
     checks.choice("scope", scope, SCOPES)
     scores = _scores(graph, by, generator)
     counts = [projection.synapses for projection in graph.projections] if scope == "projection" else [len(scores)]
-    graph.keep(torch.cat([_largest(part, amount) for part in scores.split(counts)]))
+    graph.keep_(torch.cat([_largest(part, amount) for part in scores.split(counts)]))
     return network
 
 

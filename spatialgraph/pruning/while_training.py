@@ -74,5 +74,5 @@ class PruneWhileTraining:
         transmission = graph.transmission()
         unmasked = torch.cat([transmission.unmasked(number) for number in range(len(graph.projections))])
         graph.masked_share = 0.0
-        graph.keep(unmasked)
+        graph.keep_(unmasked)
         self._graph = None

@@ -92,7 +92,7 @@ class EverySteps(lightning.Callback):
 
     Args:
         steps: how many optimiser steps lie between two calls.
-        action: a function without arguments, such as ``model.graph.rewire``.
+        action: a function without arguments, such as ``model.graph.rewire_``.
         until: share of the training from which on there are no more calls; by 1 there is none after the last step.
 
     Raises:

@@ -48,14 +48,14 @@ def test_metadata(path):
     assert header["sha256"] == checksum(header["settings"], tensors_of(path))
     assert header["settings"] == {
         "spacing": "learned",
-        "polarity": "graded",
+        "polarity_mode": "graded",
         "gain": 1 / 3,
         "dtype": "float32",
         "law": "yukawa",
         "law_screening": 1.0,
         "law_softening": 0.001,
-        "weights": "law",
-        "delays": "length",
+        "weight_mode": "law",
+        "delay_mode": "length",
         "velocity": 2.0,
         "init": "normal",
     }

@@ -49,7 +49,7 @@ def test_a_network_comes_back_to_the_bit(make, path):
 @pytest.mark.parametrize("polarity", ["graded", "binary"])
 @pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
 def test_every_setting(spacing, polarity, law, dtype, path):
-    graph = layered(dtype, spacing=spacing, polarity=polarity, law=law(), gain=1 / 3, anchored=[0])
+    graph = layered(dtype, spacing=spacing, polarity_mode=polarity, law=law(), gain=1 / 3, anchored=[0])
     other = round_trip(prune_(graph, 0.5), path)
     assert_same(other, graph)
     assert torch.equal(outputs(other), outputs(graph))
@@ -83,7 +83,7 @@ def test_a_learnt_exponent_of_any_sign(path):
     ],
 )
 def test_a_diverged_network_is_neither_written_nor_read(name, whom, value, path):
-    graph = dag(7, weights="both", anchored=torch.arange(7) == 2, law=InversePower(learnable=True))
+    graph = dag(7, weight_mode="both", anchored=torch.arange(7) == 2, law=InversePower(learnable=True))
     save(graph, path)
     before, state = path.read_bytes(), graph.state_dict(keep_vars=True)
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_edges_are_listed_and_all_to_all_is_not(path):
     assert tensors_of(path)["connectivity.sources"].numel() == 0
     assert round_trip(layered(sizes=(4, 3, 3, 2), wiring=AllToAll(reach="all")), path).wiring == AllToAll(reach="all")
     assert tensors_of(path)["connectivity.sources"].numel() == 0
-    assert load(path).rewire().synapses == 12 + 21 + 20
+    assert load(path).rewire_().synapses == 12 + 21 + 20
 
 
 @pytest.mark.parametrize("init", ["uniform", "grid"])
@@ -172,7 +172,7 @@ def test_random_networks(data, path):
         "gain": data.draw(st.floats(-1e3, 1e3)),
         "weights": weights,
         "velocity": velocity,
-        "delays": "length" if velocity is None else data.draw(st.sampled_from(["length", "free"])),
+        "delay_mode": "length" if velocity is None else data.draw(st.sampled_from(["length", "free"])),
     }
     dim, dtype = data.draw(st.integers(1, 4)), data.draw(st.sampled_from([torch.float32, torch.float64]))
     seed = data.draw(st.integers(0, 1000))

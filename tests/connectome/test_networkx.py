@@ -32,7 +32,7 @@ def layered(dtype=torch.float32, dim=3, **options):
 
 @pytest.mark.parametrize("polarity", ["graded", "binary"])
 def test_attributes(polarity):
-    graph = layered(wiring=KNN(k=2), polarity=polarity, dim=5, anchored=[1], law=Yukawa(2.0), gain=0.3)
+    graph = layered(wiring=KNN(k=2), polarity_mode=polarity, dim=5, anchored=[1], law=Yukawa(2.0), gain=0.3)
     result = to_networkx(graph)
     assert type(result) is nx.DiGraph and list(result) == list(range(12))
     assert sorted(result.edges) == sorted(map(tuple, graph.edge_index.t().tolist()))
@@ -79,7 +79,7 @@ def test_round_trip_of_every_law(spacing, law, dtype):
 def test_round_trip_of_positions(spacing, anchored, dim):
     if anchored == "some":
         anchored = torch.arange(12) % 3 == 0
-    graph = layered(torch.float64, dim, spacing=spacing, anchored=anchored, polarity="binary")
+    graph = layered(torch.float64, dim, spacing=spacing, anchored=anchored, polarity_mode="binary")
     assert_same(graph, from_networkx(to_networkx(graph)))
 
 
@@ -107,7 +107,7 @@ def test_round_trip_without_layers(dim, dtype):
 def test_graphml(kind, law, tmp_path):
     graph = layered(torch.float64, law=law(), anchored=[0])
     if kind == "dag":
-        graph = randomise(SpatialGraph(torch.randn(12, 4), random_dag(12, 0.3, 2), law=law(), polarity="binary"))
+        graph = randomise(SpatialGraph(torch.randn(12, 4), random_dag(12, 0.3, 2), law=law(), polarity_mode="binary"))
     nx.write_graphml(to_networkx(graph), tmp_path / "network.graphml")
     read = nx.read_graphml(tmp_path / "network.graphml", node_type=int)
     other = from_networkx(read)

@@ -16,11 +16,11 @@ from spatialgraph import SpatialGraph, SpatialSNN, from_networkx, load, save, to
 
 def networks_with_values():
     return {
-        "free": {"weights": "free"},
-        "both": {"weights": "both"},
+        "free": {"weight_mode": "free"},
+        "both": {"weight_mode": "both"},
         "delays": {"velocity": 0.7},
-        "free delays": {"velocity": 0.7, "delays": "free", "weights": "free"},
-        "both and free delays": {"velocity": 0.7, "delays": "free", "weights": "both"},
+        "free delays": {"velocity": 0.7, "delay_mode": "free", "weight_mode": "free"},
+        "both and free delays": {"velocity": 0.7, "delay_mode": "free", "weight_mode": "both"},
     }
 
 
@@ -52,7 +52,7 @@ def test_conversion_and_back(options, wiring, tmp_path):
 
 
 def test_a_file_that_drops_the_settings_still_opens(tmp_path):
-    graph = SpatialGraph.layered(SIZES, velocity=0.7, delays="free", weights="both", spacing="free")
+    graph = SpatialGraph.layered(SIZES, velocity=0.7, delay_mode="free", weight_mode="both", spacing="free")
     nx.write_gexf(to_networkx(graph), tmp_path / "graph.gexf")
     twin = from_networkx(nx.read_gexf(tmp_path / "graph.gexf", node_type=int))
     assert torch.equal(twin.edge_index, graph.edge_index) and torch.allclose(twin.pos, graph.pos)

@@ -31,8 +31,8 @@ def parameters(found):
         ({"spacing": "free"}, [20, 8], 12),
         ({"dim": 2}, [13, 5], 6),
         ({"anchored": [0]}, [17, 7], 3),
-        ({"weights": "free"}, [4 + 12, 2 + 8], 0),  # biases and synapses: positions mean nothing
-        ({"weights": "both", "velocity": 1.0, "delays": "free"}, [17 + 24, 7 + 16], 9),
+        ({"weight_mode": "free"}, [4 + 12, 2 + 8], 0),  # biases and synapses: positions mean nothing
+        ({"weight_mode": "both", "velocity": 1.0, "delay_mode": "free"}, [17 + 24, 7 + 16], 9),
         ({"law": sg.laws.InversePower(exponent=2.0, learnable=True)}, [17, 7], 10),
     ],
 )
@@ -82,14 +82,14 @@ def test_bytes_are_those_of_the_file(tmp_path):
     assert [row.pruned.bytes for row in whole.rows] == [0, 0]
     kept = torch.ones(graph.synapses, dtype=torch.bool)
     kept[:1000] = False
-    found = sg.summary(graph.keep(kept), batch=2, rounds=1)
+    found = sg.summary(graph.keep_(kept), batch=2, rounds=1)
     assert [row.pruned.bytes for row in found.rows] == [2 * 5000, 0]
     sg.save(graph, tmp_path / "network.safetensors")
     assert found.pruned.bytes == (tmp_path / "network.safetensors").stat().st_size == found.other_bytes + 10_000
 
 
 def test_free_weights_are_bytes_of_their_synapses():
-    found = sg.summary(sg.prune_(small(weights="both", velocity=1.0, delays="free"), 0.5), batch=2, rounds=1)
+    found = sg.summary(sg.prune_(small(weight_mode="both", velocity=1.0, delay_mode="free"), 0.5), batch=2, rounds=1)
     assert [row.pruned.bytes for row in found.rows] == [6 * (1 + 4 + 4), 4 * (1 + 4 + 4)]
 
 
@@ -107,7 +107,7 @@ def test_blocks_that_skip_a_layer():
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.3, 0.95, 1.0])
-@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"weights": "free"}])
+@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"weight_mode": "free"}])
 def test_times_are_there(amount, options):
     found = sg.summary(sg.prune_(small(**options), amount), batch=3, rounds=2)
     assert all(row.pruned.milliseconds > 0 and row.dense.milliseconds > 0 for row in found.rows)

@@ -197,14 +197,20 @@ def as_function(model, x):
 @given(
     wiring=st.sampled_from([None, sg.wiring.KNN(k=1), sg.wiring.KNN(k=2), sg.wiring.Random(0.6)]),
     silent=st.sampled_from([0.0, 0.4]),
-    weights=st.sampled_from(["law", "free", "both"]),
+    weight_mode=st.sampled_from(["law", "free", "both"]),
     law=st.sampled_from(["inverse_distance", "inverse_power", "gaussian", "yukawa"]),
-    polarity=st.sampled_from(["binary", "graded"]),
+    polarity_mode=st.sampled_from(["binary", "graded"]),
     spacing=st.sampled_from(["fixed", "learned", "free"]),
     normalize=st.booleans(),
 )
 def test_second_derivatives_of_any_perceptron(wiring, silent, weights, law, polarity, spacing, normalize):
-    options = {"weights": weights, "law": law, "polarity": polarity, "spacing": spacing, "normalize": normalize}
+    options = {
+        "weight_mode": weights,
+        "law": law,
+        "polarity_mode": polarity,
+        "spacing": spacing,
+        "normalize": normalize,
+    }
     model = perceptron(wiring, silent, **options)
     x = torch.rand(2, 3, dtype=torch.float64)
     compute, parameters = as_function(model, x)

@@ -23,8 +23,13 @@ def table(graph, names):
     columns |= {"anchored": graph.positions.anchored, "is_input": graph.is_input, "is_output": graph.is_output}
     free = {f"free_{name}": getattr(graph.free_synapses, name) for name in ("weight", "delay")}
     edges = [(names[source], names[target]) for source, target in graph.edge_index.t().tolist()]
-    settings = {"spacing": graph.spacing, "polarity": graph.polarity_mode, "gain": graph.gain, "law": graph.law.name}
-    settings |= {"weights": graph.weight_mode, "delays": graph.delay_mode}
+    settings = {
+        "spacing": graph.spacing,
+        "polarity_mode": graph.polarity_mode,
+        "gain": graph.gain,
+        "law": graph.law.name,
+    }
+    settings |= {"weight_mode": graph.weight_mode, "delay_mode": graph.delay_mode}
     settings |= {"velocity": graph.velocity, "dtype": str(graph.raw_bias.dtype), "law_": graph.law.settings()}
     return {
         **{name: {node: column[numbers[node]].tolist() for node in names} for name, column in columns.items()},
@@ -127,7 +132,7 @@ def test_a_wrong_free_value_is_named(name, value):
 
 def test_a_free_value_where_the_settings_have_none(exported):
     exported.edges[next(iter(exported.edges))]["free_weight"] = 1.0
-    refused(exported, "graph must hold no 'free_weight' for weights='law', got 1 for edge (")
+    refused(exported, "graph must hold no 'free_weight' for weight_mode='law', got 1 for edge (")
 
 
 # Edges and nodes added and removed ----
@@ -175,9 +180,9 @@ DELETED = object()
 NOT_READ = {"weight", "length", "delay"}
 # What may follow from a setting or a role besides its own entry.
 FOLLOWS = {
-    "weights": {"polarity", "free_weight"},
-    "polarity": {"polarity"},
-    "delays": {"free_delay"},
+    "weight_mode": {"polarity", "free_weight"},
+    "polarity_mode": {"polarity"},
+    "delay_mode": {"free_delay"},
     "velocity": {"free_delay"},
     "is_input": {"is_input", "is_output", "bias", "polarity"},
     "is_output": {"is_input", "is_output", "bias", "polarity"},

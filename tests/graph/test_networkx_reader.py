@@ -178,16 +178,16 @@ def test_layers_move_with_their_nodes_where_there_are_no_gaps(exported):
 
 def test_binary_polarities_without_learnable_numbers():
     graph = foreign(polarity=[-1, 0.5, 1.0, 0.0])
-    graph.graph["polarity"] = "binary"
+    graph.graph["polarity_mode"] = "binary"
     read = from_networkx(graph)
     assert read.polarity.tolist() == pytest.approx([-1.0, 0.5, 1.0, 0.0], abs=1e-7)
     assert read.polarity_mode == "binary" and read.raw_polarity[1].item() == pytest.approx(math.atanh(0.5) / 5)
     graph.nodes["b"]["polarity"] = 1.5
-    refused(graph, "numbers between -1 and 1, for polarity='binary', in 'polarity', got 1.5 for node 'b'")
+    refused(graph, "numbers between -1 and 1, for polarity_mode='binary', in 'polarity', got 1.5 for node 'b'")
 
 
 def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
-    network = layered(polarity="binary")
+    network = layered(polarity_mode="binary")
     nx.write_gexf(to_networkx(network), tmp_path / "network.gexf")
     read = from_networkx(nx.read_gexf(tmp_path / "network.gexf", node_type=int))
     assert read.polarity_mode == "graded" and read.spacing == "free"
@@ -207,10 +207,10 @@ def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
         ("spacing", "learnt", ["spacing must be one of", "'learnt'"]),
         ("spacing", None, ["spacing must be one of", "None"]),
         ("spacing", "fixed", ["must be 1 for spacing='fixed'"]),
-        ("polarity", "ternary", ["polarity must be one of", "'ternary'"]),
-        ("polarity", ["binary"], ["polarity must be one of"]),
-        ("weights", "none", ["weights must be one of", "'none'"]),
-        ("delays", "free", ["velocity must be given for delays='free'"]),
+        ("polarity_mode", "ternary", ["polarity_mode must be one of", "'ternary'"]),
+        ("polarity_mode", ["binary"], ["polarity_mode must be one of"]),
+        ("weight_mode", "none", ["weight_mode must be one of", "'none'"]),
+        ("delay_mode", "free", ["velocity must be given for delay_mode='free'"]),
         ("velocity", "fast", ["velocity must be a number"]),
         ("velocity", 0.0, ["velocity must be above 0"]),
         ("dtype", "floot32", ["dtype must be one of 'float16', 'bfloat16', 'float32', 'float64', got 'floot32'"]),

@@ -39,7 +39,7 @@ def train_a_little(graph):
     ],
 )
 def test_number_of_parameters(dim, spacing, count, polarity):
-    assert parameters(SpatialGraph.layered(PAPER, dim, spacing=spacing, polarity=polarity)) == count
+    assert parameters(SpatialGraph.layered(PAPER, dim, spacing=spacing, polarity_mode=polarity)) == count
 
 
 @pytest.mark.parametrize("spacing", ["fixed", "learned"])
@@ -88,7 +88,7 @@ def test_place_everywhere(spacing):
     pos[:, -1] = LAYER * {"fixed": 1.0, "learned": -2.5, "free": 1.0}[spacing]
     if spacing == "free":
         pos[:, -1] += torch.rand(12)
-    assert graph.place(pos) is graph
+    assert graph.place_(pos) is graph
     assert torch.equal(graph.pos, pos)
 
 
@@ -96,7 +96,7 @@ def test_place_a_layer():
     graph = SpatialGraph.layered(SIZES)
     before = graph.pos.detach().clone()
     pos = torch.cat([torch.randn(4, 2), torch.full((4, 1), 1.5)], dim=1)
-    graph.place(pos, 1)
+    graph.place_(pos, 1)
     assert torch.equal(graph.pos[LAYER == 1], pos)
     assert torch.equal(graph.pos[LAYER != 1], before[LAYER != 1])
     assert graph.positions.gaps.tolist() == [1.5, 0.5]
@@ -108,7 +108,7 @@ def test_place_neurons_in_the_plane(spacing):
     before = graph.pos.detach().clone()
     mask = torch.rand(12) < 0.5
     pos = torch.randn(int(mask.sum()), 2)
-    graph.place(pos, mask)
+    graph.place_(pos, mask)
     assert torch.equal(graph.pos[mask, :2], pos)
     assert torch.equal(graph.pos[:, 2], before[:, 2]) and torch.equal(graph.pos[~mask], before[~mask])
 
@@ -116,21 +116,21 @@ def test_place_neurons_in_the_plane(spacing):
 def test_place_by_number_keeps_the_order():
     graph = SpatialGraph.layered(SIZES)
     pos = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    graph.place(pos, torch.tensor([7, 2]))
+    graph.place_(pos, torch.tensor([7, 2]))
     assert torch.equal(graph.pos[[7, 2], :2], pos)
 
 
 def test_place_moves_anchored_neurons_too():
     graph = SpatialGraph.layered(SIZES, anchored=[0])
     pos = torch.cat([torch.randn(12, 2), LAYER[:, None].float()], dim=1)
-    graph.place(pos)
+    graph.place_(pos)
     assert torch.equal(graph.pos, pos)
 
 
 def test_place_keeps_the_parameters():
     graph = SpatialGraph.layered(SIZES)
     before = list(map(id, graph.parameters()))
-    graph.place(torch.zeros(12, 2))
+    graph.place_(torch.zeros(12, 2))
     assert list(map(id, graph.parameters())) == before
 
 
@@ -151,7 +151,7 @@ def test_places_that_do_not_exist(spacing, pos, neurons, message):
     graph = SpatialGraph.layered(SIZES, spacing=spacing)
     before = graph.pos.detach().clone()
     with pytest.raises(ValueError, match=message):
-        graph.place(pos, neurons)
+        graph.place_(pos, neurons)
     assert torch.equal(graph.pos, before)
 
 
@@ -289,7 +289,7 @@ def test_reset_forgets_trained_gaps():
 def test_wiring_sees_positions_of_anchored_neurons():
     graph = SpatialGraph.layered([4, 2], anchored=[0], wiring=KNN(k=1))
     pos = torch.tensor([[0.0, 0.0], [10.0, 0.0], [20.0, 0.0], [30.0, 0.0], [19.0, 0.0], [1.0, 0.0]])
-    assert graph.place(pos).rewire().edge_index.tolist() == [[2, 0], [4, 5]]
+    assert graph.place_(pos).rewire_().edge_index.tolist() == [[2, 0], [4, 5]]
 
 
 def test_positions_follow_the_precision():

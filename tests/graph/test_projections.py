@@ -148,10 +148,10 @@ def test_all_to_all_projection_lists_its_edges():
 # Masked dense products ----
 
 
-def holed(density, spacing="learned", polarity="graded", gain=1.0):
+def holed(density, spacing="learned", polarity_mode="graded", gain=1.0):
     torch.manual_seed(0)
     return SpatialGraph.layered(
-        [9, 8, 5], wiring=Random(density=density), spacing=spacing, polarity=polarity, gain=gain
+        [9, 8, 5], wiring=Random(density=density), spacing=spacing, polarity_mode=polarity_mode, gain=gain
     ).double()
 
 

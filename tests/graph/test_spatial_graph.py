@@ -19,7 +19,7 @@ KINDS = {
     "all-to-all": partial(SpatialGraph.layered, SIZES),
     "skip": partial(SpatialGraph.layered, SIZES, wiring=AllToAll(reach="all")),
     "nearest": partial(SpatialGraph.layered, SIZES, wiring=KNN(k=2), spacing="free"),
-    "nearest skip": partial(SpatialGraph.layered, SIZES, wiring=KNN(k=3, reach="all"), polarity="binary"),
+    "nearest skip": partial(SpatialGraph.layered, SIZES, wiring=KNN(k=3, reach="all"), polarity_mode="binary"),
     "radius": partial(SpatialGraph.layered, SIZES, wiring=Radius(r=1.5), law="gaussian"),
     "random": partial(SpatialGraph.layered, SIZES, wiring=Random(density=0.5), anchored=[0]),
     "small world": partial(SpatialGraph.layered, SIZES, wiring=SmallWorld(k=1, long_range=1), spacing="fixed"),
@@ -75,7 +75,7 @@ def test_inputs_and_outputs():
 
 
 def test_binary_polarity_is_near_minus_one_or_one():
-    polarity = SpatialGraph.layered([4000, 10], polarity="binary").polarity[:4000]
+    polarity = SpatialGraph.layered([4000, 10], polarity_mode="binary").polarity[:4000]
     assert (polarity.abs() <= 1).all()
     assert (polarity.abs() > 0.9).float().mean() > 0.7
     assert 0.4 < (polarity > 0).float().mean() < 0.6
@@ -83,7 +83,7 @@ def test_binary_polarity_is_near_minus_one_or_one():
 
 def test_polarity_by_hand():
     for kind, expected in (("graded", [0.1, -0.2]), ("binary", [np.tanh(0.5), np.tanh(-1.0)])):
-        graph = SpatialGraph(torch.randn(3, 2), torch.tensor([[0, 1], [2, 2]]), polarity=kind)
+        graph = SpatialGraph(torch.randn(3, 2), torch.tensor([[0, 1], [2, 2]]), polarity_mode=kind)
         with torch.no_grad():
             graph.raw_polarity.copy_(torch.tensor([0.1, -0.2]))
         assert_close(graph.polarity, [*expected, 0.0], 1e-6)
@@ -191,10 +191,10 @@ def test_to_data():
 def test_rewire_follows_the_positions():
     graph = SpatialGraph.layered(SIZES, wiring=KNN(k=2))
     before, parameters = graph.edge_index, list(graph.parameters())
-    assert torch.equal(graph.rewire().edge_index, before)
-    graph.place(torch.randn(15, 2))
+    assert torch.equal(graph.rewire_().edge_index, before)
+    graph.place_(torch.randn(15, 2))
     assert torch.equal(graph.edge_index, before)
-    assert graph.rewire() is graph
+    assert graph.rewire_() is graph
     assert graph.synapses == before.shape[1] and not torch.equal(graph.edge_index, before)
     pos = graph.pos.detach()
     for number in (1, 2):
@@ -209,16 +209,16 @@ def test_rewire_follows_the_positions():
 def test_rewire_by_another_wiring():
     graph = SpatialGraph.layered(SIZES)
     parameters = list(graph.parameters())
-    assert graph.rewire(KNN(k=2)).synapses == 18 and graph.wiring == KNN(k=2)
-    assert graph.rewire(AllToAll(reach="all")).synapses == 30 + 20 + 24
-    assert graph.rewire(Random(density=0.5), torch.Generator().manual_seed(1)).synapses == 25
+    assert graph.rewire_(KNN(k=2)).synapses == 18 and graph.wiring == KNN(k=2)
+    assert graph.rewire_(AllToAll(reach="all")).synapses == 30 + 20 + 24
+    assert graph.rewire_(Random(density=0.5), torch.Generator().manual_seed(1)).synapses == 25
     assert all(a is b for a, b in zip(graph.parameters(), parameters, strict=True))
     with pytest.raises(ValueError, match="wiring must be given for a network that was built from listed edges"):
-        SpatialGraph(torch.randn(6, 2), DAG).rewire()
+        SpatialGraph(torch.randn(6, 2), DAG).rewire_()
     with pytest.raises(ValueError, match="without layers"):
-        SpatialGraph(torch.randn(6, 2), DAG).rewire(KNN(k=1))
+        SpatialGraph(torch.randn(6, 2), DAG).rewire_(KNN(k=1))
     with pytest.raises(TypeError, match="wiring must be a Wiring .* got str"):
-        graph.rewire("knn")
+        graph.rewire_("knn")
 
 
 # State ----
@@ -298,7 +298,7 @@ def test_copies(make):
         randomise(other)
         assert torch.equal(graph.pos, pos) and not torch.equal(other.pos, pos)
         if graph.is_layered:
-            assert other.rewire(KNN(k=1)).synapses == 9 < graph.synapses
+            assert other.rewire_(KNN(k=1)).synapses == 9 < graph.synapses
 
 
 @every_kind

@@ -42,7 +42,9 @@ def test_delays_follow_from_positions(way, wiring):
 @every_wiring
 @every_way
 @pytest.mark.parametrize(
-    "options", [{}, {"weights": "free"}, {"weights": "both"}, {"delays": "free"}], ids=lambda o: str(dict(o))
+    "options",
+    [{}, {"weight_mode": "free"}, {"weight_mode": "both"}, {"delay_mode": "free"}],
+    ids=lambda o: str(dict(o)),
 )
 @pytest.mark.parametrize("spacing", ["fixed", "learned", "free"])
 def test_gradcheck_down_to_positions(spacing, options, way, wiring):
@@ -70,7 +72,7 @@ def test_gradcheck_down_to_positions(spacing, options, way, wiring):
 @every_wiring
 def test_two_neurons_may_meet(wiring):
     graph = spatial(wiring, spacing="free")
-    graph.place(torch.zeros(7, 2))
+    graph.place_(torch.zeros(7, 2))
     assert torch.equal(graph.delays(), torch.zeros_like(graph.delays()))
     y = arrivals(graph, torch.ones(5, 1, 4, dtype=torch.float64))
     for gradient in torch.autograd.grad(y.sum() + graph.delays().sum(), graph.positions.parameters()):
@@ -103,10 +105,10 @@ def test_only_lengths_matter(way, wiring):
     pos, before, y = graph.pos.detach(), graph.delays().detach(), arrivals(graph, x)
     rotation = torch.linalg.qr(torch.randn(2, 2).double()).Q
     for moved in (pos + torch.tensor([7.0, -3.0]).double(), pos @ rotation, -pos):
-        graph.place(moved)
+        graph.place_(moved)
         assert_close(graph.delays(), before, 1e-12)
         assert_close(arrivals(graph, x), y, 1e-10)
-    graph.place(2.0 * pos)
+    graph.place_(2.0 * pos)
     assert_close(graph.delays(), 2.0 * before, 1e-12)
 
 
@@ -120,10 +122,10 @@ def test_twice_the_velocity_half_the_delay(wiring):
 
 
 def test_free_delays_start_from_the_lengths_and_stay_above_0():
-    graph = SpatialGraph.layered([4, 3], velocity=0.5, delays="free")
+    graph = SpatialGraph.layered([4, 3], velocity=0.5, delay_mode="free")
     torch.testing.assert_close(graph.delays(), graph.lengths() / 0.5)
     with torch.no_grad():
         graph.free_synapses.delay.fill_(-1.5)
     assert torch.equal(graph.delays(), torch.full((12,), 1.5))
-    graph.place(2.0 * graph.pos.detach()[:, :2])
+    graph.place_(2.0 * graph.pos.detach()[:, :2])
     assert torch.equal(graph.delays(), torch.full((12,), 1.5))

@@ -40,7 +40,7 @@ EDGES = torch.tensor([[0, 1], [2, 3]])
             "edges must be an edge_index for a network without layers, got a wiring",
         ),
         ({"spacing": "learned"}, ValueError, "spacing must be one of 'free', got 'learned'"),
-        ({"polarity": "ternary"}, ValueError, "polarity must be one of 'binary', 'graded', got 'ternary'"),
+        ({"polarity_mode": "ternary"}, ValueError, "polarity_mode must be one of 'binary', 'graded', got 'ternary'"),
         ({"gain": float("nan")}, ValueError, "gain must be finite, got nan"),
         ({"law": 3}, TypeError, "law must be a name or a Law, got int"),
         (

@@ -48,7 +48,7 @@ def states_that_are_none(state):
 @pytest.mark.parametrize("assign", [False, True])
 @pytest.mark.parametrize("kind", states_that_are_none(sg.SpatialMLP(SIZES, wiring=KNN(k=3)).state_dict()))
 def test_a_state_that_is_none_changes_nothing(kind, assign):
-    source, model = (sg.SpatialMLP(SIZES, wiring=Random(0.4), weights="both") for _ in range(2))
+    source, model = (sg.SpatialMLP(SIZES, wiring=Random(0.4), weight_mode="both") for _ in range(2))
     state = source.state_dict()
     state.update(states_that_are_none(state)[kind])
     before, parameters = {n: v.clone() for n, v in model.state_dict().items()}, list(model.parameters())
@@ -71,7 +71,7 @@ def test_the_mean_of_equal_states_is_a_state():
 
 
 def test_a_state_without_structure_may_keep_that_of_the_network():
-    model, other = (sg.SpatialMLP(SIZES, wiring=Random(share), weights="both") for share in (0.4, 0.6))
+    model, other = (sg.SpatialMLP(SIZES, wiring=Random(share), weight_mode="both") for share in (0.4, 0.6))
     state = {name: values for name, values in model.state_dict().items() if not name.endswith("_extra_state")}
     with pytest.raises(RuntimeError, match=r"free_synapses.weight must have shape"):
         other.load_state_dict(state, strict=False)
@@ -84,7 +84,7 @@ def test_a_state_without_structure_may_keep_that_of_the_network():
 def test_a_change_in_inference_mode_can_be_trained_on():
     model = sg.SpatialMLP(SIZES, wiring=KNN(k=3))
     with torch.inference_mode():
-        model.graph.connect(model.graph.edge_index[:, ::2].clone())
+        model.graph.connect_(model.graph.edge_index[:, ::2].clone())
     averaged = AveragedModel(model)
     model(torch.ones(2, 6)).sum().backward()
     averaged.update_parameters(model)

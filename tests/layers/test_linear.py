@@ -20,7 +20,7 @@ from spatialgraph.layers.linear import DerivedWeight
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("law", ["inverse_distance", "inverse_power", "gaussian", "yukawa"])
 def test_linear_is_a_linear_layer(law, bias, polarity, leading):
-    layer = SpatialLinear(6, 4, bias=bias, polarity=polarity, law=law, dtype=torch.float64)
+    layer = SpatialLinear(6, 4, bias=bias, polarity_mode=polarity, law=law, dtype=torch.float64)
     if bias:
         nn.init.normal_(layer.bias)
     twin = linear_twin(layer)
@@ -92,7 +92,7 @@ def test_weights_are_kept_in_eval(monkeypatch):
 
 
 def test_copies_of_a_linear_layer(tmp_path):
-    layer, x = SpatialLinear(6, 4, polarity="binary").eval(), torch.randn(3, 6)
+    layer, x = SpatialLinear(6, 4, polarity_mode="binary").eval(), torch.randn(3, 6)
     with torch.no_grad():
         expected = layer(x)
         for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
@@ -100,7 +100,7 @@ def test_copies_of_a_linear_layer(tmp_path):
             twin.target_pos.add_(torch.rand(4, 3))
             assert not torch.equal(twin(x), expected) and torch.equal(layer(x), expected)
         torch.save(layer.state_dict(), tmp_path / "layer.pt")
-        other = SpatialLinear(6, 4, polarity="binary")
+        other = SpatialLinear(6, 4, polarity_mode="binary")
         other.load_state_dict(torch.load(tmp_path / "layer.pt", weights_only=True))
         assert torch.equal(other.eval()(x), expected)
 
@@ -117,7 +117,7 @@ def test_linear_layer_compiles_and_exports(training):
 
 def test_repr():
     assert repr(SpatialLinear(6, 4)).startswith(
-        "SpatialLinear(\n  in_features=6, out_features=4, dim=3, bias=True, polarity='graded'"
+        "SpatialLinear(\n  in_features=6, out_features=4, dim=3, bias=True, polarity_mode='graded'"
     )
 
 
@@ -143,7 +143,7 @@ def test_wrong_features():
 
 
 def test_the_weight_is_differentiable():
-    layer = SpatialLinear(4, 3, law="gaussian", polarity="binary", dtype=torch.float64)
+    layer = SpatialLinear(4, 3, law="gaussian", polarity_mode="binary", dtype=torch.float64)
     wanted = [layer.source_pos, layer.target_pos, layer.raw_polarity]
     x, y = torch.randn(5, 4).double(), torch.randn(5, 3).double()
     through = torch.autograd.grad((nn.functional.linear(x, layer.weight, layer.bias) * y).sum(), wanted)

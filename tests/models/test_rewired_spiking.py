@@ -12,7 +12,7 @@ from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 
 @pytest.mark.parametrize(
-    "options", [{"weights": "free"}, {"weights": "both", "velocity": 1.0, "delays": "free"}], ids=str
+    "options", [{"weight_mode": "free"}, {"weight_mode": "both", "velocity": 1.0, "delay_mode": "free"}], ids=str
 )
 def test_rewiring_keeps_what_stays(options):
     graph = SpatialGraph.layered([9, 8, 7], wiring=KNN(k=4), **options)
@@ -23,7 +23,7 @@ def test_rewiring_keeps_what_stays(options):
             parameter.copy_(values[name])
     before = set(map(tuple, graph.edge_index.t().tolist()))
     for wiring in (None, KNN(k=6), KNN(k=2), AllToAll()):
-        graph.place(torch.randn(24, 2)).rewire(wiring)
+        graph.place_(torch.randn(24, 2)).rewire_(wiring)
         edges = list(map(tuple, graph.edge_index.t().tolist()))
         for name, parameter in graph.free_synapses.named_parameters():
             assert parameter.shape == (graph.synapses,) and parameter.requires_grad
@@ -35,26 +35,26 @@ def test_rewiring_keeps_what_stays(options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"weights": "free"}, {"weights": "both", "velocity": 1.0, "delays": "free"}], ids=str
+    "options", [{}, {"weight_mode": "free"}, {"weight_mode": "both", "velocity": 1.0, "delay_mode": "free"}], ids=str
 )
 def test_rewiring_to_no_edges_and_back(options):
     graph = SpatialGraph.layered([4, 3, 2], wiring=Random(density=0.5), **options)
-    graph.rewire(Radius(r=1e-9))
+    graph.rewire_(Radius(r=1e-9))
     assert graph.synapses == 0
     model = SpatialSNN(graph, num_steps=3, normalize=False)
     assert torch.equal(model(torch.rand(2, 4)), torch.zeros(2, 2))
-    graph.rewire(AllToAll())
+    graph.rewire_(AllToAll())
     assert graph.synapses == 18 and all(p.shape == (18,) for p in graph.free_synapses.parameters())
 
 
 @pytest.mark.parametrize(
-    "options", [{"weights": "free"}, {"weights": "both", "velocity": 0.8, "delays": "free"}], ids=str
+    "options", [{"weight_mode": "free"}, {"weight_mode": "both", "velocity": 0.8, "delay_mode": "free"}], ids=str
 )
 @pytest.mark.parametrize("wiring", [KNN(k=2), AllToAll(), Random(density=0.3)], ids=repr)
 def test_a_state_of_other_edges_is_loaded(wiring, options):
     model = SpatialSNN(SIZES, wiring=KNN(k=3), **options, **LOUD)
     other = SpatialSNN(SIZES, wiring=KNN(k=3), **options, **LOUD)
-    model.graph.rewire(wiring)
+    model.graph.rewire_(wiring)
     randomise(model.graph)
     other.load_state_dict(model.state_dict())
     x = torch.rand(3, 6)
@@ -66,7 +66,7 @@ def test_a_state_of_other_edges_is_loaded(wiring, options):
 def load_edges(model, edges):
     """Give a network without layers other edges, as loading a pruned one does; inputs and outputs stay."""
     pruned = copy.deepcopy(model)
-    pruned.graph.connect(edges)
+    pruned.graph.connect_(edges)
     model.load_state_dict(pruned.state_dict())
 
 

@@ -118,10 +118,10 @@ ROUTES = {
     "nothing": lambda model: None,
 }
 GRAPH_ROUTES = {
-    "place": lambda model: model.graph.place(1.5 * model.graph.pos.detach()[:, :2]),
+    "place": lambda model: model.graph.place_(1.5 * model.graph.pos.detach()[:, :2]),
     "prune": lambda model: prune_(model.graph, 0.3),
-    "rewire": lambda model: model.graph.rewire(KNN(k=3)),
-    "rewire at random": lambda model: model.graph.rewire(Random(0.4)),
+    "rewire": lambda model: model.graph.rewire_(KNN(k=3)),
+    "rewire at random": lambda model: model.graph.rewire_(Random(0.4)),
     "regrow": lambda model: regrow_(model.graph, 0.2),
     "dense engine": lambda model: with_masked_from(model.graph, 0.0),
     "sparse engine": lambda model: with_masked_from(model.graph, 2.0),
@@ -164,7 +164,7 @@ def test_eval_equals_train_after_any_changes(data):
     kind = data.draw(st.sampled_from(["linear", "mlp", "snn"]), "kind")
     options = {
         "law": LAWS[data.draw(st.sampled_from(sorted(LAWS)), "law")](),
-        "polarity": data.draw(st.sampled_from(["graded", "binary"]), "polarity"),
+        "polarity_mode": data.draw(st.sampled_from(["graded", "binary"]), "polarity"),
     }
     routes = dict(ROUTES)
     if kind != "linear":
@@ -172,7 +172,7 @@ def test_eval_equals_train_after_any_changes(data):
             "wiring": data.draw(
                 st.sampled_from([None, KNN(k=3), KNN(k=6), KNN(k=2, reach="all"), Random(0.5)]), "wiring"
             ),
-            "weights": data.draw(st.sampled_from(["law", "both", "free"]), "weights"),
+            "weight_mode": data.draw(st.sampled_from(["law", "both", "free"]), "weights"),
             "spacing": data.draw(st.sampled_from(["fixed", "learned", "free"]), "spacing"),
             "anchored": data.draw(st.sampled_from([None, [0], [1, 3]]), "anchored"),
         }

@@ -31,7 +31,7 @@ CHANGES = {
     "load": lambda model: model.load_state_dict(another_state(model)),
     "assign": lambda model: model.load_state_dict(another_state(model), assign=True),
     "double": lambda model: model.double(),
-    "place": lambda model: model.graph.place(2.0 * model.graph.pos.detach()[:, :2]),
+    "place": lambda model: model.graph.place_(2.0 * model.graph.pos.detach()[:, :2]),
     "reset": lambda model: model.reset_parameters(),
     "in place": lambda model: randomise(model.graph),
 }
@@ -67,9 +67,9 @@ def test_rewiring_is_noticed():
     x = features(model, 4)
     with torch.no_grad():
         before = model(x)
-        model.graph.place(torch.randn(18, 2)).rewire()
+        model.graph.place_(torch.randn(18, 2)).rewire_()
         after = model(x)
-        dense = model.graph.rewire(AllToAll()) and model(x)
+        dense = model.graph.rewire_(AllToAll()) and model(x)
     assert not torch.equal(after, before) and not torch.equal(dense, after)
     assert_close(dense, model.train()(x).detach().double(), 1e-5)
 

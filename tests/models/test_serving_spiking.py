@@ -19,10 +19,10 @@ def step(model):
 
 CHANGES = {
     "step": step,
-    "place": lambda model: model.graph.place(1.3 * model.graph.pos.detach()[:, :2]),
+    "place": lambda model: model.graph.place_(1.3 * model.graph.pos.detach()[:, :2]),
     "reset": lambda model: model.reset_parameters(),
     "in place": lambda model: randomise(model.graph),
-    "rewire": lambda model: model.graph.rewire(KNN(k=1)),
+    "rewire": lambda model: model.graph.rewire_(KNN(k=1)),
     "load": lambda model: model.load_state_dict(SpatialSNN(SIZES, wiring=KNN(k=3), **LOUD).state_dict(), strict=False),
 }
 
@@ -51,6 +51,6 @@ def test_delays_are_never_kept(builds):
     x = features(model, 3)
     with torch.no_grad():
         before = model(x)
-        model.graph.place(1.3 * model.graph.pos[:, :2])
+        model.graph.place_(1.3 * model.graph.pos[:, :2])
         assert not torch.equal(model(x), before)
     assert not builds

@@ -82,7 +82,7 @@ def test_a_delay_is_not_longer_than_the_line():
     )
     with pytest.raises(ValueError, match=message):
         SpatialSNN([1, 1], 2, velocity=4 / 3, max_delay=3, **options)
-    model.graph.place(torch.tensor([[9.0, 0.0]]), 1)
+    model.graph.place_(torch.tensor([[9.0, 0.0]]), 1)
     with pytest.raises(ValueError, match=message):
         model(torch.zeros(1, 1))
     with pytest.raises(ValueError, match=message):
@@ -173,7 +173,7 @@ def test_number_of_free_parameters():
     }
     for weights, count in counts.items():
         for delays in ("length", "free"):
-            model = SpatialSNN(SIZES, weights=weights, velocity=1.0, delays=delays)
+            model = SpatialSNN(SIZES, weight_mode=weights, velocity=1.0, delay_mode=delays)
             unused = (2 * neurons + 3) * (weights == delays == "free")  # positions that nothing follows from
             assert sum(p.numel() for p in model.parameters()) == count + synapses * (delays == "free") - unused
 
@@ -255,7 +255,7 @@ def test_repr():
 
 def test_what_a_graph_settles_is_not_given_beside_it():
     graph = SpatialGraph.layered(SIZES)
-    for name, value in (("dim", 3), ("gain", 1.0), ("velocity", 1.0), ("weights", "free"), ("delays", "free")):
+    for name, value in (("dim", 3), ("gain", 1.0), ("velocity", 1.0), ("weight_mode", "free"), ("delay_mode", "free")):
         with pytest.raises(TypeError, match=f"{name} must be set where the graph is made"):
             SpatialSNN(graph, **{name: value})
     assert SpatialSNN(graph).graph is graph
@@ -290,7 +290,7 @@ def test_thousand_networks_leave_nothing_behind(neuron):
     assert census() <= things
 
 
-@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"velocity": 1.0, "delays": "free"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"velocity": 1.0, "delay_mode": "free"}], ids=str)
 def test_training_lowers_the_loss(options):
     model = SpatialSNN([4, 24, 2], num_steps=10, normalize=False, gain=0.4, **options)
     x = torch.rand(64, 4)
@@ -306,7 +306,7 @@ def test_training_lowers_the_loss(options):
     assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"wiring": KNN(k=2)}, {"weights": "free"}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"velocity": 1.0}, {"wiring": KNN(k=2)}, {"weight_mode": "free"}], ids=str)
 def test_same_seed_same_bits(options):
     results = []
     for _ in range(2):

@@ -250,12 +250,12 @@ def test_only_lengths_matter(dim, velocity, wiring):
     pos = model.graph.pos.detach()
     rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
     for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
-        model.graph.place(moved)
+        model.graph.place_(moved)
         assert_close(model(x), y, 1e-9)
         with torch.no_grad():
             assert_close(model.eval()(x), y, 1e-9)
         model.train()
-    model.graph.place(pos * 1.5)
+    model.graph.place_(pos * 1.5)
     assert (model(x) - y).abs().max() > 1e-3
 
 

@@ -134,7 +134,7 @@ def test_nothing_to_change_leaves_the_wiring():
 def test_all_to_all_projections_stay():
     graph = network((30, 20, 5), Random(0.1))
     to_outputs = torch.cartesian_prod(torch.arange(30, 50), torch.arange(50, 55)).t()
-    graph.connect(torch.cat([graph.projections[0].edge_index(), to_outputs], 1))
+    graph.connect_(torch.cat([graph.projections[0].edge_index(), to_outputs], 1))
     assert graph.projections[1].is_complete
     before = pairs(graph)
     regrow_(graph, 0.3)
@@ -235,7 +235,7 @@ def test_parameters_and_the_optimiser_go_on(model_of):
 
 @pytest.mark.parametrize("scope", ["projection", "global"])
 def test_free_weights_and_delays_stay_with_their_synapses(scope):
-    graph = network(weights="free", velocity=0.5, delays="free")
+    graph = network(weight_mode="free", velocity=0.5, delay_mode="free")
     graph.free_synapses.delay.data.uniform_(0, 9)
     weights = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
     delays = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.delays().tolist(), strict=True))
@@ -260,7 +260,7 @@ def test_free_weights_and_delays_stay_with_their_synapses(scope):
 
 
 def test_the_same_seed_gives_the_same_network():
-    graphs = [network(weights="free") for _ in range(2)]
+    graphs = [network(weight_mode="free") for _ in range(2)]
     for graph in graphs:
         regrow_(graph, 0.4, generator=torch.Generator().manual_seed(1))
     first, second = (graph.state_dict() for graph in graphs)

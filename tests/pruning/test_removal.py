@@ -52,7 +52,7 @@ def test_random_pruning_follows_its_generator():
 @pytest.mark.parametrize("polarity", ["binary", "graded"])
 @pytest.mark.parametrize("amount", [0.3, 0.95])
 def test_pruned_equals_masked(polarity, amount):
-    graph = network(polarity=polarity).double()
+    graph = network(polarity_mode=polarity).double()
     model = SpatialMLP(graph, normalize=False)
     x = torch.randn(7, 9, dtype=torch.float64, requires_grad=True)
     pruned = SpatialMLP(prune(graph, amount), normalize=False)
@@ -96,7 +96,7 @@ def test_a_copy_leaves_the_original_alone():
 
 
 def test_free_weights_and_delays_stay_with_their_synapses():
-    graph = network(weights="free", velocity=0.5, delays="free")
+    graph = network(weight_mode="free", velocity=0.5, delay_mode="free")
     weights = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
     delays = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.delays().tolist(), strict=True))
     prune_(graph, 0.7, by="weight")
@@ -126,7 +126,7 @@ def test_neurons_without_edges_are_found():
 def test_a_pruned_network_has_no_wiring_to_select_by():
     graph = prune_(network(), 0.5)
     with pytest.raises(ValueError, match="wiring must be given"):
-        graph.rewire()
+        graph.rewire_()
 
 
 # Neurons without synapses ----
@@ -141,21 +141,23 @@ def without_layers(**options):
 
 def last_all_to_all(graph):
     """Few edges into the hidden layers, and all into the outputs."""
-    return graph.keep((torch.rand(graph.synapses) < 0.05) | graph.is_output[graph.edge_index[1]])
+    return graph.keep_((torch.rand(graph.synapses) < 0.05) | graph.is_output[graph.edge_index[1]])
 
 
 SPARSE = {
     "graded": lambda: prune_(network(), 0.93),
-    "binary": lambda: prune_(network(polarity="binary", spacing="fixed"), 0.93),
+    "binary": lambda: prune_(network(polarity_mode="binary", spacing="fixed"), 0.93),
     "free spacing": lambda: prune_(network(spacing="free"), 0.93),
-    "free weights": lambda: prune_(network(weights="free"), 0.93),
-    "factors": lambda: prune_(network(weights="both", law=InversePower(1.3, learnable=True)), 0.93),
+    "free weights": lambda: prune_(network(weight_mode="free"), 0.93),
+    "factors": lambda: prune_(network(weight_mode="both", law=InversePower(1.3, learnable=True)), 0.93),
     "anchored": lambda: prune_(network(anchored=torch.arange(25) % 2 == 0), 0.93),
     "anchored inputs": lambda: prune_(network(anchored=[0]), 0.93),
     "last all-to-all": lambda: last_all_to_all(network((9, 12, 7, 4))),
     "three projections": lambda: prune_(network((9, 12, 7, 4), init="grid"), 0.9),
     "without layers": lambda: prune_(without_layers(), 0.8),
-    "without layers, factors": lambda: prune_(without_layers(weights="both", anchored=torch.arange(40) % 3 == 0), 0.8),
+    "without layers, factors": lambda: prune_(
+        without_layers(weight_mode="both", anchored=torch.arange(40) % 3 == 0), 0.8
+    ),
 }
 
 
@@ -223,7 +225,7 @@ def test_nothing_goes_where_nothing_is_isolated():
 
 
 def test_spikes_and_delays_are_those_of_before():
-    graph = prune_(network(velocity=0.5, delays="free", weights="both", gain=3.0), 0.93)
+    graph = prune_(network(velocity=0.5, delay_mode="free", weight_mode="both", gain=3.0), 0.93)
     small = drop_isolated(graph, inputs=True)
     assert small.neurons < graph.neurons and torch.equal(small.delays(), graph.delays())
     keep = ~torch.isin(graph.inputs, isolated(graph))
@@ -266,7 +268,7 @@ def test_a_wiring_goes_on_with_the_neurons_that_stay():
     small = drop_isolated(graph)
     assert small.neurons < graph.neurons
     before = pairs(small)
-    assert pairs(small.rewire()) == before
+    assert pairs(small.rewire_()) == before
 
 
 def test_a_normalised_layer_changes():
@@ -277,7 +279,7 @@ def test_a_normalised_layer_changes():
 
 def wholly_isolated(layer):
     graph = network((4, 3, 3, 2))
-    return graph.keep((graph.layer[graph.edge_index] != layer).all(0))
+    return graph.keep_((graph.layer[graph.edge_index] != layer).all(0))
 
 
 def chain():
@@ -285,9 +287,9 @@ def chain():
 
 
 def test_edges_may_be_listed_anew():
-    graph = network(weights="free")
+    graph = network(weight_mode="free")
     before = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
-    graph.connect(torch.tensor([[9, 0, 0], [21, 24, 9]]))
+    graph.connect_(torch.tensor([[9, 0, 0], [21, 24, 9]]))
     assert pairs(graph) == {(0, 9), (9, 21), (0, 24)}
     after = dict(zip(map(tuple, graph.edge_index.t().tolist()), graph.weights().tolist(), strict=True))
     assert [after[pair] == before[pair] for pair in ((0, 9), (9, 21))] == [True, True]
@@ -309,13 +311,17 @@ def test_edges_may_be_listed_anew():
         (lambda: drop_isolated(wholly_isolated(0), inputs=True), ValueError, "inputs must be False .*, got True"),
         (lambda: drop_isolated(prune_(without_layers(), 1.0), inputs=True), ValueError, "inputs must be False"),
         (lambda: isolated(None), TypeError, "graph must be a SpatialGraph .*got NoneType"),
-        (lambda: network().connect(torch.ones(2, 3)), TypeError, "edge_index must be int64"),
-        (lambda: network().connect(torch.tensor([[9], [0]])), ValueError, r"must not lead into an input, got \(9, 0\)"),
-        (lambda: network().connect(torch.tensor([[10], [9]])), ValueError, "edge_index must lead to later layers"),
-        (lambda: chain().connect(torch.tensor([[2], [1]])), ValueError, r"lead out of an output, got \(2, 1\)"),
-        (lambda: chain().connect(torch.tensor([[0, 1, 2], [1, 2, 0]])), ValueError, r"an input, got \(2, 0\)"),
-        (lambda: network().keep(torch.ones(3)), TypeError, "synapses must be a boolean mask, got torch.float32"),
-        (lambda: network().keep(torch.ones(3, dtype=torch.bool)), ValueError, r"synapses must have shape \(156,\)"),
+        (lambda: network().connect_(torch.ones(2, 3)), TypeError, "edge_index must be int64"),
+        (
+            lambda: network().connect_(torch.tensor([[9], [0]])),
+            ValueError,
+            r"must not lead into an input, got \(9, 0\)",
+        ),
+        (lambda: network().connect_(torch.tensor([[10], [9]])), ValueError, "edge_index must lead to later layers"),
+        (lambda: chain().connect_(torch.tensor([[2], [1]])), ValueError, r"lead out of an output, got \(2, 1\)"),
+        (lambda: chain().connect_(torch.tensor([[0, 1, 2], [1, 2, 0]])), ValueError, r"an input, got \(2, 0\)"),
+        (lambda: network().keep_(torch.ones(3)), TypeError, "synapses must be a boolean mask, got torch.float32"),
+        (lambda: network().keep_(torch.ones(3, dtype=torch.bool)), ValueError, r"synapses must have shape \(156,\)"),
     ],
 )
 def test_wrong_calls(call, error, message):

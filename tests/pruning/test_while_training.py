@@ -19,9 +19,9 @@ KINDS = {
     "all-to-all": {},
     "many edges": {"wiring": Random(density=0.6)},
     "few edges": {"wiring": Random(density=0.15)},
-    "binary": {"polarity": "binary"},
-    "free weights": {"weights": "free"},
-    "factors": {"weights": "both"},
+    "binary": {"polarity_mode": "binary"},
+    "free weights": {"weight_mode": "free"},
+    "factors": {"weight_mode": "both"},
     "another law": {"law": "gaussian"},
 }
 
@@ -82,7 +82,7 @@ def test_synapses_return():
     pruner = PruneWhileTraining(0.5).attach(graph)
     x = torch.eye(2)
     assert [bool(value) for value in model(x)[:, 0] != 0] == [True, False]
-    graph.place(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
+    graph.place_(torch.tensor([[0.0, 1.0]]), torch.tensor([1]))
     assert [bool(value) for value in model(x)[:, 0] != 0] == [False, True]
     pruner.remove()
     assert graph.edge_index.tolist() == [[1], [2]]

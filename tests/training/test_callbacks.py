@@ -211,7 +211,7 @@ def test_rewiring_during_training(tmp_path):
 
     def rewire():
         before = model.graph.lengths().sum().item()
-        model.graph.rewire()
+        model.graph.rewire_()
         lengths.append((before, model.graph.lengths().sum().item()))
 
     fit(model, images(), RECIPE, tmp_path, callbacks=[EverySteps(4, rewire)], progress=False)
@@ -248,7 +248,7 @@ def test_an_action_must_leave_the_parameters_the_same_objects(tmp_path):
 
 def test_free_weights_train_on_where_their_number_changes(tmp_path):
     torch.manual_seed(0)
-    model = sg.SpatialMLP([6, 12, 3], weights="free")
+    model = sg.SpatialMLP([6, 12, 3], weight_mode="free")
     weight, seen = model.graph.free_synapses.weight, []
 
     def prune():

@@ -1,0 +1,162 @@
+"""The format of network files: what settings and tensors a network is, and the network of settings and tensors."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.graph.fields import make_fields
+from spatialgraph.graph.positions import INITS
+from spatialgraph.graph.sealed import WHOLE
+from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.tables import settings
+from spatialgraph.graph.topology import Topology
+from spatialgraph.wiring.wirings import AllToAll
+
+__all__ = ["build", "pack", "settings_of"]
+
+_STATE = "connectivity._extra_state"
+_GAIN = "_extra_state"
+
+_NEURONS = {
+    "connectivity.layer": "layer",
+    "connectivity.is_input": "is_input",
+    "connectivity.is_output": "is_output",
+    "positions.anchored": "anchored",
+}
+_STRUCTURE = (*_NEURONS, "connectivity.all_to_all")
+
+# Writing ----
+
+
+def settings_of(graph: SpatialGraph) -> dict[str, Any]:
+    """Return what the tensors do not say, as numbers and names."""
+    in_tensors = {f"law_{name}" for name in graph.law.state_dict()}
+    own = {
+        name: value for name, value in settings(graph).items() if name not in in_tensors and not name.startswith("gap")
+    }
+    init = graph.init if isinstance(graph.init, str) else None
+    return {"velocity": None} | own | {"init": init}
+
+
+def pack(graph: SpatialGraph) -> dict[str, Tensor]:
+    """Return the tensors of a network, whole numbers to be stored in the smallest type that holds them."""
+    tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
+    del tensors[_STATE], tensors[_GAIN]
+    topology = graph.connectivity.topology
+    sources, targets = topology.listed_edges
+    return tensors | {
+        **{name: getattr(topology, field) for name, field in _NEURONS.items()},
+        "connectivity.all_to_all": topology.all_to_all,
+        "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
+        "connectivity.sources": sources[torch.argsort(targets.long() * graph.neurons + sources)],
+    }
+
+
+# Reading ----
+
+
+def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
+    """Return the network of settings and tensors, as :func:`settings_of` and :func:`pack` return them.
+
+    Raises:
+        TypeError, ValueError, LookupError, RuntimeError: if they are not those of a network.
+    """
+    state = {name: values.long() if values.dtype in WHOLE else values for name, values in tensors.items()}
+    topology = _topology(state)
+    graph = _with_first_values(found, state, topology)
+    state = {name: values for name, values in state.items() if name not in _STRUCTURE}
+    for name, values in graph.state_dict().items():
+        if name in state and state[name].dtype != values.dtype:
+            raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
+    graph.load_state_dict(state | {_GAIN: graph.get_extra_state(), _STATE: topology.encode()})
+    _check_values(graph)
+    graph.connectivity.wiring = _wiring_of(graph)
+    init = found.get("init")
+    graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
+    if settings_of(graph) != found:
+        raise ValueError(f"settings must be like {settings_of(graph)}, got {found}")
+    return graph
+
+
+def _topology(state: dict[str, Tensor]) -> Topology:
+    """Take the structure out of a state."""
+    edges = _list_edges(state)
+    neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
+    topology = Topology(**neurons, all_to_all=_take(state, "connectivity.all_to_all", axes=1), listed_edges=edges)
+    topology.check()
+    return topology
+
+
+def _list_edges(state: dict[str, Tensor]) -> Tensor:
+    """Take the compressed rows out of a state and return their edges, shape ``(2, E)``."""
+    neurons = _take(state, "positions.anchored", axes=1).numel()
+    sources, in_degree = _take(state, "connectivity.sources", axes=1), _take(state, "connectivity.in_degree", axes=1)
+    if checks.shape("connectivity.in_degree", in_degree, (neurons,)).dtype != torch.int64:
+        raise TypeError(f"connectivity.in_degree must hold whole numbers, got {in_degree.dtype}")
+    if not neurons or int(in_degree.min()) < 0 or int(in_degree.max()) > len(sources):
+        raise ValueError(f"connectivity.in_degree must lie between 0 and the number of edges ({len(sources)})")
+    if int(in_degree.sum()) != len(sources):
+        raise ValueError(f"connectivity.in_degree must add up to {len(sources)}, got {int(in_degree.sum())}")
+    del state["connectivity.sources"], state["connectivity.in_degree"]
+    return torch.stack([sources, torch.arange(neurons).repeat_interleave(in_degree)])
+
+
+def _take(state: dict[str, Tensor], name: str, axes: int) -> Tensor:
+    if name not in state:
+        raise ValueError(f"{name} must be among the tensors, got {sorted(state)}")
+    if state[name].dim() != axes:
+        raise ValueError(f"{name} must have {axes} axes, got shape {tuple(state[name].shape)}")
+    return state[name]
+
+
+def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology: Topology) -> SpatialGraph:
+    """Build a network of a structure, whose parameters are still to come."""
+    coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
+    neurons, dim = topology.layer.numel(), anchor_pos.shape[1]
+    if len(coords) + len(anchor_pos) != neurons or coords.shape[1] not in (dim - 1, dim):
+        raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
+    pos = torch.zeros(neurons, dim, dtype=torch.float64)
+    columns = {"anchored": topology.anchored.numpy()}
+    if topology.is_layered:
+        pos[:, -1] = topology.layer
+        columns["layer"] = topology.layer.numpy()
+    fields = make_fields(found, pos.numpy(), torch.empty(2, 0, dtype=torch.int64), columns, {})
+    with torch.random.fork_rng(devices=[]):  # first values are drawn, only to be replaced
+        return SpatialGraph.from_fields(dataclasses.replace(fields, topology=topology))
+
+
+@torch.no_grad()
+def _check_values(graph: SpatialGraph) -> None:
+    """Refuse parameters that are infinite or NaN."""
+    anchored = graph.positions.anchored
+    of_neurons = {
+        "positions.coords": (graph.positions.coords, ~anchored),
+        "positions.anchor_pos": (graph.positions.anchor_pos, anchored),
+        "raw_polarity": (graph.raw_polarity, ~graph.is_output),
+        "raw_bias": (graph.raw_bias, ~graph.is_input),
+    }
+    for name, (values, members) in of_neurons.items():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            neuron = int(torch.nonzero(members)[bad[0, 0]])
+            raise ValueError(f"{name} must be finite, got {float(values[tuple(bad[0])]):g} for neuron {neuron}")
+    own = {} if graph.free_synapses is None else dict(graph.free_synapses.named_parameters())
+    for name, values in own.items():
+        bad = torch.nonzero(~torch.isfinite(values))
+        if len(bad):
+            edge = tuple(graph.edge_index[:, bad[0, 0]].tolist())
+            raise ValueError(f"free_synapses.{name} must be finite, got {float(values[bad[0, 0]]):g} for edge {edge}")
+    checks.finite("positions.gaps", graph.positions.gaps)
+    for name, values in graph.law.state_dict().items():
+        checks.finite(f"law.{name}", values)
+
+
+def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
+    """Return the wiring of a network that is all-to-all throughout, None for another."""
+    reach = graph.connectivity.topology.all_to_all
+    if torch.equal(reach, torch.ones_like(reach)):
+        return AllToAll()
+    return AllToAll(reach="all") if torch.equal(reach, torch.arange(1, len(reach) + 1)) else None

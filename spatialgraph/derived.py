@@ -1,0 +1,44 @@
+"""Derived tensors: values that follow from parameters, and refuse to be written to, for the write would be lost."""
+
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+__all__ = ["Derived", "refusing"]
+
+
+class Derived(Tensor):
+    """A tensor like others that refuses to be written to; what is computed with it are plain tensors.
+
+    Use a subclass of :func:`refusing`, whose message says what to write to in its place.
+    """
+
+    # As nn.Parameter: functions take it for the plain tensor that it is, also those that refuse other subclasses.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - as in Tensor
+        """Save a plain tensor, which needs no class of this package to be loaded."""
+        return self.as_subclass(Tensor).__reduce_ex__(protocol)
+
+
+def refusing(name: str, message: str) -> type[Derived]:
+    """Return a type of derived tensors whose writing methods raise ``TypeError`` with a message.
+
+    Example:
+        >>> kind = refusing("DerivedSum", "this is a sum; change its terms")
+        >>> torch.ones(2).as_subclass(kind).zero_()
+        Traceback (most recent call last):
+        TypeError: this is a sum; change its terms
+    """
+
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise TypeError(message)
+
+    kind = type(name, (Derived,), {})
+    writing = [n for n in dir(Tensor) if n.endswith("_") and not n.startswith("_")]
+    in_place = [n for n in dir(Tensor) if n.startswith("__i") and hasattr(Tensor, "__" + n[3:])]
+    for method in [*writing, *in_place, "__setitem__"]:
+        setattr(kind, method, refuse)
+    kind.data = property(lambda self: self.detach().as_subclass(kind), refuse)  # type: ignore[attr-defined]
+    return kind

@@ -1,0 +1,58 @@
+"""The default gain: a constant factor on the weights with which untrained networks neither explode nor fall silent."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from spatialgraph.functional.dense import pairwise_length
+from spatialgraph.laws import Law
+
+__all__ = ["MOST_LENGTHS", "default_gain", "sample_lengths"]
+
+# So many lengths say what the mean weight is; all of a large network would take long to measure.
+MOST_LENGTHS = 64 * 64
+
+
+@torch.no_grad()
+def default_gain(fan_in: float, lengths: Tensor, law: Law) -> float:
+    r"""Return the gain :math:`1 / (\sqrt{n}\, \overline{|w|})` for a projection.
+
+    It makes the inputs of the targets about as large as what the sources send, as the initialisations of `Glorot and
+    Bengio (2010) <https://proceedings.mlr.press/v9/glorot10a.html>`_ and `He et al. (2015)
+    <https://arxiv.org/abs/1502.01852>`_ do. The mean absolute weight stands in for the root of the mean square, which
+    a single pair of close neighbours may dominate.
+
+    Args:
+        fan_in: mean number of sources of a target, n.
+        lengths: lengths of some of the synapses, in length units, any shape.
+        law: from length to weight.
+
+    Returns:
+        The gain; 1 where there is no synapse or all weigh 0.
+
+    Example:
+        >>> from spatialgraph.laws import InverseDistance
+        >>> round(default_gain(100, torch.tensor([2.0, 2.0]), InverseDistance()), 4)
+        0.2
+    """
+    if not lengths.numel():
+        return 1.0
+    mean = float(law(lengths.float()).abs().mean())
+    gain = 1.0 / (math.sqrt(fan_in) * mean) if mean > 0 and fan_in > 0 else 1.0
+    return gain if math.isfinite(gain) else 1.0
+
+
+@torch.no_grad()
+def sample_lengths(source_pos: Tensor, target_pos: Tensor) -> Tensor:
+    """Return the lengths between some of the sources and some of the targets, at most :data:`MOST_LENGTHS`.
+
+    The neurons are evenly strided, so that no random number is drawn.
+
+    Example:
+        >>> sample_lengths(torch.zeros(1000, 2), torch.ones(3, 2)).shape
+        torch.Size([3, 63])
+    """
+    most = math.isqrt(MOST_LENGTHS)
+    sources, targets = (pos[:: math.ceil(len(pos) / most)] for pos in (source_pos, target_pos))
+    return pairwise_length(sources, targets)
