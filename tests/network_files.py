@@ -172,7 +172,7 @@ def checksum(own, tensors):
     return hashlib.sha256(text).hexdigest()
 
 
-def rewrite(path, tensors, own, version=1):
+def rewrite(path, tensors, own, version=2):
     """A file of any content with a checksum that is right."""
     header = {"version": version, "settings": own, "sha256": checksum(own, tensors)}
     path.write_bytes(safetensors.torch.save(tensors, {"spatialgraph": json.dumps(header)}))

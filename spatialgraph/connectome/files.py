@@ -118,5 +118,7 @@ def _as_path(path: Any) -> Path:  # noqa: ANN401 - any value is checked
 
 def _build(data: bytes) -> nn.Module:
     settings, tensors = unseal(FORMAT, VERSION, data)
-    described = settings.pop("model", None)
+    if "model" not in settings:
+        raise ValueError("settings must have an entry 'model', got none")
+    described = settings.pop("model")
     return restore_model(build(settings, tensors), described)

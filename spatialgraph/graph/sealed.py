@@ -46,7 +46,7 @@ def unseal(kind: str, version: int, data: bytes) -> tuple[dict[str, Any], dict[s
     if not isinstance(header, dict):
         raise ValueError(f"the entry {kind!r} must be an object, got {type(header).__name__}")
     if header.get("version") != version:
-        raise ValueError(f"version must be {version}, got {header.get('version')}; a newer release may read it")
+        raise ValueError(f"version must be {version}, got {header.get('version')}: another release wrote it")
     settings = header.get("settings", {})
     if not isinstance(settings, dict):
         raise ValueError(f"settings must be an object, got {type(settings).__name__}")
@@ -57,7 +57,7 @@ def unseal(kind: str, version: int, data: bytes) -> tuple[dict[str, Any], dict[s
 
 def _smallest(values: Tensor) -> Tensor:
     """Return whole numbers in the smallest type that holds them; other tensors as they are."""
-    if values.dtype != torch.int64:
+    if values.dtype not in (torch.int32, torch.int64):
         return values
     low, high = (int(end) for end in values.aminmax()) if values.numel() else (0, 0)
     return values.to(next(t for t in WHOLE if torch.iinfo(t).min <= low and high <= torch.iinfo(t).max))

@@ -47,6 +47,8 @@ class DenseMLP(nn.Sequential):
         dtype: torch.dtype | None = None,
     ) -> None:
         widths = checks.sizes(sizes)
+        if normalize and 1 in widths[1:-1]:
+            raise ValueError("normalize must be False where a layer has a single hidden neuron, got True")
         pairs = zip(widths[:-2], widths[1:-1], strict=True)
         hidden = [_DenseLayer(n, m, make_activation(activation), normalize, device, dtype) for n, m in pairs]
         super().__init__(*hidden, nn.Linear(widths[-2], widths[-1], device=device, dtype=dtype))

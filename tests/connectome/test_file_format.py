@@ -44,7 +44,7 @@ def test_sources_take_the_smallest_type(neurons, kind, path):
 def test_metadata(path):
     save(layered(gain=1 / 3, velocity=2.0, law="yukawa"), path)
     header = json.loads(parts_of(path)[0]["__metadata__"]["spatialgraph"])
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert header["sha256"] == checksum(header["settings"], tensors_of(path))
     assert header["settings"] == {
         "spacing": "learned",
@@ -58,6 +58,7 @@ def test_metadata(path):
         "delay_mode": "length",
         "velocity": 2.0,
         "init": "normal",
+        "model": None,
     }
 
 

@@ -190,8 +190,8 @@ def test_random_networks(data, path):
 
 
 @pytest.mark.parametrize("name", ["layered", "without_layers", "free_weights"])
-def test_files_of_the_first_version_are_read_and_written_as_they_were(name, path):
-    """Networks as they were saved when structure was still kept in buffers."""
+def test_files_of_this_version_are_read_and_written_as_they_were(name, path):
+    """Networks that were saved when this version of the format was settled."""
     written = Path(__file__).parent / "networks" / f"{name}.safetensors"
     graph = load(written)
     outputs(graph)

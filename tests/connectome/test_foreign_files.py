@@ -26,6 +26,10 @@ class Steeper(InversePower):
     pass
 
 
+class Unknown(torch.nn.Module):
+    graph = layered()
+
+
 def test_a_missing_file(path):
     with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
         load(path)
@@ -109,7 +113,7 @@ def test_files_of_other_programs(path):
     safetensors.torch.save_file({}, path, {"spatialgraph": "[]"})
     refused(path)
     safetensors.torch.save_file({}, path, {"spatialgraph": "{}"})
-    refused(path, "version must be 1, got None")
+    refused(path, "version must be 2, got None")
     safetensors.torch.save_file({}, path, {"spatialgraph": "[" * 100_000})
     refused(path)
     torch.save(layered().state_dict(), path)
@@ -118,8 +122,8 @@ def test_files_of_other_programs(path):
 
 def test_a_newer_version(path):
     save(layered(), path)
-    rewrite(path, tensors_of(path), settings_of(path), version=2)
-    refused(path, "version must be 1, got 2; a newer release may read it")
+    rewrite(path, tensors_of(path), settings_of(path), version=3)
+    refused(path, "version must be 2, got 3: another release wrote it")
 
 
 def test_the_helper_writes_what_is_read(path):
@@ -222,8 +226,8 @@ def test_a_cycle(path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda path: save(SpatialMLP([3, 2]), path), TypeError, "graph must be a SpatialGraph .*got SpatialMLP"),
-        (lambda path: save(None, path), TypeError, "graph must be a SpatialGraph .*got NoneType"),
+        (lambda path: save(Unknown(), path), TypeError, "network must be a SpatialGraph, SpatialMLP, .* got Unknown"),
+        (lambda path: save(None, path), TypeError, "network must be a SpatialGraph or a model .*got NoneType"),
         (lambda path: save(layered(law=Exponential()), path), TypeError, "law must be one of .* got Exponential: a"),
         (lambda path: save(layered(law=Steeper()), path), TypeError, "law must be one of .* got Steeper: a file holds"),
         (lambda path: save(layered(), 3), TypeError, "path must be a string or a path, got int"),

@@ -203,7 +203,7 @@ def as_function(model, x):
     spacing=st.sampled_from(["fixed", "learned", "free"]),
     normalize=st.booleans(),
 )
-def test_second_derivatives_of_any_perceptron(wiring, silent, weights, law, polarity, spacing, normalize):
+def test_second_derivatives_of_any_perceptron(wiring, silent, weight_mode, law, polarity_mode, spacing, normalize):
     options = {
         "weight_mode": weights,
         "law": law,

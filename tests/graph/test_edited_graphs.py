@@ -21,7 +21,7 @@ def table(graph, names):
     numbers = {node: number for number, node in enumerate(names)}
     columns = {"pos": graph.pos, "bias": graph.bias, "polarity": graph.polarity, "layer": graph.layer}
     columns |= {"anchored": graph.positions.anchored, "is_input": graph.is_input, "is_output": graph.is_output}
-    free = {f"free_{name}": getattr(graph.free_synapses, name) for name in ("weight", "delay")}
+    free = {f"free_{name}": getattr(graph.free_synapses, name, None) for name in ("weight", "delay")}
     edges = [(names[source], names[target]) for source, target in graph.edge_index.t().tolist()]
     settings = {
         "spacing": graph.spacing,

@@ -46,7 +46,7 @@ def test_baseline_by_hand(normalize):
 
 def test_baseline_learns_the_same_function_as_the_weights_of_a_spatial_network():
     spatial = SpatialMLP(SIZES, normalize=False).double()
-    dense = DenseMLP(SIZES).double()
+    dense = DenseMLP(SIZES, normalize=False).double()
     graph = randomise(spatial.graph)
     with torch.no_grad():
         for number, stage in enumerate(dense, start=1):

@@ -15,7 +15,7 @@ from torch import nn
 
 from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP
 from spatialgraph.laws import InversePower
-from spatialgraph.models.mlp import ACTIVATIONS
+from spatialgraph.models.activations import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 # Against loops ----
@@ -53,10 +53,10 @@ def test_layers_are_a_dense_loop(law, spacing, polarity, normalize):
     seed=st.integers(0, 2**31),
     polarity_mode=st.sampled_from(["graded", "binary"]),
 )
-def test_any_acyclic_graph_is_a_loop_over_neurons(neurons, density, seed, polarity):
+def test_any_acyclic_graph_is_a_loop_over_neurons(neurons, density, seed, polarity_mode):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
-    graph = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, polarity_mode=polarity, gain=0.5))
+    graph = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, polarity_mode=polarity_mode, gain=0.5))
     model = SpatialMLP(graph, activation="tanh")
     assert not model.normalize
     x = features(model, 3, dtype=torch.float64)
@@ -155,7 +155,7 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed):
     former = torch.randperm(neurons)  # former number of each neuron
     number = torch.argsort(former)
     shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled)
+    new = SpatialGraph(old.pos[former], shuffled, gain=old.gain)
     with torch.no_grad():
         new.raw_polarity.copy_(old.polarity[former][~new.is_output])
         new.raw_bias.copy_(old.bias[former][~new.is_input])
@@ -174,7 +174,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
     for gone in range(full.synapses):
         source, target = full.edge_index[:, gone].tolist()
         kept = torch.arange(full.synapses) != gone
-        graph = SpatialGraph(full.pos, full.edge_index[:, kept], layer=full.layer, spacing="learned")
+        graph = SpatialGraph(full.pos, full.edge_index[:, kept], layer=full.layer, spacing="learned", gain=full.gain)
         graph.raw_polarity.data.copy_(full.raw_polarity)
         part = torch.autograd.functional.jacobian(SpatialMLP(graph), x)
         assert (part == 0).nonzero().tolist() == [[target - 5, source]]
@@ -339,7 +339,7 @@ def test_settings_are_checked_whenever_they_are_set():
             model.graph.gain = value
     with pytest.raises(ValueError, match="polarity_mode must be one of 'binary', 'graded', got 'Binary'"):
         model.graph.polarity_mode = "Binary"
-    assert model.normalize is True and model.graph.gain == 0.05
+    assert model.normalize is True and model.graph.gain == SpatialGraph.layered(SIZES).gain
 
 
 @pytest.mark.parametrize("polarity", ["graded", "binary"])
