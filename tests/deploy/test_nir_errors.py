@@ -68,7 +68,10 @@ def test_columns_edited_by_hand(column, value, message):
         ),
         (lambda data, nodes: data["network"].__setitem__("dtype", "floot"), "dtype must be one of .*got 'floot'"),
         (lambda data, nodes: data["network"].pop("gap0"), "got 'gap0' missing"),
-        (lambda data, nodes: data["model"].__setitem__("num_steps", 1.5), "num_steps must be an int, got float"),
+        (
+            lambda data, nodes: data["model"].__setitem__("num_steps", 1.5),
+            r"num_steps must be an int, got 1\.5 \(float\)",
+        ),
     ],
 )
 def test_metadata_edited_by_hand(change, message):
