@@ -16,7 +16,7 @@ snntorch = pytest.importorskip("snntorch")
 
 
 def test_other_resistances_are_refused():
-    message = "graph must hold what follows from its positions, got another weight in"
+    message = "graph must agree with its positions, got another weight in"
     with pytest.raises(ValueError, match=message):
         from_nir(changed(lambda graph: graph.nodes["hidden1"].r.__imul__(2.0)))
 
@@ -164,27 +164,27 @@ def changed(change):
         (
             lambda: changed(lambda graph: graph.nodes["hidden1"].metadata.pop("polarity")),
             ValueError,
-            "graph must have all metadata that to_nir gave it, got none named 'polarity'",
+            "graph must have all metadata written by to_nir, got none named 'polarity'",
         ),
         (
             lambda: changed(lambda graph: graph.metadata["spatialgraph"].pop("edges")),
             ValueError,
-            "graph must have all metadata that to_nir gave it, got none named 'edges'",
+            "graph must have all metadata written by to_nir, got none named 'edges'",
         ),
         (
             lambda: changed(lambda graph: graph.nodes["hidden1_to_hidden2"].weight.__imul__(1.1)),
             ValueError,
-            "graph must hold what follows from its positions, got another weight in 'hidden1_to_hidden2'",
+            "graph must agree with its positions, got another weight in 'hidden1_to_hidden2'",
         ),
         (
             lambda: changed(lambda graph: graph.nodes["outputs"].tau.__imul__(1.1)),
             ValueError,
-            "graph must hold what follows from its positions, got another tau in 'outputs'",
+            "graph must agree with its positions, got another tau in 'outputs'",
         ),
         (
             lambda: changed(lambda graph: graph.edges.pop()),
             ValueError,
-            "graph must have the nodes and edges that to_nir gave it, got others",
+            "graph must have the nodes and edges written by to_nir, got others",
         ),
     ],
 )
