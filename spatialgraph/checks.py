@@ -274,7 +274,7 @@ def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
     return value  # type: ignore[no-any-return]
 
 
-def beside(name: str, value: Tensor, like: Tensor) -> None:
+def same_device(name: str, value: Tensor, like: Tensor) -> None:
     """Check that a tensor is on the device of another."""
     if value.device != like.device:
         raise ValueError(f"{name} must be on {like.device} like the others, got {value.device}")
@@ -291,8 +291,8 @@ def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: 
     ):
         return value
     if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):
-        rule = "one axis" if size is None else f"shape ({size},)"
-        raise ValueError(f"{name} must have {rule}, got shape {tuple(value.shape)}")
+        expected = "one axis" if size is None else f"shape ({size},)"
+        raise ValueError(f"{name} must have {expected}, got shape {tuple(value.shape)}")
     raise TypeError(f"{name} must be a dense tensor of int32 or int64, got {value.layout} of {value.dtype}")
 
 

@@ -319,6 +319,6 @@ def make_law(law: str | Law, **settings: float | bool) -> Law:
 def _number(name: str, value: float, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
     result = checks.real(name, value)
     if not math.isfinite(result) or result <= above or result < minimum:
-        rule = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
-        raise ValueError(f"{name} must be {rule}, got {value}")
+        allowed = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")
     return result

@@ -96,7 +96,7 @@ def _check_counts(arrays: dict[str, Bytes], place: Path) -> None:
         if images != labels:
             raise ValueError(
                 f"{place} holds {images} {part} images but {labels} {part} labels: the files do not belong "
-                "together. Delete them and run again to download them anew"
+                "together. Delete them and run again to download them again"
             )
     if counts["train_images"] < counts["test_images"]:
         train, test = FILES["train_images"][0], FILES["test_images"][0]
@@ -108,7 +108,7 @@ def _check_counts(arrays: dict[str, Bytes], place: Path) -> None:
 
 def _damaged(path: Path, what: str) -> ValueError:
     """Return the error for a damaged file."""
-    return ValueError(f"{path} is damaged: {what}. Delete it and run again to download it anew")
+    return ValueError(f"{path} is damaged: {what}. Delete it and run again to download it again")
 
 
 def _read_plain(path: Path, item: tuple[int, ...]) -> Bytes:

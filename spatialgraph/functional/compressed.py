@@ -112,7 +112,7 @@ def sparse(
     """
     targets, sources = check_edges(edges)
     checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
-    checks.beside("x", checks.last_axis("x", x, sources), weight)
+    checks.same_device("x", checks.last_axis("x", x, sources), weight)
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
     dtype = weight.dtype

@@ -52,7 +52,7 @@ class CompressedEdges:
         for name in ("target_pointer", "source_pointer"):
             checks.indices(name, getattr(self, name))
         for name in ("target_pointer", "source_pointer", "by_source", "targets_by_source"):
-            checks.beside(name, getattr(self, name), self.sources)
+            checks.same_device(name, getattr(self, name), self.sources)
         # Stored as numbers, because a tracer records even the shape of a tensor.
         object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
         object.__setattr__(self, "n_targets", self.target_pointer.numel() - 1)

@@ -188,13 +188,13 @@ def all_to_all(
         tensor([[-2.0000]])
     """
     check_geometry(source_pos, target_pos, scale, law)
-    checks.beside("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
     if bias is not None:
-        checks.beside("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
+        checks.same_device("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
-        checks.beside("mask", mask, source_pos)
+        checks.same_device("mask", mask, source_pos)
     x = x.to(_product_dtype(x))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):

@@ -173,7 +173,7 @@ def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | 
         raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
     checks.operand("state", potential, current.shape[1:], current)
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _step_by_step(

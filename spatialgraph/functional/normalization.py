@@ -38,7 +38,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
         >>> normalised(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]))
         tensor([[-1.0000,  2.0000]])
     """
-    checks.beside("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
+    checks.same_device("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
     if not total.is_floating_point():
         raise TypeError(f"total must be floating point, got {total.dtype}")
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()

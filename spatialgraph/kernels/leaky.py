@@ -139,7 +139,7 @@ def _check(current: Tensor, potential: Tensor, reset: int, num_steps: int, share
     if reset not in (0, 1, 2):
         raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision

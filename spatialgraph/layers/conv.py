@@ -192,7 +192,7 @@ def _check_edges(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> bool:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
     if edge_index.dtype != torch.int64:
         raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
-    checks.beside("edge_index", edge_index, pos)
+    checks.same_device("edge_index", edge_index, pos)
     # Accelerators check indices themselves; reading the values here would synchronise.
     if edge_index.device.type == "cpu" and checks.has_values(edge_index):
         for row, count in enumerate(counts):

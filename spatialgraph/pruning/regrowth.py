@@ -127,13 +127,13 @@ def _regrown(pos: Tensor, stages: list[_Stage], numbers: Tensor, share: float) -
     if wanted == 0:
         return numbers
     squared = _squared_lengths(pos, numbers)
-    stays = _smallest(squared, len(numbers) - wanted)
-    reach, is_crowded = _reach(pos, stages, squared[stays].sqrt(), squared[~stays].sqrt())
-    nearest = _Nearest(pos, numbers[stays], wanted)
+    remains = _smallest(squared, len(numbers) - wanted)
+    reach, is_crowded = _reach(pos, stages, squared[remains].sqrt(), squared[~remains].sqrt())
+    nearest = _Nearest(pos, numbers[remains], wanted)
     for stage in stages:
         for sources, targets in _within(stage.clouds(pos), reach, is_crowded):
             nearest.add(stage.targets[targets] * len(pos) + stage.sources[sources])
-    if torch.equal(nearest.numbers, numbers[~stays]):
+    if torch.equal(nearest.numbers, numbers[~remains]):
         return numbers
     return torch.cat([nearest.remaining, nearest.numbers])
 
