@@ -169,7 +169,7 @@ class _BySource:
         """Permute values back into the original order."""
         if self.order is None:
             return values.view(like.shape[1], like.shape[0]).t().contiguous()
-        return torch.empty_like(like).index_copy_(0, self.order, values)
+        return torch.empty_like(like).index_copy_(0, self.order.long(), values)
 
 
 class _Fused(torch.autograd.Function):
