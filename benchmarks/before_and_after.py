@@ -3,8 +3,8 @@
     git worktree add ../before main~1
     python benchmarks/before_and_after.py ../before
 
-Both versions and the dense network run in turns, in one process with two threads: the other package is copied under
-another name. Each row holds the medians of all three, and the medians of the ratios that several repeats have given.
+Both versions and the dense network run alternately in one process with two threads; the other package is copied under
+another name. Each row contains the medians of all three, and the medians of the ratios over several repeats.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def import_other(checkout: Path, folder: Path) -> ModuleType:
 
 
 def make(package: ModuleType, is_dense: bool, name: str, images: Tensor, labels: Tensor) -> Step:
-    """Return what a row measures, by one version of the package."""
+    """Return the function that a row measures, for one version of the package."""
     torch.manual_seed(0)
     if "spiking" in name:
         options = {"normalize": True}
@@ -67,7 +67,7 @@ ROWS = [
 
 
 def measure(steps: Sequence[Step], rounds: int, in_a_row: int) -> list[float]:
-    """Return the median milliseconds of each, run in turns."""
+    """Return the median milliseconds of each, run alternately."""
     seconds: list[list[float]] = [[] for _ in steps]
     order = list(zip(steps, seconds, strict=True))
     for number in range(rounds + 3):
@@ -81,7 +81,7 @@ def measure(steps: Sequence[Step], rounds: int, in_a_row: int) -> list[float]:
 
 
 def row(other: ModuleType, name: str, rounds: int, repeats: int) -> dict[str, float | list[float]]:
-    """Measure a row several times, each with models of its own."""
+    """Measure a row several times, each time with new models."""
     images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
     versions = (other, False), (spatialgraph, False), (spatialgraph, True)
     found = []
@@ -102,14 +102,14 @@ def row(other: ModuleType, name: str, rounds: int, repeats: int) -> dict[str, fl
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked to."""
+    """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     rows = {}

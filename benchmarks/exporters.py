@@ -1,9 +1,8 @@
-"""Compare networks that left eager PyTorch with those that stayed; needs onnx, onnxscript and onnxruntime.
+"""Compare exported and compiled networks with eager PyTorch; needs onnx, onnxscript and onnxruntime.
 
     python benchmarks/exporters.py
 
-For each network and each way out of eager PyTorch: the largest difference of the outputs, on other inputs than those
-that were traced.
+For each network and each export: the largest difference of the outputs, on inputs other than those used for tracing.
 """
 
 import argparse
@@ -70,10 +69,10 @@ WAYS: dict[str, Callable[[nn.Module, Tensor], Callable[[Tensor], Tensor]]] = {
 
 
 def main() -> None:
-    """Compare, print a table, and write it as JSON where asked to."""
+    """Compare, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     example, x = torch.rand(2, BATCH, SIZES[0])

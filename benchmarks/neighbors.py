@@ -17,7 +17,7 @@ from spatialgraph.wiring import knn
 
 
 def seconds(neurons: int, k: int, rounds: int) -> list[float]:
-    """Return how long it took to build the graph, each round on positions of its own."""
+    """Return the seconds to build the graph in each round, on new positions."""
     taken = []
     for _ in range(rounds):
         pos = torch.rand(neurons, 3)
@@ -28,12 +28,12 @@ def seconds(neurons: int, k: int, rounds: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked to."""
+    """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--neurons", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--k", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.manual_seed(0)
     rows = {}

@@ -2,9 +2,9 @@
 
     python benchmarks/pruning_step.py
 
-Each row runs two candidates in turns of five steps, as a training runs them, in one process with two threads, and
-compares medians. Memory is the most that one step held beyond what was there before: by PyTorch's allocator, and on
-Linux by the process as a whole, buffers of other libraries included.
+Each row alternates between five steps of two candidates in one process with two threads, and compares medians. Memory
+is the peak of one step above the memory before it: by PyTorch's allocator, and on Linux of the whole process, including
+buffers of other libraries.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def pruned(amount: float, normalize: bool) -> sg.SpatialMLP:
 
 
 def peak_bytes(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> int:
-    """Return the most bytes that were allocated at once during a step, beyond those from before."""
+    """Return the peak of allocated bytes during a step, above those before it."""
     step = training_step(model, images, labels)
     step()  # gradients and caches exist from here on
     model.zero_grad(set_to_none=True)
@@ -66,18 +66,18 @@ def resident_bytes(model: torch.nn.Module, images: torch.Tensor, labels: torch.T
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)
         before = read("VmRSS")
-        reset.write_text("5")  # the peak is counted anew
+        reset.write_text("5")  # resets the peak
         step()
         grown.append(read("VmHWM") - before)
     return statistics.median(grown)
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked to."""
+    """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -97,9 +97,9 @@ def main() -> None:
             )
             memory[name] = peak_bytes(ours, images, labels)
             resident[name] = resident_bytes(ours, images, labels)
-        silent = sg.SpatialMLP(SIZES, normalize=normalize)
-        sg.PruneWhileTraining(0.8).attach(silent.graph)
-        steps = training_step(silent, images, labels), training_step(spatial, images, labels)
+        masked = sg.SpatialMLP(SIZES, normalize=normalize)
+        sg.PruneWhileTraining(0.8).attach(masked.graph)
+        steps = training_step(masked, images, labels), training_step(spatial, images, labels)
         rows[f"80% left out in training, {words}, against all-to-all"] = compare(*steps, args.rounds, IN_A_ROW)
     print(f"{'-'.join(map(str, SIZES))}, batch {BATCH}, {args.threads} threads, medians of alternating runs")
     for name, row in rows.items():

@@ -2,8 +2,8 @@
 
     python benchmarks/spiking_step.py
 
-The networks have the same sizes, neurons, normalisation and read-out, a constant current and 25 time steps. They run in
-turns, in one process with two threads, and their medians are compared.
+The networks have the same sizes, neurons, normalisation and read-out, a constant current and 25 time steps. They run
+alternately in one process with two threads, and their medians are compared.
 """
 
 import argparse
@@ -24,7 +24,7 @@ STEPS = 25
 
 
 class SnnTorchNetwork(nn.Module):
-    """What a user of snnTorch writes: a loop over time, with the constant current computed before it."""
+    """The same network in snnTorch: a loop over time, with the constant current computed before it."""
 
     def __init__(self, drive: float) -> None:
         super().__init__()
@@ -49,11 +49,11 @@ class SnnTorchNetwork(nn.Module):
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked to."""
+    """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

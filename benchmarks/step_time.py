@@ -1,8 +1,8 @@
-"""Compare step times with what a user would otherwise write; run by hand on an idle machine.
+"""Compare step times with alternatives in PyTorch and PyG; run by hand on an idle machine.
 
     python benchmarks/step_time.py
 
-Each row runs two candidates in turns, in one process with two threads, and compares medians.
+Each row alternates between two candidates in one process with two threads, and compares medians.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Step = Callable[[], object]
 
 
 def compare(ours: Step, theirs: Step, rounds: int, in_a_row: int = 1) -> dict[str, float]:
-    """Return the median milliseconds of both, run in turns of some steps in a row, and the ratio of the medians."""
+    """Return the median milliseconds of both, run alternately for several steps, and the ratio of the medians."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 3):
         for step, record in zip((ours, theirs), seconds, strict=True):
@@ -132,11 +132,11 @@ def dense_rows(rounds: int) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    """Measure, print a table, and write it as JSON where asked to."""
+    """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

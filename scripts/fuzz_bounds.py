@@ -1,14 +1,14 @@
-"""Call every public operator and kernel with random malformed arguments: exceptions are right, a crash is a finding.
+"""Call every public operator and kernel with random malformed arguments; exceptions are expected, a crash is a finding.
 
-Half of the calls have one or two arguments spoiled: sizes that disagree, indices out of range, missing axes, another
-dtype, no numbers at all. The others are valid, some of them spread over memory, and compared with plain operations.
-Calls run in processes of their own, so that one that ends its process is named and the next ones go on.
+Half of the calls have one or two malformed arguments: inconsistent sizes, indices out of range, missing axes, another
+dtype, or no numbers. The others are valid, some of them not contiguous, and are compared with plain operations. Calls
+run in separate processes, so that a crash is reported and the other calls continue.
 
     python scripts/fuzz_bounds.py --calls 10000
     NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=runs/checked python scripts/fuzz_bounds.py --calls 10000
 
-Compiled code that checks bounds needs a folder of its own, for Numba does not tell the two apart. With
-``--without-numba`` the tensor operations are called that serve where Numba is missing.
+Compiled code with bounds checks needs its own cache folder, because Numba does not distinguish the two. With
+``--without-numba`` the tensor operations used without Numba are called.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Mutation = Callable[[Any, Draw], Any]
 
 
 def spread(value: Tensor, draw: Draw) -> Tensor:
-    """Return the same numbers, not side by side in memory."""
+    """Return the same numbers, not contiguous in memory."""
     return value if value.dim() == 0 else value.repeat_interleave(2, -1)[..., ::2]
 
 
@@ -62,7 +62,7 @@ def shorter(value: Tensor, draw: Draw) -> Tensor:
 
 
 def pointing_away(value: Tensor, draw: Draw) -> Tensor:
-    """Set a number to one far from what an index may be; other numbers to NaN or infinity."""
+    """Set an integer far out of the range of an index, or another number to NaN or infinity."""
     value = value.clone(memory_format=torch.contiguous_format)
     far: list[float] = [-1, 10, 10**9, 2**31, 2**62, -(2**63)]
     if value.is_floating_point():
@@ -122,8 +122,8 @@ NUMBERS: list[Any] = [-1, 10**6, 2**40, -(2**40), 1.5, True, None, "abc"]
 
 
 def spoil(name: str, value: Any, draw: Draw) -> tuple[Any, str]:  # noqa: ANN401
-    """Return a value that should not be there, and what was done to it."""
-    if isinstance(value, CompressedEdges):  # written to after it was checked
+    """Return a malformed value, and a description of the change."""
+    if isinstance(value, CompressedEdges):  # modified after it was checked
         field = draw.rng.choice(["target_pointer", "sources", "targets", "source_pointer", "by_source"])
         numbers = getattr(value, field)
         numbers.copy_(pointing_away(numbers, draw))
@@ -140,7 +140,7 @@ def spoil(name: str, value: Any, draw: Draw) -> tuple[Any, str]:  # noqa: ANN401
         shape = draw.rng.choice([tuple(value.shape), (value.shape[0], value.shape[1] + 3)])
         parts = pointer, column, value.values(), shape
         return torch.sparse_csr_tensor(*parts, check_invariants=False), f"{name} with other indices"
-    # A million steps are no mistake, and without kernels they take minutes.
+    # A million steps would be valid, and take minutes without kernels.
     wrong = draw.rng.choice([number for number in NUMBERS if name != "num_steps" or number not in (10**6, 2**40)])
     return wrong, f"{name} another number"
 
@@ -181,7 +181,7 @@ def compare(operation: Operation, arguments: Arguments, got: list[Tensor]) -> st
 
 
 def one_call(seed: int, number: int) -> tuple[str, str]:
-    """Make a call, and return what came of it and what it was."""
+    """Make a call, and return its outcome and description."""
     draw = Draw(f"{seed}-{number}")
     name = draw.rng.choice(list(OPERATIONS))
     operation = OPERATIONS[name]
@@ -216,10 +216,10 @@ def one_call(seed: int, number: int) -> tuple[str, str]:
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Make calls in this process, and write down each of them before and after."""
+    """Make calls in this process, and log each of them before and after."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
-    if arguments.threads > 1:  # let threads share the least work
+    if arguments.threads > 1:  # use several threads even for small work
         for module in (kernels, sparse_kernels, delay_kernels, leaky_kernels, normalisation_kernels):
             vars(module)["_WORTH_A_THREAD"] = 1
     if arguments.without_numba:
@@ -232,7 +232,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 
 def supervise(options: Sequence[str], calls: int) -> list[dict[str, Any]]:
-    """Let other processes make the calls; after one that ended early, the next goes on."""
+    """Make the calls in other processes; if one crashes, start another for the remaining calls."""
     done: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "calls"
@@ -255,7 +255,7 @@ def supervise(options: Sequence[str], calls: int) -> list[dict[str, Any]]:
 
 
 def summary(done: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Count what came of the calls."""
+    """Count the outcomes of the calls."""
     findings = [line for line in done if line["outcome"].startswith("finding")]
     outcomes = collections.Counter(line["outcome"].split(":")[0] for line in done)
     others = [line for line in done if line["outcome"].split(":")[0] not in CLEAR]
@@ -274,7 +274,7 @@ def summary(done: list[dict[str, Any]], arguments: argparse.Namespace) -> dict[s
 
 
 def compact(outcome: dict[str, Any]) -> dict[str, Any]:
-    """Return an outcome as it is kept: how many calls were accepted, and each other error once by operator."""
+    """Return an outcome for the report: the number of accepted calls, and each distinct error by operator."""
     errors = [error.split(": ", 2) for error in outcome["other_errors"]]
     once = sorted({f"{name}: {message}"[:200] for name, _, message in errors})
     return outcome | {"accepted": sum(outcome["accepted"].values()), "other_errors": once}

@@ -28,13 +28,13 @@ SOFTENING = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """Something to call: how to draw valid arguments, and what the first result must be for them.
+    """An operation to call, with functions for valid arguments and for the expected first result.
 
     Args:
-        draw: returns arguments by name.
+        draw: returns valid arguments by name.
         call: computes.
-        expect: computes the same by plain operations in the precision of the arguments; None where `call` is a
-            gradient, which the operators that use it are compared for.
+        expect: computes the same by plain operations in the precision of the arguments; None if `call` is a gradient,
+            which is tested through the operators that use it.
     """
 
     draw: Callable[[Draw], Arguments]
@@ -73,12 +73,12 @@ class Draw:
         return {"source_pos": source_pos, "target_pos": target_pos, "scale": self.floats(self.n)}
 
     def rows(self) -> Arguments:
-        """Return the edges as the sparse kernels take them."""
+        """Return the edges as arguments of the sparse kernels."""
         edges = self.edges()
         return {"pointer": edges.target_pointer, "column": edges.sources}
 
     def by_source(self) -> Arguments:
-        """Return runs and edges as the kernels of delays take them."""
+        """Return runs and edges as arguments of the kernels of delays."""
         edges, before = self.edges(), self.rng.randint(0, self.steps)
         count, target = len(edges.sources), edges.targets[edges.by_source]
         whole = torch.randint(0, 5, (count,), generator=self.generator)
@@ -111,7 +111,7 @@ def pairwise(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Any = N
 
 
 def dense(x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, **geometry: Any) -> Tensor:  # noqa: ANN401
-    """Compute what crosses an all-to-all projection."""
+    """Compute the outputs of an all-to-all projection."""
     weight = pairwise(**geometry)
     y = x @ (weight if mask is None else weight * mask).t()
     return y if bias is None else y + bias
@@ -123,7 +123,7 @@ def listed(edges: CompressedEdges, **geometry: Any) -> Tensor:  # noqa: ANN401
 
 
 def matrix(pointer: Tensor, column: Tensor, weight: Tensor, columns: int) -> Tensor:
-    """Write compressed rows out."""
+    """Expand compressed rows to a dense matrix."""
     row = torch.repeat_interleave(pointer.diff())
     return weight.new_zeros(pointer.shape[0] - 1, columns).index_put((row, column), weight, accumulate=True)
 
@@ -140,7 +140,7 @@ def product(
 def along_edges(
     x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None = None, rectify: bool = False
 ) -> Tensor:
-    """Compute what crosses listed edges."""
+    """Compute the outputs of a projection with listed edges."""
     return product(edges.target_pointer, edges.sources, weight, x.t(), bias, rectify).t()
 
 
@@ -183,7 +183,7 @@ def sent(
     targets: int,
     before: int,
 ) -> Tensor:
-    """Compute what the kernel of delays sends."""
+    """Compute the outputs of the kernel of delays."""
     weights, steps = (matrix(pointer, target, values, targets).t() for values in (weight, whole + fraction))
     x = runs.permute(2, 0, 1)
     return delayed(x[before:], weights, steps, None, x[:before]).permute(1, 2, 0)
@@ -203,8 +203,8 @@ def potentials(
     rows = []
     for t in range(num_steps):
         fired = (potential > threshold).to(current.dtype)
-        kept = potential * (1 - fired) if (reset_mechanism or reset) in ("zero", 1) else potential
-        potential = beta * kept + current[min(t, len(current) - 1)]
+        remaining = potential * (1 - fired) if (reset_mechanism or reset) in ("zero", 1) else potential
+        potential = beta * remaining + current[min(t, len(current) - 1)]
         potential = potential - fired * threshold if (reset_mechanism or reset) in ("subtract", 0) else potential
         rows.append(potential)
     return torch.stack(rows) if rows else current.new_zeros(0, *potential.shape)
@@ -228,7 +228,7 @@ def convolved(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: 
 
 
 def law(draw: Draw) -> Law:
-    """Draw a law, one that has kernels or one that has none."""
+    """Draw a law, with or without kernels."""
     return draw.rng.choice([InverseDistance(softening=SOFTENING), Gaussian()]).to(draw.dtype)
 
 

@@ -1,16 +1,15 @@
-"""Kill a training at random moments and let its disk fill up; it must always continue, and end at the same bits.
+"""Kill a training at random times and fill its disk; it must always resume, and end with the same bits.
 
     python scripts/kill_and_resume.py                                           # 100 kills, 20 full disks
     python scripts/kill_and_resume.py --kills 6 --fills 2                       # a quick look
     python scripts/kill_and_resume.py --json docs/results/kill_and_resume.json
 
-A small network trains in a process of its own, in a folder that is not on the file system of temporary files. SIGKILL
-ends it at a random moment, the training is resumed, killed again, and so on; a training that has come to its end is
-compared with one that was never interrupted, and the next one begins. What is left after each kill is read without the
-library's own reader of checkpoints. Moves and waits for the disk take 2 ms longer here than they would, as on a slow
-disk, and half of the kills are aimed at a checkpoint that is being written: its share of the time is small. Then a
-small disk fills up (a ``tmpfs`` where one may be mounted, else a limit on the size of files) while a training writes to
-it. Needs Linux.
+A small network trains in a separate process, in a folder on another file system than that of temporary files. SIGKILL
+ends it at a random time, and it is resumed and killed again until it finishes; its result is compared with that of an
+uninterrupted training, and the next training starts. After each kill, checkpoints are read without the library's own
+reader. Renames and syncs are slowed by 2 ms, as on a slow disk, and half of the kills are timed to hit the writing of a
+checkpoint, which takes a small share of the time. Then a small disk (a ``tmpfs`` if one can be mounted, else a limit on
+the size of files) fills up while a training writes to it. Needs Linux.
 """
 
 import argparse
@@ -51,28 +50,28 @@ Finding = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """How a training in a process of its own ended, and what it said."""
+    """Exit status and output of a training in a separate process."""
 
     killed: bool
     said: list[list[Any]]
 
     def of(self, kind: str) -> list[Any]:
-        """Return what was said of a kind."""
+        """Return the outputs of a kind."""
         return [value for name, value in self.said if name == kind]
 
 
 class Reporter(lightning.Callback):
-    """Say which epoch a training begins with, and each epoch that has begun."""
+    """Print the first epoch of a training, and each epoch that starts."""
 
     def __init__(self, say: Callable[[str, Any], None]) -> None:
         self.say = say
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Say how many epochs are done."""
+        """Print the number of finished epochs."""
         self.say("resumed", trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Say which epoch begins."""
+        """Print the epoch that starts."""
         self.say("epoch", trainer.current_epoch)
 
 
@@ -84,7 +83,7 @@ def data() -> training.Images:
 
 
 def slow(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a call to the disk that takes 2 ms longer."""
+    """Return a function that is slowed by 2 ms."""
 
     def slower(*args: Any) -> Any:  # noqa: ANN401
         result = call(*args)
@@ -95,13 +94,13 @@ def slow(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def new_model() -> torch.nn.Module:
-    """Build the network, which starts the same each time."""
+    """Build the network, with the same initial values each time."""
     torch.manual_seed(0)
     return sg.DenseMLP([6, 8, 3])
 
 
 def train(folder: Path, say: Callable[[str, Any], None]) -> None:
-    """Train, or continue to, on a slow disk, and say what the model's bits are."""
+    """Train or resume on a slow disk, and print a digest of the model."""
     os.fsync, os.replace = slow(os.fsync), slow(os.replace)
     model = new_model()
     with warnings.catch_warnings(record=True) as notes:
@@ -117,7 +116,7 @@ def train(folder: Path, say: Callable[[str, Any], None]) -> None:
 
 
 def run(action: Callable[[Callable[[str, Any], None]], None], kill: Callable[[int], None] = lambda child: None) -> Run:
-    """Run an action in a fork of this process, which has imported everything and computed nothing."""
+    """Run an action in a fork of this process, which has imported all packages but computed nothing."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -137,7 +136,7 @@ def _say(descriptor: int, kind: str, value: Any) -> None:  # noqa: ANN401
 
 
 def report(action: Callable[[Callable[[str, Any], None]], None], say: Callable[[str, Any], None]) -> None:
-    """Do something and say how it fails, if it does."""
+    """Run an action and print its error, if any."""
     try:
         action(say)
     except OSError as error:
@@ -147,7 +146,7 @@ def report(action: Callable[[Callable[[str, Any], None]], None], say: Callable[[
 
 
 def epoch_of(path: Path) -> int | None:
-    """Return the epochs that a checkpoint has done; None of one that is damaged or not there."""
+    """Return the number of finished epochs of a checkpoint; None if it is damaged or missing."""
     try:
         return int(torch.load(path, weights_only=True)["epoch"]) + 1
     except Exception:  # damage of any kind
@@ -155,7 +154,7 @@ def epoch_of(path: Path) -> int | None:
 
 
 def after(delay: float) -> Callable[[int], None]:
-    """Return what kills a process after so many seconds."""
+    """Return a function that kills a process after a number of seconds."""
 
     def kill(child: int) -> None:
         time.sleep(delay)
@@ -165,7 +164,7 @@ def after(delay: float) -> Callable[[int], None]:
 
 
 def while_writing(folder: Path, skip: int, delay: float) -> Callable[[int], None]:
-    """Return what kills a process so many seconds after it has begun to write a checkpoint, some checkpoints later."""
+    """Return a function that kills a process a number of seconds after it starts to write a later checkpoint."""
 
     def kill(child: int) -> None:
         seen: set[str] = set()
@@ -184,7 +183,7 @@ def while_writing(folder: Path, skip: int, delay: float) -> Callable[[int], None
 
 
 def where_hit(killed: Run, folder: Path) -> str:
-    """Say in what a kill hit a training, by what is left of it."""
+    """Return the phase of training in which a kill occurred, judged by the remaining files."""
     names = os.listdir(folder) if folder.exists() else []
     if any(name.startswith("last.ckpt.") for name in names):
         return (
@@ -198,7 +197,7 @@ def where_hit(killed: Run, folder: Path) -> str:
 
 
 def kill_and_resume(folder: Path, kills: int, expected: str, seconds: float, draw: random.Random) -> Finding:
-    """Kill trainings so many times, and check each that follows."""
+    """Kill trainings a number of times, and check each resumed one."""
     hit: collections.Counter[str] = collections.Counter()
     resumed: collections.Counter[str] = collections.Counter()
     findings: list[str] = []
@@ -232,7 +231,7 @@ def kill_and_resume(folder: Path, kills: int, expected: str, seconds: float, dra
 
 
 def check(part: Run, left: tuple[int | None, ...], expected: str, resumed: collections.Counter[str]) -> list[str]:
-    """Return what is wrong with a training that went on from these checkpoints."""
+    """Return the errors of a training that resumed from these checkpoints."""
     findings = [f"failed: {text}" for text in part.of("crash") + part.of("error")]
     findings += [f"ended at {bits}, not {expected}" for bits in part.of("done") if bits != expected]
     for epoch in part.of("resumed"):
@@ -246,7 +245,7 @@ def check(part: Run, left: tuple[int | None, ...], expected: str, resumed: colle
 
 @contextlib.contextmanager
 def small_disk(kilobytes: int) -> Iterator[Path | None]:
-    """Mount a small disk in memory; None where that is not allowed."""
+    """Mount a small disk in memory; None if that is not allowed."""
     place = Path(tempfile.mkdtemp(prefix="small-disk-"))
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(place)]
     try:
@@ -262,7 +261,7 @@ def small_disk(kilobytes: int) -> Iterator[Path | None]:
 
 
 def fill(disk: Path, left: int) -> None:
-    """Take all of a disk but so many bytes."""
+    """Fill a disk up to a number of free bytes."""
     free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
     (disk / "ballast").write_bytes(bytes(max(0, free - left)))
 
@@ -287,7 +286,7 @@ def train_until_full(folder: Path, epoch: int, action: Callable[[], None], say: 
 
 
 def fill_and_resume(disk: Path | None, elsewhere: Path, fills: int, expected: str, draw: random.Random) -> Finding:
-    """Let the disk of trainings fill up so many times, and continue once there is space."""
+    """Fill the disk of trainings a number of times, and resume once there is space."""
     findings: list[str] = []
     errors: collections.Counter[str] = collections.Counter()
     for _ in range(fills):
@@ -313,9 +312,9 @@ def fill_and_resume(disk: Path | None, elsewhere: Path, fills: int, expected: st
             findings.append(f"left {sorted(os.listdir(folder))}")
         with contextlib.suppress(FileNotFoundError):
             ((elsewhere if disk is None else disk) / "ballast").unlink()
-        kept = tuple(epoch_of(folder / name) for name in FILES)
+        epochs_left = tuple(epoch_of(folder / name) for name in FILES)
         again = run(functools.partial(train, folder))
-        findings += check(again, kept, expected, collections.Counter())
+        findings += check(again, epochs_left, expected, collections.Counter())
         if not again.of("done"):
             findings.append("did not come to its end once there was space")
     kind = "files of limited size" if disk is None else "a small tmpfs"
@@ -332,7 +331,7 @@ def other_file_system(given: Path | None) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all, print what came of it, and return the number of findings."""
+    """Run all, print the outcome, and return the number of findings."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--kills", type=int, default=100, help="how many trainings to kill (100)")

@@ -1,10 +1,9 @@
 """Make the sample of MNIST that is bundled with the package.
 
-Of each digit 1,000 training and 200 test images of the real set, drawn at random with a fixed seed and kept
-in the order of the set. Run it again and the file is the same to the byte, as long as Python's lzma library
-compresses the same way; its arrays are the same in any case.
+For each digit, 1,000 training and 200 test images of MNIST are drawn at random with a fixed seed, in the order of the
+set. The arrays are reproducible, and so is the file with the same version of Python's lzma library.
 
-    python scripts/make_mnist_sample.py --data-dir FOLDER   # the folder that holds MNIST/raw
+    python scripts/make_mnist_sample.py --data-dir FOLDER   # the folder that contains MNIST/raw
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def draw(mnist: Mnist, seed: int = SEED) -> dict[str, Bytes]:
         chosen = [
             generator.choice(np.flatnonzero(digits == digit), PER_DIGIT[part], replace=False) for digit in range(10)
         ]
-        # In the order of the set, where the digits are mixed: the first images are then a fair sample, too.
+        # In the order of the set, where the digits are mixed, so that the first images are a fair sample too.
         index = np.sort(np.concatenate(chosen))
         arrays[f"{part}_images"] = _to_bytes(images)[index]
         arrays[f"{part}_labels"] = digits[index]
@@ -62,7 +61,7 @@ def draw(mnist: Mnist, seed: int = SEED) -> dict[str, Bytes]:
 
 
 def write(arrays: dict[str, Bytes], path: Path) -> None:
-    """Write an `.npz` file that `numpy.load` reads, compressed with LZMA: a sixth smaller than numpy's own.
+    """Write an `.npz` file that `numpy.load` reads, compressed with LZMA, a sixth smaller than NumPy's.
 
     Args:
         arrays: Name of each array, and the array.
@@ -73,7 +72,7 @@ def write(arrays: dict[str, Bytes], path: Path) -> None:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
-            # A fixed date and system: otherwise the bytes depend on when and where they were written.
+            # A fixed date and system, so that the bytes do not depend on time and machine.
             entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = 0o644 << 16
@@ -90,7 +89,7 @@ def _to_bytes(images: Tensor) -> Bytes:
 def main() -> None:
     """Read the arguments, draw the sample and write it."""
     parser = argparse.ArgumentParser(description="Make the sample of MNIST that is bundled with the package.")
-    parser.add_argument("--data-dir", type=Path, required=True, help="folder that holds MNIST/raw")
+    parser.add_argument("--data-dir", type=Path, required=True, help="folder that contains MNIST/raw")
     parser.add_argument("--out", type=Path, default=TARGET, help="file to write")
     arguments = parser.parse_args()
     write(draw(load_mnist(arguments.data_dir, download=False)), arguments.out)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: a kill, a full disk or a power cut leaves the old file or the new one."""
+"""Atomic writes: after a kill, a full disk or a power cut, a file has its old or its new content."""
 
 import contextlib
 import errno
@@ -17,22 +17,22 @@ _Path = str | os.PathLike[str]
 
 
 def write_bytes(path: _Path, data: bytes, keep: _Path | None = None) -> None:
-    """Write a file beside its place, wait until the disk has it, and only then let it replace the one before.
+    """Write a temporary file, wait until it is on the disk, and rename it to the given path.
 
-    A symbolic link stays, and the file that it names is replaced. A file that exists keeps its permissions; a new one
-    has those of the process's mask. What is no file, such as a pipe or ``/dev/null``, is written to directly.
+    If the path is a symbolic link, the file that it points to is replaced. An existing file keeps its permissions; a
+    new one gets those of the process's umask. Pipes and devices such as ``/dev/null`` are written to directly.
 
     Args:
         path: the file.
-        data: what goes into it.
-        keep: a path in the same folder that the file before is moved to, where there is one; None drops it.
+        data: the content.
+        keep: a path in the same folder to which an existing file is moved; None to delete it.
 
     Raises:
         FileNotFoundError: if the folder does not exist.
         NotADirectoryError: if the folder is a file.
         IsADirectoryError: if ``path`` is a folder.
-        PermissionError: if the file or its folder must not be written.
-        OSError: if the disk is full or fails; the file is then as it was.
+        PermissionError: if the file or its folder is not writable.
+        OSError: if the disk is full or fails; the file is then unchanged.
 
     Example:
         >>> import tempfile
@@ -58,20 +58,20 @@ def write_bytes(path: _Path, data: bytes, keep: _Path | None = None) -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        # The file asked for is named, not the one beside it.
+        # Name the requested file in the error, not the temporary one.
         raise OSError(error.errno, os.strerror(error.errno), str(target)) from error
     finally:
-        with contextlib.suppress(OSError):  # nothing is left of a write that failed; after one that did not, no part is
+        with contextlib.suppress(OSError):  # exists only after a failed write
             part.unlink(missing_ok=True)
     _wait_for_folder(target.parent)
 
 
 def write_text(path: _Path, text: str) -> None:
-    """Write a text file whole or not at all, in UTF-8 and with the line ends that ``text`` has.
+    """Write a text file atomically, in UTF-8 and with the line ends of ``text``.
 
     Args:
-        path: the file; see :func:`write_bytes`, also for what is raised.
-        text: what goes into it.
+        path: the file; errors as in :func:`write_bytes`.
+        text: the content.
 
     Example:
         >>> import tempfile
@@ -84,13 +84,13 @@ def write_text(path: _Path, text: str) -> None:
 
 
 def write(path: _Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write what a function puts into a binary file, whole or not at all.
+    """Write a binary file atomically, with content that a function writes.
 
-    The function is given a file in memory: what it raises leaves nothing on the disk.
+    The function gets a file in memory, so that no file is written if it raises.
 
     Args:
-        path: the file; see :func:`write_bytes`, also for what is raised.
-        fill: a function of a binary file, such as ``functools.partial(torch.save, state)``.
+        path: the file; errors as in :func:`write_bytes`.
+        fill: writes to a binary file, such as ``functools.partial(torch.save, state)``.
 
     Example:
         >>> import tempfile
@@ -105,7 +105,7 @@ def write(path: _Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 
 def remove_parts(folder: _Path, names: Iterable[str]) -> None:
-    """Remove what writers of files left in a folder when they were killed; call it only while nobody writes them.
+    """Remove temporary files of killed writers; call it only while no process writes these files.
 
     Args:
         folder: where the files are.
@@ -126,7 +126,7 @@ def remove_parts(folder: _Path, names: Iterable[str]) -> None:
 
 
 def _status(path: _Path) -> os.stat_result | None:
-    """Return what is known of a file, links followed; None where there is none."""
+    """Return the status of a file, following links; None if there is none."""
     try:
         return os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -134,40 +134,40 @@ def _status(path: _Path) -> os.stat_result | None:
 
 
 def _check(target: Path, before: os.stat_result | None) -> None:
-    """Say what is wrong with a place before anything is written, in terms of that place."""
+    """Raise an error that names the path if it cannot be written."""
     folder = target.parent
     if not folder.exists():
         raise FileNotFoundError(errno.ENOENT, f"The folder {folder} does not exist", str(target))
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is not a folder", str(target))
     if before is not None and not os.access(target, os.W_OK):
-        raise PermissionError(errno.EACCES, "The file must not be written", str(target))
+        raise PermissionError(errno.EACCES, "The file is not writable", str(target))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"The folder {folder} must not be written", str(target))
+        raise PermissionError(errno.EACCES, f"The folder {folder} is not writable", str(target))
 
 
 def _write_part(part: Path, data: bytes, before: os.stat_result | None) -> None:
-    # What replaces a private file is private from its first byte on.
+    # A replacement for a private file must be private before anything is written to it.
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if before is None else 0o600)
     with open(descriptor, "wb") as file:
         if before is not None:
-            _take_over(part, before)
+            _copy_permissions(part, before)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _take_over(part: Path, before: os.stat_result) -> None:
-    """Give a file the owner and the permissions of the one that it replaces, as far as system and disk know them."""
+def _copy_permissions(part: Path, before: os.stat_result) -> None:
+    """Copy owner and permissions of the replaced file, as far as the system supports it."""
     if hasattr(os, "chown"):
-        with contextlib.suppress(OSError):  # others than the superuser keep their own name
+        with contextlib.suppress(OSError):  # only the superuser may change the owner
             os.chown(part, before.st_uid, before.st_gid)
     with contextlib.suppress(OSError):
         os.chmod(part, stat.S_IMODE(before.st_mode))
 
 
 def _exchange(part: Path, target: Path, keep: _Path) -> None:
-    """Put a new file in the place of one that is kept under another name."""
+    """Replace a file, and move the old one to another path."""
     os.replace(target, keep)
     try:
         os.replace(part, target)
@@ -182,7 +182,7 @@ def _write_in_place(path: _Path, data: bytes) -> None:
 
 
 def _wait_for_folder(folder: Path) -> None:
-    """Wait until the disk has the new name, too; some systems and file systems cannot say."""
+    """Wait until the new name is on the disk, where the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

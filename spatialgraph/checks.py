@@ -1,7 +1,8 @@
-"""Checks of what users pass in: each error names the argument, the rule and the value received."""
+"""Checks of arguments; each error names the argument, the condition and the value received."""
 
 import math
 import numbers
+import reprlib
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -15,20 +16,20 @@ INDICES = (torch.int32, torch.int64)
 
 
 def is_integer(value: Any) -> TypeGuard[int]:  # noqa: ANN401 - any value is checked
-    """Tell whether a value is an integer, of Python or NumPy; truth values are none."""
+    """Tell whether a value is an integer of Python or NumPy; a bool is not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_real(value: Any) -> TypeGuard[float]:  # noqa: ANN401
-    """Tell whether a value is a real number, of Python or NumPy; truth values are none."""
+    """Tell whether a value is a real number of Python or NumPy; a bool is not."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def integer(name: str, value: Any, minimum: int) -> int:  # noqa: ANN401
-    """Return an int of at least ``minimum``."""
+def integer(name: str, value: Any, minimum: int | None = None) -> int:  # noqa: ANN401
+    """Return an int of at least ``minimum``, or any int if that is None."""
     if not is_integer(value):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < minimum:
+        raise TypeError(f"{name} must be an int, got {_described(value)}")
+    if minimum is not None and value < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {value}")
     return int(value)
 
@@ -36,11 +37,15 @@ def integer(name: str, value: Any, minimum: int) -> int:  # noqa: ANN401
 def real(name: str, value: Any) -> float:  # noqa: ANN401
     """Return a float, which may be infinite or NaN."""
     if not is_real(value):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a number, got {_described(value)}")
     try:
         return float(value)
     except OverflowError:  # an int or a fraction may be larger than any float
         return math.inf if value > 0 else -math.inf
+
+
+def _described(value: Any) -> str:  # noqa: ANN401
+    return f"{reprlib.repr(value)} ({type(value).__name__})"
 
 
 def number(name: str, value: Any) -> float:  # noqa: ANN401
@@ -52,7 +57,7 @@ def number(name: str, value: Any) -> float:  # noqa: ANN401
 
 
 def flag(name: str, value: Any) -> bool:  # noqa: ANN401
-    """Return a truth value, of Python or NumPy."""
+    """Return a bool of Python or NumPy as one of Python."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return bool(value)
@@ -104,7 +109,8 @@ def shape(name: str, value: Any, expected: tuple[int, ...]) -> Tensor:  # noqa: 
 
 def finite(name: str, value: Any) -> Tensor:  # noqa: ANN401
     """Return a tensor without infinities and NaN."""
-    # The sum is not finite if one term is not: one pass and no mask. It may also overflow, so that a mask decides.
+    # The sum is not finite if one term is not, which takes one pass and no mask. It may also overflow; then the mask
+    # decides.
     if not bool(torch.isfinite(tensor(name, value).sum())) and not bool(torch.isfinite(value).all()):
         place = tuple(torch.nonzero(~torch.isfinite(value))[0].tolist())
         raise ValueError(f"{name} must be finite, got {float(value[place])} at {place}")
@@ -133,7 +139,7 @@ def positions(
 
 
 def layers(value: Any, count: int) -> Tensor:  # noqa: ANN401
-    """Return layer numbers of shape ``(N,)`` that leave no layer empty."""
+    """Return layer numbers of shape ``(N,)``, every layer of which has a neuron."""
     layer = shape("layer", value, (count,))
     if layer.dtype != torch.int64:
         raise TypeError(f"layer must be int64, got {layer.dtype}")
@@ -219,8 +225,8 @@ def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  #
 
 
 def axes(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
-    """Return a floating-point tensor with so many axes."""
-    # Kernels are called some ten times in a step: what is right passes without another call.
+    """Return a floating-point tensor with ``count`` axes."""
+    # Kernels are called about ten times per step, so valid arguments return without another call.
     if isinstance(value, Tensor) and value.dim() == count and value.is_floating_point():
         return value
     if tensor(name, value).dim() != count:
@@ -229,7 +235,7 @@ def axes(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
 
 
 def for_kernel(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
-    """Return a tensor with so many axes that compiled CPU code can read."""
+    """Return a dense float32 or float64 tensor on the CPU with ``count`` axes."""
     if axes(name, value, count).dtype not in (torch.float32, torch.float64):
         raise TypeError(f"{name} must be float32 or float64, got {value.dtype}")
     if value.device.type != "cpu" or value.layout != torch.strided:
@@ -238,7 +244,7 @@ def for_kernel(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
 
 
 def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> Tensor:  # noqa: ANN401
-    """Return a tensor of the expected shape, of the dtype of another one and beside it."""
+    """Return a tensor of the expected shape, with the dtype, device and layout of another."""
     if (
         isinstance(value, Tensor)
         and value.shape == expected
@@ -255,27 +261,27 @@ def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> T
 
 
 def geometry(source_pos: Any, target_pos: Any, scale: Any) -> None:  # noqa: ANN401
-    """Check positions of sources ``(n, d)`` and targets ``(m, d)`` and what multiplies each source ``(n,)``."""
+    """Check positions of sources ``(n, d)`` and targets ``(m, d)`` and factors of the sources ``(n,)``."""
     sources, dimensions = axes("source_pos", source_pos, 2).shape
     operand("target_pos", target_pos, (axes("target_pos", target_pos, 2).shape[0], dimensions), source_pos)
     operand("scale", scale, (sources,), source_pos)
 
 
 def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401
-    """Return a tensor whose last axis has so many entries."""
+    """Return a tensor whose last axis has ``count`` entries."""
     if tensor(name, value).dim() == 0 or value.shape[-1] != count:
         raise ValueError(f"{name} must have shape (..., {count}), got {tuple(value.shape)}")
     return value  # type: ignore[no-any-return]
 
 
-def beside(name: str, value: Tensor, like: Tensor) -> None:
+def same_device(name: str, value: Tensor, like: Tensor) -> None:
     """Check that a tensor is on the device of another."""
     if value.device != like.device:
         raise ValueError(f"{name} must be on {like.device} like the others, got {value.device}")
 
 
 def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: ANN401
-    """Return a tensor of int32 or int64 with one axis, of the size where one is given."""
+    """Return a one-dimensional tensor of int32 or int64, of the given size if any."""
     if (
         isinstance(value, Tensor)
         and value.dim() == 1
@@ -285,13 +291,13 @@ def indices(name: str, value: Any, size: int | None = None) -> Tensor:  # noqa: 
     ):
         return value
     if tensor(name, value).dim() != 1 or (size is not None and value.shape[0] != size):
-        rule = "one axis" if size is None else f"shape ({size},)"
-        raise ValueError(f"{name} must have {rule}, got shape {tuple(value.shape)}")
+        expected = "one axis" if size is None else f"shape ({size},)"
+        raise ValueError(f"{name} must have {expected}, got shape {tuple(value.shape)}")
     raise TypeError(f"{name} must be a dense tensor of int32 or int64, got {value.layout} of {value.dtype}")
 
 
 def has_values(value: Tensor) -> bool:
-    """Tell whether the values of a tensor can be looked at: nothing is tracing, and it has memory."""
+    """Tell whether the values of a tensor can be read: nothing is tracing, and it is not on the meta device."""
     return value.device.type != "meta" and not is_observed(value)
 
 
@@ -313,11 +319,11 @@ def delays(name: str, value: Tensor) -> None:
 
 
 def pointer(name: str, value: Tensor, entries: int) -> None:
-    """Check that a pointer leads from 0 to the number of entries and never back."""
+    """Check that a pointer starts at 0, ends at the number of entries and never decreases."""
     if value.numel() == 0 or int(value[0]) != 0 or int(value[-1]) != entries:
         got = "nothing" if value.numel() == 0 else f"{int(value[0])} to {int(value[-1])}"
         raise ValueError(f"{name} must lead from 0 to the number of edges ({entries}), got {got}")
     falls = torch.nonzero(value[1:] < value[:-1])[:, 0]
     if falls.numel():
         row = int(falls[0])
-        raise ValueError(f"{name} must not fall, got {int(value[row])} before {int(value[row + 1])}")
+        raise ValueError(f"{name} must not decrease, got {int(value[row])} before {int(value[row + 1])}")

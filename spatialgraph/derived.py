@@ -1,4 +1,4 @@
-"""Derived tensors: values that follow from parameters, and refuse to be written to, for the write would be lost."""
+"""Derived tensors: read-only values that are computed from parameters."""
 
 from typing import Any, NoReturn
 
@@ -9,21 +9,21 @@ __all__ = ["Derived", "refusing"]
 
 
 class Derived(Tensor):
-    """A tensor like others that refuses to be written to; what is computed with it are plain tensors.
+    """A read-only tensor; results of operations on it are plain tensors.
 
-    Use a subclass of :func:`refusing`, whose message says what to write to in its place.
+    Create subclasses with :func:`refusing`, whose message says what to change instead.
     """
 
-    # As nn.Parameter: functions take it for the plain tensor that it is, also those that refuse other subclasses.
+    # As in nn.Parameter: functions treat it as a plain tensor, even those that reject other subclasses.
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __reduce_ex__(self, protocol: Any) -> Any:  # noqa: ANN401 - as in Tensor
-        """Save a plain tensor, which needs no class of this package to be loaded."""
+        """Pickle as a plain tensor, so that loading does not need this package."""
         return self.as_subclass(Tensor).__reduce_ex__(protocol)
 
 
 def refusing(name: str, message: str) -> type[Derived]:
-    """Return a type of derived tensors whose writing methods raise ``TypeError`` with a message.
+    """Return a type of derived tensors whose in-place methods raise ``TypeError`` with a message.
 
     Example:
         >>> kind = refusing("DerivedSum", "this is a sum; change its terms")

@@ -1,4 +1,4 @@
-"""Processes that train one model together: all of them take over the network of one."""
+"""Distributed training: copies one process's network to all others."""
 
 import hashlib
 import io
@@ -16,27 +16,27 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def synchronize_(model: Model, source: int = 0) -> Model:
-    """Give the model of every process of ``torch.distributed`` the synapses, parameters and buffers of one, in place.
+    """Copy synapses, parameters and buffers of one process's model to all processes of ``torch.distributed``, in place.
 
-    Processes that draw a random wiring have other synapses each, and data parallel training shares parameters only:
-    call this in every process before ``DistributedDataParallel`` wraps the model, and after each change of synapses
-    (:func:`spatialgraph.training.fit` does so by itself). Parameters stay the same objects, also free weights whose
-    number changes. Without a process group nothing happens.
+    A random wiring differs between processes, and ``DistributedDataParallel`` does not synchronise synapses: call this
+    in every process before wrapping the model, and after each change of synapses. :func:`spatialgraph.training.fit`
+    does so automatically. Parameters remain the same objects, including free weights whose number changes. Does nothing
+    without a process group.
 
     Args:
-        model: any module that all processes have built alike, up to the synapses of its spatial networks.
-        source: number of the process whose model all take over.
+        model: a module that all processes have built in the same way, except for the synapses of its spatial networks.
+        source: rank of the process whose model is copied.
 
     Returns:
         The model itself.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if there is no process ``source``.
-        RuntimeError: in every process, if the model of one cannot take over the state of another.
+        TypeError: if ``model`` is not a module or ``source`` not an int.
+        ValueError: if ``source`` is negative or not below the number of processes.
+        RuntimeError: in every process, if the model of one cannot load the state of the source.
 
     Example:
-        >>> model = synchronize_(nn.Linear(2, 1))  # a process alone
+        >>> model = synchronize_(nn.Linear(2, 1))  # a single process
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
@@ -49,9 +49,9 @@ def synchronize_(model: Model, source: int = 0) -> Model:
     sent: list[Any] = [(_pack(model), _digest(model)) if is_source else None]
     dist.broadcast_object_list(sent, source)
     data, digest = sent[0]
-    error = None if is_source else _take(model, data, digest)
+    error = None if is_source else _load(model, data, digest)
     errors: list[str | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(errors, error)  # all of them raise, so that none waits for another
+    dist.all_gather_object(errors, error)  # all processes raise, so that none waits for another
     for rank, text in enumerate(errors):
         if text is not None:
             raise RuntimeError(f"model of process {rank} must be built like that of process {source}, got: {text}")
@@ -59,7 +59,7 @@ def synchronize_(model: Model, source: int = 0) -> Model:
 
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return a model's state and the buffers that are no part of it."""
+    """Return a model's state and its non-persistent buffers."""
     state = model.state_dict()
     return state, {name: values for name, values in model.named_buffers() if name not in state}
 
@@ -71,17 +71,17 @@ def _pack(model: nn.Module) -> bytes:
 
 
 @torch.no_grad()
-def _take(model: nn.Module, data: bytes, digest: str) -> str | None:
-    """Take over a state and check that it has arrived; return what went wrong."""
+def _load(model: nn.Module, data: bytes, digest: str) -> str | None:
+    """Load a state and check its digest; return a description of the error, or None."""
     try:
         state, buffers = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         model.load_state_dict(state)
         own = dict(model.named_buffers())
         for name, values in buffers.items():
             own[name].copy_(values)
-    except Exception as error:  # whatever it is, all processes must hear of it
+    except Exception as error:  # of any kind: all processes must receive it
         return f"{type(error).__name__}: {error}"
-    return None if _digest(model) == digest else "other numbers than were sent"
+    return None if _digest(model) == digest else "values differ from those sent"
 
 
 def _digest(model: nn.Module) -> str:

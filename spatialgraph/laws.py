@@ -1,8 +1,8 @@
-r"""Laws: how the length of a synapse becomes its weight.
+r"""Laws: functions from the length of a synapse to its weight.
 
-Every law is a function of the softened squared length :math:`\rho^2 = r^2 + \varepsilon^2`, so that two neurons may
-meet: weight and gradient stay finite at :math:`r = 0`. Lengths come from coordinate differences, never from the
-expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q`, whose rounding error swamps short lengths far from the origin.
+Every law is a function of the softened squared length :math:`\rho^2 = r^2 + \varepsilon^2`, so that weight and gradient
+are finite at :math:`r = 0`, where two neurons coincide. Lengths are computed from coordinate differences, because the
+expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q` has large rounding errors for short lengths far from the origin.
 """
 
 import math
@@ -16,7 +16,7 @@ from spatialgraph import checks
 
 __all__ = ["Gaussian", "InverseDistance", "InversePower", "Law", "Yukawa", "make_law", "softened_square"]
 
-# Below it the slope of an inverse distance in single precision is infinite where two neurons meet.
+# For smaller softenings the slope of an inverse distance at length 0 overflows in single precision.
 _LEAST_SOFTENING = 1e-12
 
 
@@ -41,8 +41,8 @@ def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) ->
 class Law(nn.Module, ABC):
     r"""A differentiable function from length to weight.
 
-    A law of your own implements :meth:`from_square`; :meth:`slope` falls back to automatic differentiation. Parameters
-    of a subclass (an exponent, say) are learnt when :meth:`parameter_slopes` is implemented as well.
+    Subclasses implement :meth:`from_square`; :meth:`slope` falls back to automatic differentiation. Subclasses with
+    learnable parameters, such as an exponent, also implement :meth:`parameter_slopes`.
 
     Args:
         softening: :math:`\varepsilon` in :math:`\rho^2 = r^2 + \varepsilon^2`, in length units. Lengths well above it
@@ -65,11 +65,11 @@ class Law(nn.Module, ABC):
 
     @property
     def name(self) -> str:
-        """The name that :func:`make_law` knows the law by; its class's name for a law of your own."""
+        """The law's name in :func:`make_law`, or the name of its class."""
         return next((name for name, kind in LAWS.items() if kind is type(self)), type(self).__name__)
 
     def settings(self) -> dict[str, float | bool]:
-        """Return the constructor's arguments that make this law again.
+        """Return the constructor's arguments for an equal law.
 
         Example:
             >>> Yukawa(screening=2.0).settings()
@@ -79,7 +79,7 @@ class Law(nn.Module, ABC):
 
     @torch.no_grad()
     def restore(self, settings: Mapping[str, float | bool]) -> None:
-        """Take over those settings that are tensors, which the constructor makes in single precision.
+        """Copy settings that are tensors, because the constructor creates them in single precision.
 
         Example:
             >>> law = InversePower(2.0).double()
@@ -136,7 +136,7 @@ class InverseDistance(Law):
     r"""Weights that are the inverse of the length, :math:`w = 1 / \sqrt{r^2 + \varepsilon^2}` (the default).
 
     This is Eq. 1 of `Training Neural Networks by Optimizing Neuron Positions <https://arxiv.org/abs/2506.13410>`_
-    (Erb et al., 2025), softened so that it stays finite where two neurons meet.
+    (Erb et al., 2025), softened so that it is finite where two neurons coincide.
 
     Args:
         softening: :math:`\varepsilon`, in length units, at least 1e-12.
@@ -162,11 +162,10 @@ class InverseDistance(Law):
 
 
 class InversePower(Law):
-    r"""Weights that fall with a power of the length, :math:`w = (r^2 + \varepsilon^2)^{-\alpha / 2}`.
+    r"""Weights that decay as a power of the length, :math:`w = (r^2 + \varepsilon^2)^{-\alpha / 2}`.
 
-    Weight and slope stay finite where neurons meet: softened lengths so short that these would come near the largest
-    number of the dtype count as that short. With the default softening this concerns exponents above 9 in single
-    precision, none below 80 in double.
+    Softened lengths are clamped from below so that weight and slope do not overflow. With the default softening this
+    affects exponents above 9 in single precision and above 80 in double precision.
 
     Args:
         exponent: :math:`\alpha`; 1 gives :class:`InverseDistance`.
@@ -213,12 +212,12 @@ class InversePower(Law):
         return torch.exp(-1.8 * largest / (self.exponent.detach().to(square.dtype).clamp(min=0.0) + 2.0))
 
     def settings(self) -> dict[str, float | bool]:
-        """Return the constructor's arguments that make this law again."""
+        """Return the constructor's arguments for an equal law."""
         return {"exponent": self.exponent.item(), "learnable": self.learnable, "softening": self.softening}
 
 
 class Gaussian(Law):
-    r"""Weights that fall as a Gaussian of the length, :math:`w = \exp(-r^2 / 2 \sigma^2)`.
+    r"""Weights that decay as a Gaussian of the length, :math:`w = \exp(-r^2 / 2 \sigma^2)`.
 
     Args:
         sigma: the width :math:`\sigma`, in length units.
@@ -244,12 +243,12 @@ class Gaussian(Law):
         return weight * (-0.5 / self.sigma**2)
 
     def settings(self) -> dict[str, float | bool]:
-        """Return the constructor's arguments that make this law again."""
+        """Return the constructor's arguments for an equal law."""
         return {"sigma": self.sigma}
 
 
 class Yukawa(Law):
-    r"""Weights that are an inverse distance screened beyond a range, :math:`w = e^{-\rho / \lambda} / \rho`.
+    r"""Weights of an inverse distance that is screened beyond a range, :math:`w = e^{-\rho / \lambda} / \rho`.
 
     Here :math:`\rho = \sqrt{r^2 + \varepsilon^2}`. The law is that of the screened potential of Yukawa (1935), `On the
     Interaction of Elementary Particles <https://doi.org/10.11429/ppmsj1919.17.0_48>`_.
@@ -281,7 +280,7 @@ class Yukawa(Law):
         return (inverse_rho + 1.0 / self.screening).mul_(inverse_rho).mul_(weight).mul_(-0.5)
 
     def settings(self) -> dict[str, float | bool]:
-        """Return the constructor's arguments that make this law again."""
+        """Return the constructor's arguments for an equal law."""
         return {"screening": self.screening, "softening": self.softening}
 
 
@@ -320,6 +319,6 @@ def make_law(law: str | Law, **settings: float | bool) -> Law:
 def _number(name: str, value: float, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
     result = checks.real(name, value)
     if not math.isfinite(result) or result <= above or result < minimum:
-        rule = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
-        raise ValueError(f"{name} must be {rule}, got {value}")
+        allowed = f"finite and above {above:g}" if above > -math.inf else f"finite and at least {minimum:g}"
+        raise ValueError(f"{name} must be {allowed}, got {value}")
     return result

@@ -1,12 +1,12 @@
-"""PyTorch Geometric, imported without the warnings that its import causes and that no user can act on."""
+"""Imports from PyTorch Geometric, without the deprecation warnings that its import emits."""
 
 import warnings
 
 with warnings.catch_warnings():
-    # It decorates functions with torch.jit.script, which new releases of PyTorch deprecate.
+    # It uses torch.jit.script, which new releases of PyTorch deprecate.
     warnings.filterwarnings("ignore", message="`torch.jit.script", category=FutureWarning)
     warnings.filterwarnings("ignore", message="`torch.jit.script", category=DeprecationWarning)
-    # It says so where torch-cluster, an optional extra, is installed.
+    # It emits one if torch-cluster, an optional extra, is installed.
     warnings.filterwarnings("ignore", message=".*torch-cluster.*", category=DeprecationWarning)
     from torch_geometric.data import Data
     from torch_geometric.nn import MessagePassing

@@ -1,4 +1,4 @@
-"""Settings: attributes that are checked whenever they are set, not only when a module is made."""
+"""Settings: attributes that are checked whenever they are set."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast, overload
@@ -9,10 +9,11 @@ Value = TypeVar("Value")
 
 
 class Setting(Generic[Value]):
-    """An attribute whose values pass a check, at construction and ever after.
+    """An attribute whose value is checked each time it is set.
 
     Args:
-        check: from the attribute's name and a new value to the value to hold; raises if it breaks a rule.
+        check: a function of the attribute's name and the new value; returns the value to store, or raises an error if
+            it is invalid.
 
     Example:
         >>> from spatialgraph import checks
@@ -28,7 +29,7 @@ class Setting(Generic[Value]):
         self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Take the attribute's name."""
+        """Store the attribute's name."""
         self._name = name
 
     @overload
@@ -38,7 +39,7 @@ class Setting(Generic[Value]):
     def __get__(self, instance: object, owner: type) -> Value: ...
 
     def __get__(self, instance: object | None, owner: type) -> "Value | Setting[Value]":
-        """Return the present value."""
+        """Return the current value."""
         if instance is None:
             return self
         try:
@@ -47,5 +48,5 @@ class Setting(Generic[Value]):
             raise AttributeError(f"{self._name} has not been set") from None
 
     def __set__(self, instance: object, value: Value) -> None:
-        """Check a new value and hold it."""
+        """Check a new value and store it."""
         instance.__dict__[self._name] = self._check(self._name, value)

@@ -1,4 +1,4 @@
-"""Tracing: whether something besides plain autograd follows what is done with tensors."""
+"""Detection of tracers and transforms that record operations on tensors."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,10 @@ __all__ = ["is_observed", "is_traced"]
 
 
 def is_observed(*values: Tensor) -> bool:
-    """Tell whether something besides plain autograd follows what is done with tensors.
+    """Tell whether anything other than plain autograd records operations on tensors.
 
-    A compiler, exporter or tracer, a transform of ``torch.func``, forward-mode differentiation or a subclass of tensors
-    does: it must be given tensor operations, for it sees nothing of what a compiled kernel does.
+    These are compilers, exporters, tracers, transforms of ``torch.func``, forward-mode differentiation and tensor
+    subclasses. They need tensor operations, because they cannot record compiled kernels.
 
     Example:
         >>> is_observed(torch.zeros(1))
@@ -20,7 +20,7 @@ def is_observed(*values: Tensor) -> bool:
         tensor([1.])
     """
     return (
-        torch.compiler.is_compiling()  # first: a compiler is not to trace the other questions
+        torch.compiler.is_compiling()  # first, so that a compiler does not trace the others
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
@@ -30,7 +30,7 @@ def is_observed(*values: Tensor) -> bool:
 
 
 def is_traced() -> bool:
-    """Tell whether a compiler, exporter or tracer records what is computed, so that values may not be looked at.
+    """Tell whether a compiler, exporter or tracer is active, so that values of tensors must not be read.
 
     Example:
         >>> is_traced()

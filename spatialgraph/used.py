@@ -1,4 +1,4 @@
-"""Parameters that are used: what has no elements, or no output depends on, is a buffer of the same name."""
+"""Registration of unused or empty tensors as buffers instead of parameters."""
 
 from typing import TypeVar
 
@@ -12,8 +12,8 @@ Part = TypeVar("Part", bound=nn.Module)
 def hold(module: nn.Module, name: str, values: Tensor, is_used: bool, requires_grad: bool = True) -> None:
     """Register values as a parameter of a module if they are used and not empty, else as a buffer.
 
-    An optimiser may divide by the number of elements, and processes that train together wait for the gradient of every
-    parameter. The name in a ``state_dict`` is the same.
+    Optimisers may divide by the number of elements, and distributed training waits for the gradient of every parameter.
+    The name in a ``state_dict`` does not depend on the kind.
 
     Example:
         >>> import torch
@@ -30,7 +30,7 @@ def hold(module: nn.Module, name: str, values: Tensor, is_used: bool, requires_g
 
 
 def replace(module: nn.Module, name: str, values: Tensor, is_used: bool = True) -> None:
-    """Hold other values under a name; what was a buffer stays one.
+    """Replace the values of a parameter or buffer; a buffer remains one.
 
     Example:
         >>> layer = nn.Linear(2, 2)
@@ -40,7 +40,7 @@ def replace(module: nn.Module, name: str, values: Tensor, is_used: bool = True) 
     """
     old = getattr(module, name)
     if isinstance(old, nn.Parameter) and is_used and values.numel():
-        setattr(module, name, nn.Parameter(values.detach(), old.requires_grad))  # keeps its place among the parameters
+        setattr(module, name, nn.Parameter(values.detach(), old.requires_grad))  # keeps the order of the parameters
         return
     delattr(module, name)
     module.register_buffer(name, values.detach())

@@ -277,7 +277,7 @@ def test_a_process_alone_stays_as_it_is():
     [
         (lambda: sg.synchronize_(3), TypeError, "model must be an nn.Module, got int"),
         (lambda: sg.synchronize_(mlp(), source=-1), ValueError, "source must be at least 0, got -1"),
-        (lambda: sg.synchronize_(mlp(), source="first"), TypeError, "source must be an int, got str"),
+        (lambda: sg.synchronize_(mlp(), source="first"), TypeError, r"source must be an int, got 'first' \(str\)"),
     ],
 )
 def test_wrong_calls(call, error, message):

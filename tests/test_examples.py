@@ -197,7 +197,7 @@ def test_a_training_of_unknown_settings_starts_anew(example, tmp_path, capsys, c
         settings.write_bytes(content)
     (again,) = example.main(tiny(folder, "--resume", "--learning-rate", "0.001"))
     printed = capsys.readouterr().out
-    assert "does not say of what settings: it is emptied" in printed and "finished before" not in printed
+    assert "has files but no settings: they are deleted" in printed and "finished before" not in printed
     assert json.loads(settings.read_text())["learning_rate"] == 0.001
 
 
@@ -216,7 +216,7 @@ def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
     example = load("mnist_mlp")
     folder = write_digits(tmp_path / "a")
     Path("here").write_text("a file")
-    with pytest.raises(SystemExit, match=r"here.*\. The same command with --resume continues once this is mended"):
+    with pytest.raises(SystemExit, match=r"here.*\. The same command with --resume continues once this is fixed"):
         example.experiments.as_script(lambda: example.main(tiny(folder)))
     assert Path("here").read_text() == "a file"
     Path("here").unlink()

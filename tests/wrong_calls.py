@@ -44,12 +44,12 @@ SIZES = [
     ("one layer", lambda: sg.SpatialMLP([4]), ValueError, "sizes must name at least an input and an output layer"),
     ("empty layer", lambda: sg.SpatialMLP([4, 0, 2]), ValueError, "sizes[1] must be at least 1, got 0"),
     ("negative layer", lambda: sg.SpatialGraph.layered([4, -3]), ValueError, "sizes[1] must be at least 1, got -3"),
-    ("fractional layer", lambda: sg.SpatialMLP([4, 3.5, 2]), TypeError, "sizes[1] must be an int, got float"),
-    ("boolean layer", lambda: sg.SpatialMLP([4, True]), TypeError, "sizes[1] must be an int, got bool"),
+    ("fractional layer", lambda: sg.SpatialMLP([4, 3.5, 2]), TypeError, "sizes[1] must be an int, got 3.5 (float)"),
+    ("boolean layer", lambda: sg.SpatialMLP([4, True]), TypeError, "sizes[1] must be an int, got True (bool)"),
     ("sizes as text", lambda: sg.SpatialMLP("4-3-2"), TypeError, "sizes must be a sequence of ints, got str"),
     ("sizes as a number", lambda: sg.SpatialMLP(4), TypeError, "sizes must be a sequence of ints, got int"),
     ("no dimension", lambda: layered(dim=0), ValueError, "dim must be at least 1, got 0"),
-    ("fractional dimension", lambda: mlp(dim=2.0), TypeError, "dim must be an int, got float"),
+    ("fractional dimension", lambda: mlp(dim=2.0), TypeError, "dim must be an int, got 2.0 (float)"),
     ("no features", lambda: sg.SpatialLinear(0, 3), ValueError, "in_features must be at least 1, got 0"),
     ("no targets", lambda: sg.SpatialLinear(3, -1), ValueError, "out_features must be at least 1, got -1"),
     ("dense with one layer", lambda: sg.DenseMLP([4]), ValueError, "sizes must name at least an input and an output"),
@@ -80,7 +80,7 @@ NAMES = [
 ]
 NUMBERS = [
     ("gain", lambda: layered(gain=NAN), ValueError, "gain must be finite, got nan"),
-    ("gain as text", lambda: mlp(gain="1"), TypeError, "gain must be a number, got str"),
+    ("gain as text", lambda: mlp(gain="1"), TypeError, "gain must be a number, got '1' (str)"),
     (
         "softening",
         lambda: InverseDistance(softening=0.0),
@@ -89,7 +89,7 @@ NUMBERS = [
     ),
     ("softening", lambda: Yukawa(softening=-1.0), ValueError, "softening must be finite and at least 1e-12, got -1.0"),
     ("exponent", lambda: InversePower(exponent=-2.0), ValueError, "exponent must be finite and above 0, got -2.0"),
-    ("exponent as text", lambda: InversePower(exponent="2"), TypeError, "exponent must be a number, got str"),
+    ("exponent as text", lambda: InversePower(exponent="2"), TypeError, "exponent must be a number, got '2' (str)"),
     ("sigma", lambda: Gaussian(sigma=0.0), ValueError, "sigma must be finite and above 0, got 0.0"),
     ("sigma", lambda: make_law("gaussian", sigma=INF), ValueError, "sigma must be finite and above 0, got inf"),
     ("screening", lambda: Yukawa(screening=NAN), ValueError, "screening must be finite and above 0, got nan"),

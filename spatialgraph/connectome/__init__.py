@@ -1,1 +1,1 @@
-"""A network as data: files and graphs of other libraries."""
+"""Networks as data: files, and graphs of other libraries."""

@@ -1,4 +1,4 @@
-"""The format of network files: what settings and tensors a network is, and the network of settings and tensors."""
+"""The format of network files: conversion between a network and its settings and tensors."""
 
 import dataclasses
 from typing import Any
@@ -32,17 +32,17 @@ _STRUCTURE = (*_NEURONS, "connectivity.all_to_all")
 
 
 def settings_of(graph: SpatialGraph) -> dict[str, Any]:
-    """Return what the tensors do not say, as numbers and names."""
+    """Return the settings of a network, as numbers and names."""
     in_tensors = {f"law_{name}" for name in graph.law.state_dict()}
     own = {
         name: value for name, value in settings(graph).items() if name not in in_tensors and not name.startswith("gap")
     }
     init = graph.init if isinstance(graph.init, str) else None
-    return {"velocity": None} | own | {"init": init}
+    return {"velocity": None, "masked_share": 0.0} | own | {"init": init}
 
 
 def pack(graph: SpatialGraph) -> dict[str, Tensor]:
-    """Return the tensors of a network, whole numbers to be stored in the smallest type that holds them."""
+    """Return the tensors of a network, integers in the smallest dtype that can hold them."""
     tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
     del tensors[_STATE], tensors[_GAIN]
     topology = graph.connectivity.topology
@@ -59,10 +59,10 @@ def pack(graph: SpatialGraph) -> dict[str, Tensor]:
 
 
 def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
-    """Return the network of settings and tensors, as :func:`settings_of` and :func:`pack` return them.
+    """Build a network from the results of :func:`settings_of` and :func:`pack`.
 
     Raises:
-        TypeError, ValueError, LookupError, RuntimeError: if they are not those of a network.
+        TypeError, ValueError, LookupError, RuntimeError: if a setting or tensor is missing, invalid or inconsistent.
     """
     state = {name: values.long() if values.dtype in WHOLE else values for name, values in tensors.items()}
     topology = _topology(state)
@@ -82,7 +82,7 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
 
 
 def _topology(state: dict[str, Tensor]) -> Topology:
-    """Take the structure out of a state."""
+    """Remove the structure from a state and return it."""
     edges = _list_edges(state)
     neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
     topology = Topology(**neurons, all_to_all=_take(state, "connectivity.all_to_all", axes=1), listed_edges=edges)
@@ -91,11 +91,11 @@ def _topology(state: dict[str, Tensor]) -> Topology:
 
 
 def _list_edges(state: dict[str, Tensor]) -> Tensor:
-    """Take the compressed rows out of a state and return their edges, shape ``(2, E)``."""
+    """Remove the compressed rows from a state and return their edges, shape ``(2, E)``."""
     neurons = _take(state, "positions.anchored", axes=1).numel()
     sources, in_degree = _take(state, "connectivity.sources", axes=1), _take(state, "connectivity.in_degree", axes=1)
     if checks.shape("connectivity.in_degree", in_degree, (neurons,)).dtype != torch.int64:
-        raise TypeError(f"connectivity.in_degree must hold whole numbers, got {in_degree.dtype}")
+        raise TypeError(f"connectivity.in_degree must be integers, got {in_degree.dtype}")
     if not neurons or int(in_degree.min()) < 0 or int(in_degree.max()) > len(sources):
         raise ValueError(f"connectivity.in_degree must lie between 0 and the number of edges ({len(sources)})")
     if int(in_degree.sum()) != len(sources):
@@ -113,7 +113,7 @@ def _take(state: dict[str, Tensor], name: str, axes: int) -> Tensor:
 
 
 def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology: Topology) -> SpatialGraph:
-    """Build a network of a structure, whose parameters are still to come."""
+    """Build a network from a structure, before its parameters are loaded."""
     coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
     neurons, dim = topology.layer.numel(), anchor_pos.shape[1]
     if len(coords) + len(anchor_pos) != neurons or coords.shape[1] not in (dim - 1, dim):
@@ -124,13 +124,13 @@ def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology
         pos[:, -1] = topology.layer
         columns["layer"] = topology.layer.numpy()
     fields = make_fields(found, pos.numpy(), torch.empty(2, 0, dtype=torch.int64), columns, {})
-    with torch.random.fork_rng(devices=[]):  # first values are drawn, only to be replaced
+    with torch.random.fork_rng(devices=[]):  # the initial values are replaced afterwards
         return SpatialGraph.from_fields(dataclasses.replace(fields, topology=topology))
 
 
 @torch.no_grad()
 def _check_values(graph: SpatialGraph) -> None:
-    """Refuse parameters that are infinite or NaN."""
+    """Raise ``ValueError`` if a parameter is infinite or NaN."""
     anchored = graph.positions.anchored
     of_neurons = {
         "positions.coords": (graph.positions.coords, ~anchored),
@@ -155,7 +155,7 @@ def _check_values(graph: SpatialGraph) -> None:
 
 
 def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
-    """Return the wiring of a network that is all-to-all throughout, None for another."""
+    """Return the wiring of a network whose projections are all all-to-all, else None."""
     reach = graph.connectivity.topology.all_to_all
     if torch.equal(reach, torch.ones_like(reach)):
         return AllToAll()

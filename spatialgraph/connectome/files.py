@@ -1,4 +1,4 @@
-"""Files: one network as one safetensors file, which is written whole or not at all and read without running code."""
+"""Files: a network as a safetensors file, which is written atomically and read without running code."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ __all__ = ["load", "save"]
 FORMAT = "spatialgraph"
 VERSION = 2
 
-# What the parts of a network raise on values that they cannot hold.
+# Exceptions for invalid values in a file.
 _FAULTS = (
     safetensors.SafetensorError,
     ArithmeticError,
@@ -31,17 +31,18 @@ _FAULTS = (
 
 
 def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Write a network, a graph or a whole model, to a file, from which :func:`load` builds it again to the bit.
+    """Write a graph or a model to a file, from which :func:`load` restores it to the bit.
 
     The file is of the format `safetensors <https://huggingface.co/docs/safetensors>`_ and holds the tensors of the
-    graph's ``state_dict`` under their names, and the layers, roles and anchors of its neurons, whole numbers in the
-    smallest type that holds them. The listed edges are compressed rows: ``connectivity.in_degree``, the number of
-    listed edges into each neuron, and ``connectivity.sources``, where these come from, in the order of their targets.
+    graph's ``state_dict`` under their names, and the layers, roles and anchors of its neurons. Integers have the
+    smallest dtype that can hold them. The listed edges are compressed rows: ``connectivity.in_degree``, the number of
+    listed edges into each neuron, and ``connectivity.sources``, their sources, in the order of their targets.
     All-to-all projections list no edges. The metadata's entry ``spatialgraph`` is a JSON object: the ``version`` of the
     format, the ``settings`` of the network, and a checksum of all of it, ``sha256``.
 
-    The wiring that selected the edges is not kept, and of ``init`` only a name. A file that exists is replaced once the
-    new one is complete, and keeps its permissions; where ``path`` is a symbolic link, the file that it names is.
+    The wiring that selected the edges is not saved, and ``init`` only if it is a name. An existing file is replaced
+    once the new one is complete, and keeps its permissions; if ``path`` is a symbolic link, the file that it points to
+    is replaced.
 
     Args:
         network: a :class:`~spatialgraph.SpatialGraph`, or a model of it: a :class:`~spatialgraph.SpatialMLP` or
@@ -50,11 +51,12 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        TypeError: if an argument is of the wrong type, or the law is a class of your own: a file holds no code.
-        ValueError: if the model has an activation, a surrogate gradient or neurons that have no name here; if the
-            network has a setting or tensor that breaks a rule of :class:`~spatialgraph.SpatialGraph`, or a parameter
-            that is infinite or NaN; the message names the neuron.
-        OSError: if the file cannot be written; one that existed is then as it was.
+        TypeError: if ``network`` is neither a graph nor a model of one, or if the law is a custom class, because a file
+            contains no code.
+        ValueError: if the model has an activation, a surrogate gradient or neurons without a name; if a setting or
+            tensor is one that :class:`~spatialgraph.SpatialGraph` does not accept; or if a parameter is infinite or
+            NaN, in which case the message names the neuron.
+        OSError: if the file cannot be written; an existing file is then unchanged.
 
     Example:
         >>> import tempfile
@@ -73,27 +75,27 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     graph.connectivity.verify()
     whole = settings_of(graph) | {"model": describe_model(network)}
     data = seal(FORMAT, VERSION, whole, pack(graph))
-    _build(data)  # what could not be read again is not written
+    _build(data)  # raises before writing if the file could not be read
     atomic.write_bytes(_as_path(path), data)
 
 
 def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a model
-    """Build the network that :func:`save` wrote to a file, a graph or a model; nothing in the file is run.
+    """Load a graph or model that :func:`save` wrote to a file; no code in the file is run.
 
-    It computes the same to the bit. The edges of a graph are listed, so that :meth:`rewire
-    <spatialgraph.SpatialGraph.rewire_>` needs a wiring, unless all of it is all-to-all. Where ``init`` was no name,
-    ``reset_parameters`` puts the neurons back to where they were saved.
+    Its outputs are identical to the bit. The wiring is not saved, so :meth:`rewire_
+    <spatialgraph.SpatialGraph.rewire_>` needs a wiring unless all projections are all-to-all. If ``init`` was not a
+    name, ``reset_parameters`` restores the saved positions.
 
     Args:
         path: the file.
 
     Returns:
-        The graph or model, on the CPU; a model in training mode.
+        The graph or model, on the CPU; a model is in training mode.
 
     Raises:
         TypeError: if ``path`` is neither a string nor a path.
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, of another program or of a newer version, or holds no network.
+        ValueError: if the file is damaged, was written by another program or a newer version, or contains no network.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""The connectome: a trained network as data for other tools."""
+"""Export of networks to networkx, and import."""
 
 from typing import TYPE_CHECKING
 
@@ -16,20 +16,20 @@ __all__ = ["from_networkx", "to_networkx"]
 
 
 def to_networkx(network: nn.Module) -> "networkx.DiGraph":
-    """Export a network with everything that :func:`from_networkx` needs to build it again.
+    """Export a network to networkx, with all data that :func:`from_networkx` needs to restore it.
 
-    All attributes are plain numbers and names, so that every writer of networkx takes them. GraphML keeps all of them;
-    GEXF drops the settings, which belong to the graph as a whole.
+    All attributes are plain numbers and names, which every writer of networkx supports. GraphML preserves all of them;
+    GEXF does not store the settings, which are attributes of the graph.
 
     Args:
         network: a graph, or a model that has one.
 
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
-        ``polarity``, ``bias``, ``raw_polarity`` (the learnable number behind a binary polarity) and ``anchored``;
-        without layers also ``is_input`` and ``is_output``. Edges carry the signed ``weight``, the ``length`` (length
-        units), the ``delay`` (time steps) where there is a velocity, and ``free_weight`` and ``free_delay`` where these
-        are learned. The graph itself carries the settings.
+        ``polarity``, ``bias``, ``raw_polarity`` (the learnable parameter of the polarity) and ``anchored``; without
+        layers also ``is_input`` and ``is_output``. Edges carry the signed ``weight``, the ``length`` (length units),
+        the ``delay`` (time steps) where there is a velocity, and ``free_weight`` and ``free_delay`` where these are
+        learned. The graph itself carries the settings.
 
     Raises:
         TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.

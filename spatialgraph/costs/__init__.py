@@ -1,1 +1,1 @@
-"""What a network costs: bytes, multiply-adds, spikes."""
+"""Costs of networks: bytes, multiply-adds, time and spikes."""

@@ -1,4 +1,4 @@
-"""What a network costs: synapses, parameters, bytes on disk and time, beside dense layers of the same sizes."""
+"""Costs of a network in synapses, parameters, bytes on disk and time, compared with dense layers of the same sizes."""
 
 import dataclasses
 import statistics
@@ -22,28 +22,29 @@ from spatialgraph.graph.transmission import Transmission
 
 __all__ = ["summary"]
 
-# A projection with delays is measured over a run, long enough that spikes arrive, and divided by its steps.
+# Time steps over which a projection with delays is measured, so that delayed spikes arrive.
 STEPS = 10
 
 
 @torch.no_grad()
 def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
-    """Count and measure what a network costs, beside dense layers of the same sizes.
+    """Count and measure the costs of a network, compared with dense layers of the same sizes.
 
-    The time is that of the projections, computed the way models compute them for inference, without activations and
-    normalisation, against a dense product of the same shape. With delays it is that of a run of 10 time steps, divided
-    by 10. The model is left as it is, and no random numbers are drawn from PyTorch's own.
+    The time is that of the projections in inference, without activations and normalisation, compared with a dense
+    product of the same shape. With delays it is that of a run of 10 time steps, divided by 10. The model is not
+    changed, and PyTorch's random number generator is not used.
 
     Args:
         model: a :class:`~spatialgraph.SpatialGraph` or any module that has one as its ``graph``.
         batch: samples in a batch.
-        rounds: how often each product is measured, after one that is not; the median counts.
+        rounds: number of measurements of each product, after one warm-up; the median is reported.
 
     Returns:
         The figures; ``print`` shows them as a table.
 
     Raises:
-        TypeError: if an argument is of the wrong type, or the law is a class of your own, which no file can hold.
+        TypeError: if ``model`` has no graph, ``batch`` or ``rounds`` is not an int, or the law is a custom class, which
+            cannot be saved to a file.
         ValueError: if ``batch`` or ``rounds`` is below 1.
 
     Example:
@@ -109,7 +110,7 @@ def _parameters_by_neuron(graph: SpatialGraph) -> Tensor:
 
 
 def _file(graph: SpatialGraph) -> tuple[int, int]:
-    """Return the bytes of the network's file, and how many of them a listed edge takes."""
+    """Return the size of the network's file in bytes, and the bytes per listed edge."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.safetensors"
         save(graph, path)
@@ -121,7 +122,7 @@ def _file(graph: SpatialGraph) -> tuple[int, int]:
 
 
 def _pruned_time(transmission: Transmission, number: int, x: Tensor, rounds: int) -> float:
-    """Measure a projection the way models compute it, in milliseconds."""
+    """Measure a projection as models compute it in inference, in milliseconds."""
     if transmission.velocity is None:
         matrix = transmission.matrix(number)
         return _median(lambda: matrix.send(x), rounds, x.device)
@@ -136,7 +137,7 @@ def _dense_time(x: Tensor, targets: int, rounds: int) -> float:
 
 
 def _any_numbers(shape: tuple[int, int], like: Tensor) -> Tensor:
-    """Return numbers between 0 and 1 that are the same in each call and leave PyTorch's generator alone."""
+    """Return reproducible numbers between 0 and 1, without PyTorch's default generator."""
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(like)
 
 

@@ -1,4 +1,4 @@
-"""What a spiking network costs for one inference, in spikes and operations."""
+"""Costs of inference with a spiking network, in spikes and operations."""
 
 import dataclasses
 
@@ -12,13 +12,13 @@ __all__ = ["SpikeCost", "spike_cost"]
 
 @dataclasses.dataclass(frozen=True)
 class SpikeCost:
-    """Means over samples, for one sample and a run of all time steps.
+    """Costs per sample for a run of all time steps, averaged over samples.
 
     Args:
-        spikes: spikes of all neurons but inputs.
-        synaptic_operations: additions of a weight to a potential that these spikes cause, one for each synapse that
-            leaves the neuron.
-        input_operations: multiply-adds or additions that the inputs cause; a constant current is multiplied once.
+        spikes: number of spikes of all neurons except inputs.
+        synaptic_operations: additions of weights to potentials caused by these spikes, one for each outgoing synapse of
+            a neuron that fires.
+        input_operations: multiply-adds or additions caused by the inputs; a constant current is multiplied once.
         dense_operations: multiply-adds of a dense network of these sizes that computes every synapse in every step.
     """
 
@@ -35,11 +35,11 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
     Args:
         model: a :class:`~spatialgraph.SpatialSNN` or :class:`~spatialgraph.DenseSNN`.
         x: inputs of one or more samples, as in ``model.simulate``.
-        generator: source of random numbers for ``coding="rate"``.
+        generator: random number generator for ``coding="rate"``.
 
     Raises:
         TypeError: if ``model`` is not a spiking network.
-        ValueError: if ``x`` is not what the model takes.
+        ValueError: if ``x`` does not have the shape or range of the model's inputs.
 
     Example:
         >>> from spatialgraph import SpatialSNN

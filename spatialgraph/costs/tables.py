@@ -1,4 +1,4 @@
-"""The cost of a network as figures, and as a table."""
+"""The costs of a network as numbers and as a table."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ __all__ = ["Cost", "ProjectionCost", "Summary"]
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """The cost of a network or of a part of it.
+    """The costs of a network or of a part of it.
 
     Args:
         synapses: number of synapses.
         multiply_adds: multiplications with additions for each sample and time step, one for each synapse.
         parameters: number of parameters.
         bytes: bytes in a file.
-        milliseconds: time of a batch and time step forwards, without gradients; for the products only.
+        milliseconds: time of the products in a forward pass without gradients, for a batch and a time step.
     """
 
     synapses: int
@@ -33,9 +33,9 @@ class ProjectionCost:
     Args:
         sources: number of source neurons.
         targets: number of target neurons.
-        pruned: cost of the network as it is: ``parameters`` are those of the target neurons (position, polarity, bias),
-            of the gap before their layer, and of the projection's synapses (free weights and delays); ``bytes`` those
-            of the synapses in the file of :func:`~spatialgraph.save`, none where all-to-all.
+        pruned: costs of the network: ``parameters`` are those of the target neurons (position, polarity, bias), of the
+            gap before their layer, and of the projection's synapses (free weights and delays); ``bytes`` those of the
+            synapses in the file of :func:`~spatialgraph.save`, none if all-to-all.
         dense: cost of an ``nn.Linear`` from these sources to these targets, with weights and biases in float32.
     """
 
@@ -78,16 +78,16 @@ class Summary:
 
     @property
     def other_parameters(self) -> int:
-        """Parameters of no projection: those of the inputs, of the law, and of the model beside its graph."""
+        """Parameters outside of projections: those of the inputs, of the law, and of the model outside of its graph."""
         return self.pruned.parameters - sum(row.pruned.parameters for row in self.rows)
 
     @property
     def other_bytes(self) -> int:
-        """Bytes of the file that belong to no synapse: positions, polarities, biases, number of edges, header."""
+        """Bytes of the file that do not store synapses: positions, polarities, biases, number of edges, header."""
         return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all figures as a dictionary that JSON can hold.
+        """Return all numbers as a dictionary that can be written as JSON.
 
         Example:
             >>> from spatialgraph import SpatialGraph, summary
@@ -118,7 +118,7 @@ class Summary:
         return (
             f"{table}\n"
             "pruned: this network; dense: nn.Linear layers of the same sizes; multiply-adds per sample and time step.\n"
-            "other: parameters of the inputs and the law; in the file, all but synapses.\n"
+            "other: parameters of the inputs and the law; in the file, everything except synapses.\n"
             f"ms: forwards, without gradients, on {self.device}."
         )
 
@@ -133,7 +133,7 @@ def _cells(row: ProjectionCost | Summary) -> list[str]:
 
 
 def _aligned(groups: Sequence[tuple[str, list[str]]], rows: Sequence[list[str]]) -> str:
-    """Lay out rows under two lines of headings; the first column to the left, figures to the right."""
+    """Format rows under two lines of headings; the first column is left-aligned, numbers are right-aligned."""
     names = [name for _, columns in groups for name in columns]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     spans, first = [], 0
@@ -149,7 +149,7 @@ def _aligned(groups: Sequence[tuple[str, list[str]]], rows: Sequence[list[str]])
             for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ).rstrip()
 
-    rule = sum(widths) + 2 * (len(widths) - 1)
+    width = sum(widths) + 2 * (len(widths) - 1)
     body = [line(row) for row in rows]
     heading = ["  ".join(spans).rstrip(), line(names)]
-    return "\n".join(["=" * rule, *heading, "-" * rule, *body[:-1], "-" * rule, body[-1], "=" * rule])
+    return "\n".join(["=" * width, *heading, "-" * width, *body[:-1], "-" * width, body[-1], "=" * width])

@@ -1,4 +1,4 @@
-"""Downloads of the MNIST files, which give up soon where there is no network."""
+"""Download of the MNIST files, with a short time limit if there is no network."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from spatialgraph.datasets.idx import FILES, raw
 
 __all__ = ["fetch", "one_line"]
 
-# Seconds without any answer from a server before a download is given up.
+# Seconds to wait for an answer from a server.
 _PATIENCE = 10.0
 
 
 def fetch(folder: Path) -> str | None:
-    """Download the missing files into `folder`; return None, or in one line why it could not be done."""
+    """Download the missing files into `folder`; return None, or the reason of a failure in one line."""
     try:
         from torchvision import datasets
     except ModuleNotFoundError as error:
-        if error.name != "torchvision":  # it is there, and something that it needs is not
+        if error.name != "torchvision":  # installed, but one of its dependencies is not
             raise
         raise ImportError(
             'downloading MNIST needs torchvision: pip install "spatialgraph[train]" '
             "(or call load_mnist(download=False) for the bundled sample)"
         ) from error
-    silence = _contact([f"{mirror}{datasets.MNIST.resources[0][0]}" for mirror in datasets.MNIST.mirrors])
-    if silence is not None:
-        return silence
+    unreachable = _contact([f"{mirror}{datasets.MNIST.resources[0][0]}" for mirror in datasets.MNIST.mirrors])
+    if unreachable is not None:
+        return unreachable
     try:
         place = raw(folder)
         place.mkdir(parents=True, exist_ok=True)
-        # Downloaded beside, then moved: an interrupted or a simultaneous run leaves no half-written files.
+        # Downloaded to a temporary folder, then moved, so that interrupted or simultaneous runs leave no partial files.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=place) as aside, _quiet_and_impatient():
             datasets.MNIST(aside, download=True)
             _adopt(raw(Path(aside)), place)
-    # torchvision reports through RuntimeError, but lets through what breaks in the middle of an answer.
+    # torchvision raises RuntimeError, but other errors if an answer is interrupted.
     except (RuntimeError, OSError, EOFError, http.client.HTTPException) as error:
         return one_line(error)
     return None
 
 
 def _adopt(source: Path, target: Path) -> None:
-    """Move the files of the set that `target` lacks there from `source`."""
+    """Move the files that are missing in `target` from `source`."""
     for file, _ in FILES.values():
         if not (target / file).is_file() and not (target / f"{file}.gz").is_file():
             os.replace(source / file, target / file)
 
 
 def _contact(urls: Sequence[str]) -> str | None:
-    """Return None as soon as one of `urls` answers, or in one line why none does.
+    """Return None as soon as one of `urls` answers, or the reason in one line if none does.
 
-    A socket's timeout counts for each address of a host, and not for its name: where a firewall swallows
-    packets, a download would try for minutes before it fails. Asking all hosts at once sets one limit.
+    A socket's timeout applies to each address of a host, and not to name resolution, so that a download behind a
+    firewall would take minutes to fail. Contacting all hosts at once sets one time limit.
     """
     answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -73,7 +73,7 @@ def _contact(urls: Sequence[str]) -> str | None:
                 answers.put(None)
         except urllib.error.HTTPError as error:
             error.close()
-            # An answer, if not the one hoped for: let torchvision try, and say what is wrong.
+            # The server answered with an error status: let torchvision try and report it.
             answers.put(None)
         except (OSError, ValueError, http.client.HTTPException) as error:
             answers.put(one_line(error))
@@ -95,7 +95,7 @@ def _contact(urls: Sequence[str]) -> str | None:
 
 @contextlib.contextmanager
 def _quiet_and_impatient() -> Iterator[None]:
-    """Hide torchvision's progress bars, and give its sockets, which have none, a timeout."""
+    """Hide torchvision's progress bars, and set a timeout for its sockets."""
     before: Any = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:

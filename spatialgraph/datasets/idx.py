@@ -1,4 +1,4 @@
-"""Sets of 28 x 28 images in four idx files, as MNIST is published, and what set it is by its content."""
+"""Sets of 28 x 28 images in four idx files, the format of MNIST, and their identification by content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["FILES", "Bytes", "name_of", "raw", "read_folder"]
 
 Bytes = npt.NDArray[np.uint8]
 
-# Each array of the set, its file, and the shape of one item in that file.
+# The arrays of a set, their files, and the shape of one item in each file.
 FILES: dict[str, tuple[str, tuple[int, ...]]] = {
     "train_images": ("train-images-idx3-ubyte", (28, 28)),
     "train_labels": ("train-labels-idx1-ubyte", ()),
@@ -23,7 +23,7 @@ FILES: dict[str, tuple[str, tuple[int, ...]]] = {
     "test_labels": ("t10k-labels-idx1-ubyte", ()),
 }
 
-# The SHA-256 of each file of the original set, unpacked.
+# SHA-256 of each uncompressed file of the original set.
 _MNIST = {
     "train_images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train_labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -31,26 +31,26 @@ _MNIST = {
     "test_labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
 
-# More items than any set of this format is known to have; as floats they would take 3 GB.
+# Limit on the number of items, which as floats would take 3 GB.
 _MOST = 1_000_000
 
 
 def raw(folder: Path) -> Path:
-    """Return where torchvision keeps the files below `folder`."""
+    """Return the folder below `folder` in which torchvision stores the files."""
     return folder / "MNIST" / "raw"
 
 
 def read_folder(folder: Path) -> dict[str, Bytes]:
-    """Read the files of the set that `folder` holds: all four, some or none.
+    """Read the files of a set that exist in `folder`: all four, some or none.
 
     Args:
-        folder: The folder above `MNIST/raw`.
+        folder: The folder that contains `MNIST/raw`.
 
     Returns:
         Arrays by their names in `FILES`, of shape `(n, 28, 28)` or `(n,)`.
 
     Raises:
-        ValueError: If a file is damaged, or if all are there and do not belong together.
+        ValueError: If a file is damaged, or if all exist and their numbers of images and labels differ.
     """
     arrays = {}
     for name, (file, item) in FILES.items():
@@ -66,7 +66,7 @@ def read_folder(folder: Path) -> dict[str, Bytes]:
 
 
 def name_of(arrays: dict[str, Bytes]) -> str:
-    """Return what set these arrays are, by their content.
+    """Return the name of a set, identified by its content.
 
     Args:
         arrays: All four arrays.
@@ -83,7 +83,7 @@ def name_of(arrays: dict[str, Bytes]) -> str:
 
 
 def _sum_of_file(array: Bytes) -> str:
-    """Return the checksum of the file that an array is read from: of its header and its bytes."""
+    """Return the checksum of an array's file: of its header and its bytes."""
     digest = hashlib.sha256(np.array([0x800 + array.ndim, *array.shape], ">u4").tobytes())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -96,19 +96,19 @@ def _check_counts(arrays: dict[str, Bytes], place: Path) -> None:
         if images != labels:
             raise ValueError(
                 f"{place} holds {images} {part} images but {labels} {part} labels: the files do not belong "
-                "together. Delete them and run again to download them anew"
+                "together. Delete them and run again to download them again"
             )
     if counts["train_images"] < counts["test_images"]:
         train, test = FILES["train_images"][0], FILES["test_images"][0]
         raise ValueError(
             f"{place} holds {counts['train_images']} training images ({train}) and {counts['test_images']} test images "
-            f"({test}): a set must not have more to test than to train with. Are the files swapped?"
+            f"({test}): there must not be more test than training images. Are the files swapped?"
         )
 
 
 def _damaged(path: Path, what: str) -> ValueError:
-    """Return the error for a file of the set that is not as it should be."""
-    return ValueError(f"{path} is damaged: {what}. Delete it and run again to download it anew")
+    """Return the error for a damaged file."""
+    return ValueError(f"{path} is damaged: {what}. Delete it and run again to download it again")
 
 
 def _read_plain(path: Path, item: tuple[int, ...]) -> Bytes:
@@ -122,14 +122,14 @@ def _read_plain(path: Path, item: tuple[int, ...]) -> Bytes:
 
 
 def _read_packed(path: Path, item: tuple[int, ...]) -> Bytes:
-    """Read a gzip file, and of its content no more than its header promises: a small file may unpack to any size."""
+    """Read a gzip file, limited to the size given in its header, because a small file may decompress to any size."""
     try:
         with gzip.open(path) as file:
             count, size = _read_header(path, file, item)
             content = file.read(size)
-            too_much = file.read(1)  # comes to the checksum at the end, too
+            too_much = file.read(1)  # includes the checksum at the end
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        what = f"expected a complete gzip file, found {path.stat().st_size} bytes that are not ({error})"
+        what = f"expected a complete gzip file, found {path.stat().st_size} invalid bytes ({error})"
         raise _damaged(path, what) from error
     if len(content) < size or too_much:
         found = "more" if too_much else f"{_header(item) + len(content)} bytes"
@@ -138,12 +138,12 @@ def _read_packed(path: Path, item: tuple[int, ...]) -> Bytes:
 
 
 def _header(item: tuple[int, ...]) -> int:
-    """Return the number of bytes before the items: magic number, their number, their sizes."""
+    """Return the length of the header in bytes: magic number, number of items, sizes of an item."""
     return 4 * (2 + len(item))
 
 
 def _read_header(path: Path, file: BinaryIO | gzip.GzipFile, item: tuple[int, ...]) -> tuple[int, int]:
-    """Return the number of items that a file promises, and of their bytes."""
+    """Return the number of items given in the header, and their size in bytes."""
     length = _header(item)
     content = file.read(length)
     if len(content) < length:

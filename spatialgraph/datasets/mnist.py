@@ -1,4 +1,4 @@
-"""The MNIST digits as tensors in memory, with a bundled sample for machines without a network.
+"""The MNIST digits as tensors in memory, with a bundled sample for use without a network.
 
 Reference:
     LeCun, Bottou, Bengio, Haffner (1998), "Gradient-based learning applied to document recognition",
@@ -26,16 +26,16 @@ _SAMPLE = Path(__file__).with_name("mnist_sample.npz")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Mnist:
-    """The MNIST digits in memory: every image a row of 784 grey values from 0 (paper) to 1 (ink).
+    """The MNIST digits in memory; each image is a row of 784 grey values from 0 (background) to 1 (ink).
 
-    Rows of an image are laid end to end: pixel (row, column) is feature `28 * row + column`.
+    Pixel (row, column) of an image is feature `28 * row + column`.
 
     Args:
         train_images: Training images, shape `(n, 784)`, float32 in [0, 1].
         train_labels: Their digits, shape `(n,)`, int64 from 0 to 9.
         test_images: Test images, shape `(m, 784)`, float32 in [0, 1].
         test_labels: Their digits, shape `(m,)`, int64 from 0 to 9.
-        source: what the images are, by their content: `"MNIST"` for the original set, `"bundled sample"`, or the
+        source: The data set, identified by its content: `"MNIST"` for the original set, `"bundled sample"`, or the
             checksum of another set, such as `"other 28 x 28 images (sha256 1f2e3d4c5b6a)"`.
 
     Example:
@@ -52,28 +52,27 @@ class Mnist:
     source: str
 
     def __repr__(self) -> str:
-        """Return the numbers of images and their source, not the pixels."""
+        """Return the numbers of images and their source."""
         return f"Mnist(train={len(self.train_labels)}, test={len(self.test_labels)}, source={self.source!r})"
 
 
 def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mnist:
-    """Load MNIST: from disk if it is there, else from the network, else the sample bundled with the package.
+    """Load MNIST from disk if available, else from the network, else the sample bundled with the package.
 
-    The files are looked for in torchvision's layout, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on,
-    plain or with `.gz`. The folders are `data_dir` alone if it is given; otherwise `$SPATIALGRAPH_DATA` if it
-    is set, then `$XDG_CACHE_HOME/spatialgraph` (by default `~/.cache/spatialgraph`). The first folder that
-    holds all four files is used and only read from. If none does, torchvision downloads the files into the
-    first folder of the list.
+    The files are searched in torchvision's layout, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on, plain or
+    with `.gz`. The folders are `data_dir` alone if it is given; otherwise `$SPATIALGRAPH_DATA` if it is set, then
+    `$XDG_CACHE_HOME/spatialgraph` (by default `~/.cache/spatialgraph`). The first folder that contains all four files
+    is used, without changing it. If there is none, torchvision downloads the files into the first folder of the list.
 
-    Without a network, or with `download=False` and no files, the result is a stratified sample of the real
-    set (1,000 training and 200 test images of each digit) and a `UserWarning` says so: figures measured on
-    the sample cannot be compared with those of the full set. `source` of the result tells which one it is.
+    Without a network, or with `download=False` and no files, the result is a stratified sample of MNIST (1,000 training
+    and 200 test images of each digit), and a `UserWarning` is emitted: results on the sample are not comparable with
+    those on the full set. The result's `source` names the set.
 
-    A damaged file is an error, never a reason to use the sample, and no file is deleted. Other sets in the same format
-    are read, too: `source` of the result names a set by its content, and says `"MNIST"` of the original one only.
+    A damaged file raises an error instead of a fallback to the sample, and no file is deleted. Other sets in the same
+    format are supported; `source` is `"MNIST"` only for the original set.
 
     Args:
-        data_dir: The only folder to look in and to download into; created if it does not exist.
+        data_dir: The only folder to search and to download into; created if it does not exist.
         download: Whether the network may be used when the files are not on disk.
 
     Returns:
@@ -81,8 +80,8 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
         `(10000, 784)` and `(2000, 784)`.
 
     Raises:
-        ValueError: If a file is truncated or not what its name says, if images and labels do not match, or if there
-            are more test than training images, as in swapped files.
+        ValueError: If a file is damaged or of another kind than its name says, if the numbers of images and labels
+            differ, or if there are more test than training images, as with swapped files.
         NotADirectoryError: If `data_dir` or `$SPATIALGRAPH_DATA` is a file.
         ImportError: If a download is needed and torchvision is not installed.
 
@@ -128,11 +127,10 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
 
 
 def validation_split(mnist: Mnist, size: int = 5000, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Set `size` randomly chosen training images aside for validation.
+    """Hold out `size` random training images for validation.
 
-    The test images are not touched. The split depends on `seed` and the number of training images only, not
-    on torch's global random state: leave `seed` alone while the seed of the training varies, and every run is
-    validated on the same images.
+    The split depends only on `seed` and the number of training images, not on PyTorch's random state: use the same
+    `seed` for all runs to validate them on the same images.
 
     Args:
         mnist: The digits, with `n` training images.
@@ -160,14 +158,14 @@ def validation_split(mnist: Mnist, size: int = 5000, seed: int = 0) -> tuple[Ten
     if not 1 <= size < count:
         raise ValueError(f"size must be between 1 and the number of training images minus 1 ({count - 1}), got {size}")
     images, labels = mnist.train_images, mnist.train_labels
-    # Drawn on the CPU whatever the images are on: the split must not depend on the device.
+    # Drawn on the CPU, so that the split does not depend on the device.
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(labels.device)
-    aside, kept = order[:size], order[size:]
-    return images[kept], labels[kept], images[aside], labels[aside]
+    held_out, rest = order[:size], order[size:]
+    return images[rest], labels[rest], images[held_out], labels[held_out]
 
 
 def _folders(data_dir: str | Path | None) -> list[Path]:
-    """Return the folders to search, in order; the first is the one to download into."""
+    """Return the folders to search, in order; the first is the download target."""
     if data_dir is not None:
         folders = [("data_dir", Path(data_dir).expanduser())]
     else:
@@ -183,7 +181,7 @@ def _folders(data_dir: str | Path | None) -> list[Path]:
 
 
 def _to_mnist(arrays: dict[str, Bytes], source: str) -> Mnist:
-    """Turn bytes into tensors."""
+    """Convert arrays of bytes to tensors."""
     tensors = {}
     for name, array in arrays.items():
         if name.endswith("labels"):
@@ -194,9 +192,9 @@ def _to_mnist(arrays: dict[str, Bytes], source: str) -> Mnist:
 
 
 def _read_sample() -> Mnist:
-    """Read the sample that is part of the package."""
+    """Read the sample bundled with the package."""
     try:
-        # Opened here, as numpy does not close a file that it cannot read.
+        # Opened here, because NumPy does not close a file that it cannot read.
         with _SAMPLE.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in FILES}
         for name, (_, item) in FILES.items():
@@ -207,7 +205,7 @@ def _read_sample() -> Mnist:
     except FileNotFoundError as error:
         what = f"the bundled sample {_SAMPLE} is missing: install spatialgraph again"
         raise FileNotFoundError(what) from error
-    # Damage can surface anywhere between the zip directory and the array header, as nearly any exception.
+    # A damaged file can raise almost any exception.
     except Exception as error:
         what = f"the bundled sample {_SAMPLE} is damaged ({downloads.one_line(error)}): install spatialgraph again"
         raise ValueError(what) from error

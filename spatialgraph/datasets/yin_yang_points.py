@@ -1,4 +1,4 @@
-"""The Yin-Yang task: points in a disc, to be told apart as yin, yang or dot."""
+"""The Yin-Yang task: classification of points in a disc as yin, yang or dot."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,8 @@ def yin_yang(count: int, seed: int) -> tuple[Tensor, Tensor]:
     r"""Draw points of the Yin-Yang symbol and their classes, each class a third of the points on average.
 
     The symbol is a disc of radius 0.5 around (0.5, 0.5). Two discs of radius 0.1 around (0.25, 0.5) and (0.75, 0.5) are
-    the dots. The task is that of `Kriener et al. (2022) <https://arxiv.org/abs/2102.08211>`_; the points drawn here are
-    others than those of its published code.
+    the dots. The task is that of `Kriener et al. (2022) <https://arxiv.org/abs/2102.08211>`_; the points differ from
+    those of its published code.
 
     Args:
         count: number of points.
@@ -25,7 +25,7 @@ def yin_yang(count: int, seed: int) -> tuple[Tensor, Tensor]:
         ``(count,)``: 0 for yin, 1 for yang, 2 for dot.
 
     Raises:
-        ValueError: if ``count`` is not above 0.
+        ValueError: if ``count`` is below 1.
 
     Example:
         >>> points, classes = yin_yang(5, seed=0)
@@ -38,7 +38,7 @@ def yin_yang(count: int, seed: int) -> tuple[Tensor, Tensor]:
     wanted = torch.randint(3, (count,), generator=generator)
     points = torch.empty(count, 2)
     waiting = torch.arange(count)
-    while waiting.numel():  # draw again whoever has not got a point of the class wanted
+    while waiting.numel():  # redraw points that are not of the wanted class
         drawn = torch.rand(waiting.numel(), 2, generator=generator)
         fits = classify(drawn) == wanted[waiting]
         points[waiting[fits]] = drawn[fits]

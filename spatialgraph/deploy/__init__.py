@@ -1,1 +1,1 @@
-"""A model leaves Python."""
+"""Export of models to other frameworks and hardware."""

@@ -1,9 +1,9 @@
-r"""Neuromorphic exchange: spiking networks in the Neuromorphic Intermediate Representation (NIR) and back.
+r"""Export of spiking networks to the Neuromorphic Intermediate Representation (NIR), and import.
 
-NIR describes neurons by differential equations, this library by steps. The time step is that of snnTorch,
-:math:`\Delta t = 10^{-4}` s, and so are the time constants, :math:`\tau = \Delta t / (1 - \beta)`. Resistances are 1,
-and weights and biases :math:`\tau / \Delta t` times those of the network: with these, the Euler step of
-:math:`\tau \dot v = -v + R I` is the step of the neurons, :math:`v_t = \beta v_{t-1} + I_t`.
+NIR describes neurons by differential equations, this library by discrete steps. The time step is that of snnTorch,
+:math:`\Delta t = 10^{-4}` s, as are the time constants, :math:`\tau = \Delta t / (1 - \beta)`. Resistances are 1, and
+weights and biases are multiplied by :math:`\tau / \Delta t`, so that the Euler step of :math:`\tau \dot v = -v + R I`
+equals the step of the neurons, :math:`v_t = \beta v_{t-1} + I_t`.
 
 See `Pedersen et al. (2024) <https://doi.org/10.1038/s41467-024-52259-9>`_.
 """
@@ -22,45 +22,44 @@ __all__ = ["from_nir", "to_nir"]
 
 
 def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
-    r"""Export a spiking network, its weights as matrices and its positions as metadata.
+    r"""Export a spiking network to NIR, with weights as matrices and positions as metadata.
 
-    The graph has a node ``input``, the neurons of each stage in ``hidden1``, ``hidden2``, ..., those that are read in
-    ``outputs``, and ``output``. A ``nir.Affine`` stands between each two groups of neurons that synapses join, and
-    currents that meet in a group add up; the bias is in the first of them.
+    The graph has a node ``input``, the neurons of each stage in ``hidden1``, ``hidden2``, ..., the output neurons in
+    ``outputs``, and a node ``output``. Two groups of neurons with synapses between them are connected by a
+    ``nir.Affine``; the currents into a group are summed, and the first ``nir.Affine`` contains the bias.
 
     Neurons are ``nir.LIF`` with :math:`\tau = \Delta t / (1 - \beta)` and :math:`R = 1`. Weights and biases are
-    :math:`\tau / \Delta t` times those of the network, so that potentials stay what they are. Where the neurons of a
-    group differ in :math:`\beta`, weights stay what they are and :math:`R = \tau / \Delta t`. Neurons of
-    ``snntorch.Synaptic`` are ``nir.CubaLIF`` with :math:`\tau_{syn} = \Delta t / (1 - \alpha)`,
-    :math:`w_{in} = \tau_{syn} / \Delta t`, :math:`R = \tau_{mem} / \Delta t` and the weights of the network.
+    multiplied by :math:`\tau / \Delta t`, so that potentials do not change. If the neurons of a group differ in
+    :math:`\beta`, weights are unchanged and :math:`R = \tau / \Delta t`. Neurons of ``snntorch.Synaptic`` are
+    ``nir.CubaLIF`` with :math:`\tau_{syn} = \Delta t / (1 - \alpha)`, :math:`w_{in} = \tau_{syn} / \Delta t`, :math:`R
+    = \tau_{mem} / \Delta t` and the weights of the network.
 
-    Importers differ. That of norse wants the time step, ``norse.torch.from_nir(graph, dt=1e-4)``, and takes
-    :math:`R = 1` of ``nir.LIF`` whatever the graph says; where a group hears several others, it hands over the currents
-    of all but one of them a step late. That of snnTorch makes the thresholds of ``nir.LIF`` as much larger as the
-    weights, and so the potentials. Neither knows ``nir.LI``, the outputs of ``read_out="potential"``; they read
-    networks with ``read_out="count"``.
+    Importers differ. norse requires the time step, ``norse.torch.from_nir(graph, dt=1e-4)``, and ignores :math:`R` of
+    ``nir.LIF``; if a group receives from several others, it delays the currents of all but one of them by a step.
+    snnTorch multiplies the thresholds of ``nir.LIF``, and therefore the potentials, by the same factor as the weights.
+    Neither supports ``nir.LI``, the outputs for ``read_out="potential"``; use ``read_out="count"`` for them.
 
-    Each group's metadata has the columns of :func:`~spatialgraph.to_networkx`, positions and polarities among them, and
-    the neurons' numbers; that of the graph has the settings and the edges. NIR has no word for the coding of the inputs
-    and the number of steps: feed the group ``input`` what ``model.simulate(x).inputs`` shows.
+    The metadata of each group contain the columns of :func:`~spatialgraph.to_networkx`, such as positions and
+    polarities, and the neurons' indices; those of the graph contain the settings and the edges. NIR does not describe
+    the input coding and the number of steps: pass ``model.simulate(x).inputs`` to the node ``input``.
 
-    A neuron of NIR that fires is set to ``v_reset``, here 0. Spikes are the same with
-    ``reset_mechanism="zero"`` only, and of
-    ``Synaptic`` with ``reset_delay=False`` as well. The potential is set at once, not one step later.
+    NIR sets the potential of a neuron that fires to ``v_reset``, here 0, immediately and not one step later. Spikes are
+    therefore the same only with ``reset_mechanism="zero"``, and for ``Synaptic`` also ``reset_delay=False``.
 
     Args:
         model: the network; ``normalize`` must be off, and its graph must have no velocity.
 
     Returns:
-        The graph, which ``nir.write`` takes. Its arrays are copies of the network's dtype.
+        The graph, for ``nir.write``. Its arrays are copies in the network's dtype.
 
     Warns:
-        UserWarning: if neurons reset otherwise, so that other programs will run another network; or if a surrogate
+        UserWarning: if neurons have another reset, so that other programs will compute other spikes; or if a surrogate
             gradient has no name, so that :func:`from_nir` will use the default.
 
     Raises:
-        TypeError: if ``model`` is not a :class:`SpatialSNN <spatialgraph.SpatialSNN>`, or has neurons unknown to NIR.
-        ValueError: if the network normalises or delays, or if a potential does not leak.
+        TypeError: if ``model`` is not a :class:`SpatialSNN <spatialgraph.SpatialSNN>`, or has neurons that NIR does not
+            support.
+        ValueError: if the network has normalisation or delays, or if ``beta`` of a neuron is 1.
         ImportError: if the package ``nir`` is missing.
 
     Example:
@@ -85,17 +84,17 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
 
 
 def from_nir(graph: "nir.NIRGraph") -> SpatialSNN:
-    """Build a spiking network again that :func:`to_nir` exported, also from a file that ``nir.read`` read.
+    """Import a spiking network that :func:`to_nir` exported, also from a file by ``nir.read``.
 
-    All is read from the metadata, without loss. The matrices and time constants of the nodes must still be those that
-    follow. Not kept are the wiring that selected the edges, and the surrogate gradients of snnTorch's neurons.
+    The network is read from the metadata without loss, and the matrices and time constants of the nodes must agree with
+    it. The wiring that selected the edges and the surrogate gradients of snnTorch's neurons are not restored.
 
     Args:
         graph: the graph.
 
     Raises:
         TypeError: if ``graph`` is not a ``nir.NIRGraph``.
-        ValueError: if positions are missing, as in graphs of other programs, or if nodes were changed since.
+        ValueError: if positions are missing, as in graphs of other programs, or if nodes were changed after the export.
         ImportError: if the package ``nir`` is missing.
 
     Example:

@@ -1,4 +1,4 @@
-"""Neurons as nodes of the Neuromorphic Intermediate Representation, and as the data that make them again."""
+"""Conversion of neurons to nodes of the Neuromorphic Intermediate Representation and to metadata."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from spatialgraph.neurons.surrogates import is_named
 __all__ = ["TIME_STEP", "describe", "import_nir", "make_neurons", "neuron_node", "warn_of_losses"]
 
 TIME_STEP = 1e-4
-"""Length of a time step in seconds, that of snnTorch's exchange."""
+"""Length of a time step in seconds, as in snnTorch's export."""
 
 _CONSTANTS = ("alpha", "beta", "threshold")
 
@@ -27,8 +27,8 @@ def describe(neurons: nn.Module) -> dict[str, Any]:
         neurons: the neurons.
 
     Raises:
-        TypeError: if they are of a kind that NIR does not know.
-        ValueError: if they do what NIR cannot express.
+        TypeError: if NIR does not support this kind of neuron.
+        ValueError: if a setting cannot be expressed in NIR.
 
     Example:
         >>> describe(LeakyIntegrator(beta=0.9))
@@ -57,10 +57,10 @@ def describe(neurons: nn.Module) -> dict[str, Any]:
 
 
 def make_neurons(described: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
-    """Make neurons from what :func:`describe` says of them.
+    """Create neurons from the result of :func:`describe`.
 
     Args:
-        described: the description.
+        described: the result of :func:`describe`.
         dtype: the dtype of snnTorch's constants.
 
     Example:
@@ -75,18 +75,18 @@ def make_neurons(described: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
 
 
 def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dtype[Any]) -> tuple[Any, np.ndarray]:
-    r"""Return the node of a group of neurons, whose parameters have one entry for each neuron.
+    r"""Return the NIR node of a group of neurons, with one parameter entry per neuron.
 
     Args:
-        parts: numbers and description of those neurons that one module runs, for each such module.
+        parts: for each module, the indices and the description of its neurons.
         dtype: the dtype of the parameters.
 
     Returns:
-        A ``nir.LIF``, ``nir.CubaLIF`` or ``nir.LI`` of the neurons in the order of their numbers, and what to multiply
-        their currents by, shape ``(n,)``: :math:`\tau / \Delta t` where the node's resistance is 1, else 1.
+        A ``nir.LIF``, ``nir.CubaLIF`` or ``nir.LI`` of the neurons in the order of their indices, and the factors for
+        their currents, shape ``(n,)``: :math:`\tau / \Delta t` if the node's resistance is 1, else 1.
 
     Raises:
-        ValueError: if a neuron does not leak, or the modules are of several kinds.
+        ValueError: if ``beta`` of a neuron is 1, or the modules are of several kinds.
 
     Example:
         >>> node, factor = neuron_node([(torch.arange(2), describe(LeakyIntegrator(0.5)))], np.dtype("float32"))
@@ -105,8 +105,8 @@ def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dty
     node, fields = _equation(constants)
     fields = {name: values.astype(dtype) for name, values in fields.items()}
     factor = np.ones(len(order))
-    # The importer of norse takes LIF neurons with a resistance of 1, and that of snnTorch one constant for all of them;
-    # both read the resistance of CubaLIF, and snnTorch wants tau / dt there.
+    # The importer of norse assumes a resistance of 1 for LIF, and that of snnTorch one constant for all neurons; both
+    # read the resistance of CubaLIF, which snnTorch requires to be tau / dt.
     if "tau" in fields and fields["tau"].min() == fields["tau"].max():
         factor = fields["tau"].astype(np.float64) / TIME_STEP
         fields["r"] = np.ones_like(fields["r"])
@@ -114,7 +114,7 @@ def neuron_node(parts: Sequence[tuple[Tensor, Mapping[str, Any]]], dtype: np.dty
 
 
 def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> None:
-    """Warn of what NIR does not express of neurons, or a description does not keep.
+    """Warn about settings of neurons that NIR or the metadata cannot express.
 
     Args:
         neurons: descriptions.
@@ -136,12 +136,12 @@ def warn_of_losses(neurons: Sequence[Mapping[str, Any]], stacklevel: int) -> Non
             )
             break
     if any(described["kind"] == "Leaky" and "spike_grad" not in described for described in neurons):
-        message = "spike_grad must be a name to be kept, got a function; from_nir will use 'fast_sigmoid'"
+        message = "spike_grad must be a name to be exported, got a function; from_nir will use 'fast_sigmoid'"
         warnings.warn(message, stacklevel=stacklevel + 1)
 
 
 def array(values: Tensor) -> np.ndarray:
-    """Return a tensor's copy as an array; bfloat16, which NumPy lacks, as float32."""
+    """Copy a tensor to an array; bfloat16, which NumPy does not support, becomes float32."""
     own = values.detach().cpu()
     copy: np.ndarray = (own.float() if own.dtype == torch.bfloat16 else own).numpy().copy()
     return copy

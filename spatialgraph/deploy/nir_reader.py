@@ -1,4 +1,4 @@
-"""The spiking network that the metadata of a graph of NIR describe."""
+"""Import of spiking networks from the metadata of a NIR graph."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,10 @@ __all__ = ["compare", "read"]
 
 
 def read(graph: "nir.NIRGraph") -> SpatialSNN:
-    """Build the network again from the metadata of a graph.
+    """Build the network from the metadata of a graph.
 
     Raises:
-        ValueError: if there are none, or they do not fit together.
+        ValueError: if metadata are missing or inconsistent.
     """
     groups = [node.metadata for node in graph.nodes.values() if "neuron" in node.metadata]
     if "spatialgraph" not in graph.metadata or not groups:
@@ -32,7 +32,7 @@ def read(graph: "nir.NIRGraph") -> SpatialSNN:
     try:
         return _build(graph.metadata["spatialgraph"], _columns(groups))
     except KeyError as error:
-        raise ValueError(f"graph must have all metadata that to_nir gave it, got none named {error}") from error
+        raise ValueError(f"graph must have all metadata written by to_nir, got none named {error}") from error
 
 
 def _columns(groups: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -88,21 +88,21 @@ def _build(data: Mapping[str, Any], columns: Mapping[str, np.ndarray]) -> Spatia
 
 
 def compare(graph: "nir.NIRGraph", expected: "nir.NIRGraph") -> None:
-    """Refuse a graph whose nodes are not those that follow from its metadata."""
+    """Raise ``ValueError`` if the nodes of a graph do not agree with its metadata."""
     if graph.nodes.keys() != expected.nodes.keys() or set(graph.edges) != set(expected.edges):
-        raise ValueError("graph must have the nodes and edges that to_nir gave it, got others")
+        raise ValueError("graph must have the nodes and edges written by to_nir, got others")
     found = _with_unit_resistance(graph)
     for name, fields in _with_unit_resistance(expected).items():
         for field, values in fields.items():
             own = np.asarray(found[name].get(field, ()))
             if own.shape != values.shape or not np.allclose(own, values, rtol=1e-3):
-                raise ValueError(f"graph must hold what follows from its positions, got another {field} in {name!r}")
+                raise ValueError(f"graph must agree with its positions, got another {field} in {name!r}")
 
 
 def _with_unit_resistance(graph: "nir.NIRGraph") -> dict[str, dict[str, np.ndarray]]:
-    """Return the arrays of all nodes, resistances of LIF and LI neurons moved into their weights and biases.
+    """Return the arrays of all nodes, with the resistances of LIF and LI neurons multiplied into weights and biases.
 
-    Earlier versions wrote other resistances, for the same neurons.
+    Earlier versions wrote other resistances for the same neurons.
     """
     fields = {
         name: {field: values for field, values in vars(node).items() if isinstance(values, np.ndarray)}
@@ -121,5 +121,5 @@ def _with_unit_resistance(graph: "nir.NIRGraph") -> dict[str, dict[str, np.ndarr
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return Python's numbers for those that a file holds."""
+    """Convert NumPy numbers from a file to Python's."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}

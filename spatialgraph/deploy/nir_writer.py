@@ -1,4 +1,4 @@
-"""What a spiking network is in the Neuromorphic Intermediate Representation."""
+"""Conversion of spiking networks to the Neuromorphic Intermediate Representation."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "write"]
 
-# What SpatialSNN is told besides its graph and its neurons, and keeps under the same name.
+# Arguments of SpatialSNN besides graph and neurons, which it stores under the same names.
 OPTIONS = ("num_steps", "coding", "read_out", "drive", "max_delay")
 
 _Part = tuple[Tensor, dict[str, Any]]
-"""The numbers of some neurons, and their kind as numbers and names."""
+"""The indices of some neurons, and their description."""
 
 
 def write(model: SpatialSNN) -> "nir.NIRGraph":
-    """Return a network as a graph of NIR."""
+    """Convert a network to a NIR graph."""
     nir = import_nir()
     groups, parts = _groups(model.graph), _parts(model)
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array([len(groups["input"])])})}
@@ -52,7 +52,7 @@ def write(model: SpatialSNN) -> "nir.NIRGraph":
 
 
 def _groups(graph: SpatialGraph) -> dict[str, Tensor]:
-    """Return the numbers of the neurons of each group, in the order of computation; outputs send nothing."""
+    """Return the indices of the neurons of each group, in the order of computation; outputs are not sources."""
     groups = {"input": graph.inputs}
     for number, projection in enumerate(graph.projections, start=1):
         if projection.hidden:
@@ -86,7 +86,7 @@ def _matrices(graph: SpatialGraph, groups: Mapping[str, Tensor]) -> dict[tuple[s
     sources, targets = group[ends]
     names, last = list(groups), len(groups) - 1
     pairs = {divmod(pair, last + 1) for pair in (sources * (last + 1) + targets).unique().tolist()}
-    # A group that no synapse leads to, or from, takes part with weights of 0.
+    # A group without incoming or outgoing synapses is connected with weights of 0.
     pairs |= {(0, target) for target in range(1, last + 1) if target not in {pair[1] for pair in pairs}}
     pairs |= {(source, last) for source in range(last) if source not in {pair[0] for pair in pairs}}
     matrices = {}

@@ -1,4 +1,4 @@
-"""Lists of resumable trainings on MNIST, with a command line, folders, tables and figures: what the examples share."""
+"""Resumable trainings of several models on MNIST, with command line, folders, tables and figures, for the examples."""
 
 from spatialgraph.experiments.experiment import CLASSES, Candidate, Experiment, Figures
 from spatialgraph.experiments.options import is_papers, make_wiring, parse, spatial_name

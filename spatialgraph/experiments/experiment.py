@@ -1,4 +1,4 @@
-"""What an experiment on MNIST is: the models to train, and what belongs to them."""
+"""Definition of an experiment on MNIST: the models to train and their options."""
 
 import argparse
 import dataclasses
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "Candidate", "Experiment", "Figures"]
 
 CLASSES = 10
-"""Number of digits, the outputs of every model."""
+"""Number of classes, the outputs of every model."""
 
 Figures = dict[str, list[dict[str, Any]]]
-"""Further figures of each model by its name, a dictionary for each seed."""
+"""Further metrics by the name of the model, with a dictionary for each seed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Candidate:
 
     Args:
         name: its name in tables and folders.
-        build: makes the model; PyTorch's random numbers are seeded before.
-        paper: the paper's figure for this model, in percent; empty where it has none.
-        learning_rate: takes the place of the protocol's where the command line gives none.
-        callbacks: from a model to Lightning callbacks of its training.
-        finish: called once the model is trained.
-        examine: from the trained model, the images and labels it is judged by, and its folder, to further figures; it
-            may draw into the folder.
+        build: returns the model; called after PyTorch's random numbers are seeded.
+        paper: the paper's accuracy for this model in percent; empty if there is none.
+        learning_rate: default learning rate instead of the protocol's.
+        callbacks: returns Lightning callbacks for a model.
+        finish: called with the trained model.
+        examine: returns further metrics, given the trained model, the images and labels for evaluation, and its folder,
+            in which it may save figures.
 
     Example:
         >>> Candidate("linear", lambda: nn.Linear(784, CLASSES)).build()
@@ -52,19 +52,19 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A list of models to train on MNIST, and the command line that chooses among them.
+    """A list of models to train on MNIST, with its command line.
 
     Args:
         name: name of the example, and of its folder below ``runs/``.
         description: text of ``--help``.
         presets: values of options by the name of a preset; ``"paper3d"`` is the default.
         recipes: recipes by the name of a protocol, ``"fast"`` and ``"paper"``.
-        candidates: from the options and the number of features to the models.
-        settings: names of those added options that decide how a training comes out.
+        candidates: returns the models, given the options and the number of features.
+        settings: names of the added options that affect the results of a training.
         add_options: adds options to the command line.
-        columns: names of further figures, and their headings in a second table.
-        report: from the results, the further figures, the folder and what the data are, to entries for the record; it
-            may draw and print. Only MNIST may stand beside the paper's figures.
+        columns: names of further metrics, and their headings in a second table.
+        report: returns entries for the record, given the results, the further metrics, the folder and the name of the
+            data; it may save figures and print. Only results on MNIST may be compared with the paper's.
 
     Example:
         >>> linear = Candidate("linear", lambda: nn.Linear(784, CLASSES))

@@ -19,14 +19,14 @@ _WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
 
 
 def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; the options of a preset and a protocol fill what was not given.
+    """Parse the command line; defaults come from the preset and the protocol.
 
     Args:
         experiment: the experiment.
-        argv: the arguments; None for those of the process.
+        argv: the arguments; None for ``sys.argv``.
 
     Raises:
-        SystemExit: if an option is unknown, or two do not fit together.
+        SystemExit: if an option is unknown, or options exclude each other.
 
     Example:
         >>> from spatialgraph.training import Recipe
@@ -73,22 +73,26 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
     protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
     add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
-    add("--epochs", type=int, help="number of epochs, in place of the protocol's")
-    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's")
-    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
+    add("--epochs", type=int, help="number of epochs, instead of the protocol's")
+    add("--batch-size", type=int, metavar="N", help="images per step, instead of the protocol's")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, instead of the protocol's")
     add("--seed", type=int, help="train with this seed")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
-    add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
-    add("--patience", type=int, help="with --validate: stop after so many epochs without a better accuracy")
+    add(
+        "--validate",
+        action="store_true",
+        help="hold out 5,000 training images for validation and do not use the test images",
+    )
+    add("--patience", type=int, help="with --validate: stop after this many epochs without a better accuracy")
     add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or auto")
-    add("--data-dir", help="folder that holds MNIST, or shall")
+    add("--data-dir", help="MNIST folder; download target")
     add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
-    add("--out", type=Path, help="folder for the results, in place of one below runs/")
+    add("--out", type=Path, help="folder for the results, instead of one below runs/")
 
 
 def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
@@ -100,13 +104,13 @@ def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
 
 
 def make_wiring(text: str) -> wiring.Wiring:
-    """Turn the text of ``--wiring`` into a wiring.
+    """Convert the text of ``--wiring`` to a wiring.
 
     Args:
         text: ``all``, ``knn:K``, ``radius:R``, ``random:DENSITY`` or ``small-world:K,FAR``.
 
     Raises:
-        SystemExit: if the text is none of these, or a number in it is out of range.
+        SystemExit: if the text has another form, or a number in it is out of range.
 
     Example:
         >>> make_wiring("knn:32")
@@ -122,7 +126,7 @@ def make_wiring(text: str) -> wiring.Wiring:
 
 
 def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
-    """Return the name of a spatial network in tables.
+    """Return the name of a spatial network for tables.
 
     Args:
         args: the options.
@@ -138,7 +142,7 @@ def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
 
 
 def is_papers(args: argparse.Namespace) -> bool:
-    """Tell whether the network is the paper's, so that its figures may stand beside ours.
+    """Tell whether the network is the paper's, so that results are comparable.
 
     Args:
         args: the options.

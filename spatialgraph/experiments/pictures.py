@@ -1,4 +1,4 @@
-"""Pictures of a training, as files."""
+"""Figures of a training, as files."""
 
 import functools
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ __all__ = ["draw_history", "draw_layers", "save_figure"]
 
 
 def save_figure(figure: "Figure", path: Path, dpi: int = 110) -> None:
-    """Write a picture as PNG, whole or not at all.
+    """Write a figure as PNG, atomically.
 
     Args:
-        figure: the picture.
+        figure: the figure.
         path: the file.
         dpi: dots per inch.
 

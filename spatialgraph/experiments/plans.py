@@ -1,4 +1,4 @@
-"""What the options mean for the trainings: their recipe, the settings they are resumed with only, their folder."""
+"""The recipe, settings and folder of a training, from the options."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ __all__ = ["folder_of", "folder_of_seed", "recipe_of", "settings_of"]
 
 
 def recipe_of(experiment: Experiment, args: argparse.Namespace, candidate: Candidate) -> training.Recipe:
-    """Return the protocol's recipe, with what the command line, or else the model, changes of it."""
+    """Return the protocol's recipe, with changes by the command line or else by the model."""
     rate = candidate.learning_rate if args.learning_rate is None else args.learning_rate
     given = {"epochs": args.epochs, "batch_size": args.batch_size, "learning_rate": rate}
     given = {name: value for name, value in given.items() if value is not None}
@@ -22,14 +22,14 @@ def recipe_of(experiment: Experiment, args: argparse.Namespace, candidate: Candi
 def settings_of(
     experiment: Experiment, args: argparse.Namespace, candidate: Candidate, data: training.Mnist
 ) -> dict[str, Any]:
-    """Return everything besides model and seed that decides how a training comes out."""
+    """Return all settings besides model and seed that affect the results of a training."""
     names = ("validate", "patience", "penalty", *experiment.settings)
     recipe = dataclasses.asdict(recipe_of(experiment, args, candidate))
     return recipe | {name: getattr(args, name) for name in names} | {"data": data.source}
 
 
 def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
-    """Return where the results go: one folder for each setting."""
+    """Return the folder of the results, which depends on the settings."""
     if args.out is not None:
         return Path(args.out)
     shape = "-".join(map(str, args.hidden))
@@ -45,5 +45,5 @@ def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
 
 
 def folder_of_seed(folder: Path, candidate: Candidate, seed: int) -> Path:
-    """Return where the files of one training go."""
+    """Return the folder of one training."""
     return folder / candidate.name.replace(", ", "_").replace(" ", "_").replace(":", "-") / f"seed-{seed}"

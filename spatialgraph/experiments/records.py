@@ -1,4 +1,4 @@
-"""The folder of one training: the settings it began with, and the figures that say that it is finished."""
+"""The folder of one training: its settings, and its metrics once it is finished."""
 
 import functools
 import json
@@ -16,21 +16,21 @@ __all__ = ["finish", "finished", "note", "prepare"]
 _SETTINGS = "settings.json"
 _METRICS = "metrics.json"
 
-# What the figures of a finished training hold at least.
+# Required metrics of a finished training.
 _NEEDED = {"accuracy": float, "parameters": int, "synapses": int, "seconds": int | float}
 
 
 def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
-    """Empty the folder of an earlier training, or check that the one to resume had the same settings.
+    """Prepare a folder: delete an earlier training, or check that the one to resume has the same settings.
 
     Args:
-        folder: the folder; made where there is none.
-        settings: everything that decides how the training comes out, as JSON can hold it.
-        resume: whether to continue what the folder holds.
+        folder: the folder; created if it does not exist.
+        settings: all settings that affect the results of the training, as JSON values.
+        resume: whether to continue the training in the folder.
 
     Raises:
-        SystemExit: if the training to resume had other settings.
-        OSError: if the folder cannot be used, or another training has it.
+        SystemExit: if the training to resume has other settings.
+        OSError: if the folder cannot be used, or is used by another training.
 
     Example:
         >>> import tempfile
@@ -46,18 +46,18 @@ def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
             _check_same(folder, before, settings)
             return
         if resume and any(folder.iterdir()):
-            note(f"{folder} has files, but does not say of what settings: it is emptied, and training starts anew")
+            note(f"{folder} has files but no settings: they are deleted, and the training starts from the beginning")
         _empty(folder)
         atomic.write_text(folder / _SETTINGS, json.dumps(settings, indent=1))
 
 
 def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
-    """Write a trained model, and then the figures that say that the training is finished.
+    """Write a trained model, and then the metrics that mark the training as finished.
 
     Args:
-        folder: the folder that :func:`prepare` made ready.
-        model: the model; its ``state_dict`` goes into ``model.pt``.
-        figures: ``accuracy``, ``parameters``, ``synapses``, ``seconds`` and any others, as JSON can hold them.
+        folder: a folder prepared by :func:`prepare`.
+        model: the model; its ``state_dict`` is written to ``model.pt``.
+        figures: ``accuracy``, ``parameters``, ``synapses``, ``seconds`` and any others, as JSON values.
 
     Example:
         >>> import tempfile
@@ -71,7 +71,7 @@ def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """Return the figures of a training that is finished; None of one that is not.
+    """Return the metrics of a finished training; None if it is not finished.
 
     Args:
         folder: the folder of the training.
@@ -93,7 +93,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 
 def note(text: str) -> None:
-    """Tell the user something that does not end the run."""
+    """Print a note to the user."""
     print(f"Note: {text}", flush=True)
 
 
@@ -113,7 +113,7 @@ def _empty(folder: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return what a JSON file holds; None where there is none or, with a note, where it is damaged."""
+    """Return the content of a JSON file; None if it does not exist or, with a note, if it is damaged."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:

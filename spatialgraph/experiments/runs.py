@@ -1,4 +1,4 @@
-"""A run of an experiment: all models with all seeds, and the report on them."""
+"""Runs of an experiment: all models with all seeds, and the report."""
 
 import argparse
 import dataclasses
@@ -21,13 +21,13 @@ __all__ = ["as_script", "run"]
 
 
 def as_script(main: Callable[[], object]) -> None:
-    """Run an example; what a user can do something about ends it with a sentence.
+    """Run an example, and exit with a message instead of a traceback for errors that the user can resolve.
 
     Args:
         main: the example.
 
     Raises:
-        SystemExit: if the example was interrupted, a file could not be used, or a training left the finite numbers.
+        SystemExit: if the example is interrupted, a file cannot be used, or a value in training is not finite.
 
     Example:
         >>> def main():
@@ -35,14 +35,14 @@ def as_script(main: Callable[[], object]) -> None:
         >>> as_script(main)
         Traceback (most recent call last):
             ...
-        SystemExit: No space left on device. The same command with --resume continues once this is mended.
+        SystemExit: No space left on device. The same command with --resume continues once this is fixed.
     """
     try:
         main()
     except KeyboardInterrupt:
         sys.exit("Interrupted; the same command with --resume continues.")
     except OSError as error:
-        sys.exit(f"{error}. The same command with --resume continues once this is mended.")
+        sys.exit(f"{error}. The same command with --resume continues once this is fixed.")
     except FloatingPointError as error:
         sys.exit(str(error))
 
@@ -52,13 +52,13 @@ def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[train
 
     Args:
         experiment: the experiment.
-        argv: the arguments; None for those of the process.
+        argv: the arguments; None for ``sys.argv``.
 
     Returns:
-        A row for each model; none in all processes but the first.
+        A row for each model; no rows in processes other than the first.
 
     Raises:
-        SystemExit: if an option makes no sense, or a training to resume had other settings.
+        SystemExit: if an option is invalid, or a training to resume has other settings.
         OSError: if a file or folder cannot be used.
     """
     args = parse(experiment, argv)
@@ -96,7 +96,7 @@ def _load(folder: str | None) -> training.Mnist:
 
 
 def _result(candidate: Candidate, trained: list[dict[str, Any]], data: training.Mnist) -> training.Result:
-    """Sum the trainings of a model up in a row of the table."""
+    """Summarise the trainings of a model as a row of the table."""
     return training.Result(
         candidate.name,
         trained[0]["parameters"],
@@ -130,7 +130,7 @@ def _print(
 
 
 def _means(columns: dict[str, str], figures: Figures) -> str:
-    """Return the means over the seeds of further figures as a Markdown table."""
+    """Return further metrics, averaged over seeds, as a Markdown table."""
     rows = [
         [model, *(f"{statistics.fmean(each[name] for each in trained):,.0f}" for name in columns)]
         for model, trained in figures.items()

@@ -26,7 +26,7 @@ def train_seed(
     args: argparse.Namespace,
     folder: Path,
 ) -> dict[str, Any]:
-    """Train one model with one seed, or read the figures of a finished training.
+    """Train one model with one seed, or read the metrics of a finished training.
 
     Args:
         experiment: the experiment.
@@ -34,10 +34,10 @@ def train_seed(
         seed: the seed.
         data: the digits.
         args: the options.
-        folder: where the files of this training go.
+        folder: folder of this training.
 
     Returns:
-        The figures; an empty dictionary in all processes but the first.
+        The metrics; empty in processes other than the first.
     """
     if training.is_main_process():
         records.prepare(folder, settings_of(experiment, args, candidate, data), args.resume)
@@ -72,7 +72,7 @@ def train_seed(
 
 
 def _parts(data: training.Mnist, validate: bool) -> tuple[training.Images, training.Images]:
-    """Return what a model learns from and what it is judged by; the test images only where none are held out."""
+    """Return data for training and evaluation; the latter are test images only if no images are held out."""
     if not validate:
         return (data.train_images, data.train_labels), (data.test_images, data.test_labels)
     images, labels, held_out, their_labels = training.validation_split(data)
@@ -82,7 +82,7 @@ def _parts(data: training.Mnist, validate: bool) -> tuple[training.Images, train
 def _figures(
     candidate: Candidate, model: nn.Module, judged: training.Images, seed: int, folder: Path
 ) -> dict[str, Any]:
-    torch.manual_seed(seed)  # a model may draw: a run that was interrupted after its last epoch draws the same
+    torch.manual_seed(seed)  # evaluation may draw random numbers; a resumed run draws the same
     figures = {
         "seed": seed,
         "accuracy": training.accuracy(model, judged),
@@ -103,7 +103,7 @@ def _graph(model: nn.Module) -> SpatialGraph | None:
 
 
 def _penalty(model: nn.Module, factor: float) -> Callable[[], Tensor] | None:
-    """Return the penalty on layers that collapse, for spatial networks."""
+    """Return the penalty on collapsing layers, for spatial networks."""
     graph = _graph(model)
     if not factor or graph is None:
         return None
@@ -111,7 +111,7 @@ def _penalty(model: nn.Module, factor: float) -> Callable[[], Tensor] | None:
 
 
 def _synapses(model: nn.Module) -> int:
-    """Return the number of synapses; those that a dense network was pruned of are zeros."""
+    """Return the number of synapses; for dense networks, that of nonzero weights."""
     if (graph := _graph(model)) is not None:
         return graph.synapses
     return sum(int(layer.weight.count_nonzero()) for layer in model.modules() if isinstance(layer, nn.Linear))

@@ -1,4 +1,4 @@
-"""The numerical engines: how a batch of activations crosses a projection."""
+"""Differentiable functions that compute one projection on plain tensors."""
 
 from spatialgraph.functional.dense import (
     all_to_all,

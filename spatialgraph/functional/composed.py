@@ -1,7 +1,7 @@
 """The engines as compositions of differentiable tensor operations.
 
-Tracers, exporters, compilers and the transforms of ``torch.func`` see through them, and they have derivatives of every
-order. The engines of :mod:`spatialgraph.functional` and the fused kernels compute the same in less time and memory.
+They support tracers, exporters, compilers and the transforms of ``torch.func``, and have derivatives of every order.
+The engines of :mod:`spatialgraph.functional` and the fused kernels compute the same in less time and memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from spatialgraph.laws import Law, softened_square
 
 __all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
 
-# The batch from which on a dense matrix takes less memory than a message for each edge and sample.
+# Batch size above which a dense matrix takes less memory than a message for each edge and sample.
 _BATCH = 64
 
 
@@ -26,13 +26,13 @@ def gradients(
     needed: Sequence[bool],
     grad_outputs: Sequence[Tensor | None],
 ) -> tuple[Tensor | None, ...]:
-    """Return gradients that are differentiable functions of the inputs, for a backward pass that is differentiated.
+    """Return gradients that are differentiable functions of the inputs, for double backward.
 
     Args:
         compute: a composition of differentiable operations.
         inputs: its arguments.
-        needed: whether each input, a tensor then, needs a gradient.
-        grad_outputs: gradients by the results; None for those that have none.
+        needed: whether each input needs a gradient; only tensors may.
+        grad_outputs: gradients of the results; None for those without.
 
     Returns:
         A gradient for each input, None where none is needed.
@@ -73,7 +73,7 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
 def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     """Return the lengths of :func:`spatialgraph.functional.pairwise_length`; arguments as there."""
     square = _square(source_pos, target_pos, 0.0)
-    is_apart = square > 0  # where neurons meet, the gradient of the root is infinite and that of the length taken as 0
+    is_apart = square > 0  # the gradient is defined as 0 where two neurons coincide
     return torch.where(is_apart, square, 1.0).sqrt() * is_apart
 
 
@@ -84,14 +84,14 @@ def all_to_all(
     scale: Tensor,
     bias: Tensor | None,
     mask: Tensor | None,
-    silent: int,
+    n_masked: int,
     law: Law,
     *law_parameters: Tensor,
 ) -> Tensor:
     """Send activations as :func:`spatialgraph.functional.all_to_all` does; further arguments as there."""
     weight = pairwise_weight(source_pos, target_pos, scale, law, *law_parameters)
-    if silent:
-        mask = _without_smallest(weight.detach(), mask, silent)
+    if n_masked:
+        mask = _without_smallest(weight.detach(), mask, n_masked)
     if mask is not None:
         weight = torch.where(mask, weight, 0.0)
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
@@ -106,8 +106,8 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
 def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None, rectify: bool) -> Tensor:
     """Send activations as :func:`spatialgraph.functional.sparse` does; arguments as there.
 
-    There is no product in compressed rows that exporters know: the matrix is laid out dense, or where edges are few, a
-    message is sent along each.
+    Exporters do not support products of matrices in compressed rows, so the matrix is made dense or, if there are few
+    edges, a message is sent along each edge.
     """
     sources, targets = edges.n_sources, edges.n_targets
     if sources * targets <= _BATCH * edges.count:
@@ -123,27 +123,27 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
 
 
 def _square(source_pos: Tensor, target_pos: Tensor, constant: float) -> Tensor:
-    """Return the squared lengths of all pairs plus a constant; from differences, as :mod:`spatialgraph.laws` asks."""
+    """Return the squared lengths of all pairs plus a constant, computed from coordinate differences."""
     square = source_pos.new_full((target_pos.shape[0], source_pos.shape[0]), constant)
     for axis in range(source_pos.shape[1]):
         square = square + (target_pos[:, axis, None] - source_pos[:, axis]).square()
     return square
 
 
-def _without_smallest(weight: Tensor, mask: Tensor | None, silent: int) -> Tensor:
-    """Mark all edges but those of the smallest absolute weights."""
+def _without_smallest(weight: Tensor, mask: Tensor | None, n_masked: int) -> Tensor:
+    """Mark all edges except those with the smallest absolute weights."""
     magnitude = weight.abs()
     if mask is not None:
         magnitude = magnitude.masked_fill(~mask, torch.inf)  # not counted
-    if silent >= weight.numel():
+    if n_masked >= weight.numel():
         return torch.zeros_like(weight, dtype=torch.bool)
-    smallest = torch.topk(magnitude.flatten(), silent + 1, largest=False, sorted=False).values
-    kept = ~(magnitude < smallest.max())
-    return kept if mask is None else kept & mask
+    smallest = torch.topk(magnitude.flatten(), n_masked + 1, largest=False, sorted=False).values
+    mask_of_rest = ~(magnitude < smallest.max())
+    return mask_of_rest if mask is None else mask_of_rest & mask
 
 
 def _from_square(law: Law, square: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """Return the law's weights, with other tensors in place of its parameters where they are given."""
+    """Return the law's weights, with the given tensors in place of its parameters."""
     if not parameters:
         return law.from_square(square)
     names = [f"law.{name}" for name, _ in law.named_parameters()]
@@ -153,7 +153,7 @@ def _from_square(law: Law, square: Tensor, parameters: Sequence[Tensor]) -> Tens
 
 
 class _FromSquare(nn.Module):
-    """A law as a module that is called with squares."""
+    """A module whose forward pass is :meth:`Law.from_square <spatialgraph.laws.Law.from_square>`."""
 
     def __init__(self, law: Law) -> None:
         super().__init__()

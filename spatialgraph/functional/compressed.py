@@ -1,4 +1,4 @@
-"""The engine in compressed rows: how a batch of activations crosses a projection along its existing edges only."""
+"""The sparse engine: weights of listed edges, and the product of a matrix in compressed rows with a batch."""
 
 from typing import Any
 
@@ -32,8 +32,8 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         Tensor of shape ``(E,)``, differentiable.
 
     Raises:
-        TypeError: if the dtypes differ where they must not.
-        ValueError: if the shapes do not fit together.
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
@@ -88,22 +88,22 @@ def sparse(
 ) -> Tensor:
     r"""Send activations along existing edges only, :math:`y_{bj} = \sum_{e = (i, j)} x_{bi}\, w_e + b_j`.
 
-    The product is that of a matrix in compressed rows and a dense one; the gradient of the weights is a dense-dense
-    product sampled at the edges.
+    The weights form a matrix in compressed rows, which is multiplied by a dense one; the gradient of the weights is a
+    dense-dense product sampled at the edges.
 
     Args:
         x: activations of the sources, shape ``(..., n)``.
         weight: signed weight of each edge, shape ``(E,)``, in the order of ``edges``.
         edges: the compressed edges.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
-        rectify: whether negative inputs become 0, as by ``relu``.
+        rectify: whether to set negative results to 0, as ``relu`` does.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
     Raises:
-        TypeError: if the dtypes differ where they must not.
-        ValueError: if the shapes do not fit together.
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
 
     Example:
         >>> edges = CompressedEdges.from_edges(torch.tensor([[0, 1], [0, 0]]), 2, 1)
@@ -112,7 +112,7 @@ def sparse(
     """
     targets, sources = check_edges(edges)
     checks.shape("weight", checks.axes("weight", weight, 1), edges.sources.shape)
-    checks.beside("x", checks.last_axis("x", x, sources), weight)
+    checks.same_device("x", checks.last_axis("x", x, sources), weight)
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
     dtype = weight.dtype
@@ -125,7 +125,7 @@ def sparse(
 
 
 class _SparseProduct(torch.autograd.Function):
-    """Matrix in compressed rows times a dense ``(n, batch)`` matrix, plus a bias, rectified where asked for."""
+    """Matrix in compressed rows times a dense ``(n, batch)`` matrix, plus a bias, optionally rectified."""
 
     @staticmethod
     def forward(
@@ -139,7 +139,7 @@ class _SparseProduct(torch.autograd.Function):
         if handover.available(x):
             y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
-            with torch.autocast(x.device.type, enabled=False):  # no kernel multiplies compressed rows in bfloat16
+            with torch.autocast(x.device.type, enabled=False):  # products of compressed rows do not support bfloat16
                 y = edges.matrix(weight) @ x.contiguous()
             if bias is not None:
                 y += bias[:, None]
@@ -175,7 +175,7 @@ class _SparseProduct(torch.autograd.Function):
 
 
 class _SampledProduct(torch.autograd.Function):
-    """Scalar product, for each edge, of its target's row of one matrix and its source's row of another."""
+    """Dot product, for each edge, of its target's row of one matrix and its source's row of another."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, x: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
@@ -207,12 +207,12 @@ def check_edges(edges: CompressedEdges) -> tuple[int, int]:
 
 
 def check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> None:
-    """Check that positions and scales belong together, and that the law is one."""
+    """Check the shapes of positions and scales, and that the law is a :class:`~spatialgraph.laws.Law`."""
     checks.geometry(source_pos, target_pos, scale)
     if not isinstance(law, Law):
         raise TypeError(f"law must be a Law, got {type(law).__name__}")
 
 
 def geometry_in_single(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return positions and scales, in single precision where they are in half."""
+    """Return positions and scales, converted from half to single precision."""
     return in_single(source_pos), in_single(target_pos), in_single(scale)

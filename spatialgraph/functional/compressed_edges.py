@@ -14,10 +14,10 @@ __all__ = ["CompressedEdges"]
 class CompressedEdges:
     """The edges of one projection in compressed rows, by target and by source.
 
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so values need no permutation on the way forward.
-    Tensors of shape ``(E,)`` are int32 where that is wide enough, else int64. All are checked here, and belong to these
-    edges from then on. Kernels look at indices again before they follow them, in each call, so that not even a tensor
-    that was written to leads them out of an array.
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so the forward pass needs no permutation. Tensors of
+    shape ``(E,)`` are int32 if that is wide enough, else int64. All tensors are checked here and must not be modified
+    afterwards. Kernels check the indices again in each call, so that a tensor modified in place cannot cause an access
+    outside of an array.
 
     Args:
         target_pointer: where each target's edges begin, shape ``(m + 1,)``.
@@ -31,7 +31,8 @@ class CompressedEdges:
 
     Raises:
         TypeError: if a tensor is neither int32 nor int64.
-        ValueError: if the tensors do not describe the same edges.
+        ValueError: if a tensor has another shape, indices are out of range or not sorted, or the tensors describe
+            different edges.
     """
 
     target_pointer: Tensor
@@ -44,15 +45,15 @@ class CompressedEdges:
     count: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Check that the tensors describe the same edges, and count them."""
+        """Check that the tensors describe the same edges, and set ``count``."""
         count = checks.indices("sources", self.sources).shape[0]
         checks.indices("by_source", self.by_source, count)
         checks.indices("targets_by_source", self.targets_by_source, count)
         for name in ("target_pointer", "source_pointer"):
             checks.indices(name, getattr(self, name))
         for name in ("target_pointer", "source_pointer", "by_source", "targets_by_source"):
-            checks.beside(name, getattr(self, name), self.sources)
-        # Numbers of their own, for a tracer records even the shape of a tensor.
+            checks.same_device(name, getattr(self, name), self.sources)
+        # Stored as numbers, because a tracer records even the shape of a tensor.
         object.__setattr__(self, "n_sources", self.source_pointer.numel() - 1)
         object.__setattr__(self, "n_targets", self.target_pointer.numel() - 1)
         object.__setattr__(self, "count", count)
@@ -69,7 +70,7 @@ class CompressedEdges:
 
     @property
     def targets(self) -> Tensor:
-        """Target of each edge, sorted as ``sources``, shape ``(E,)``, int64; computed, for few passes need it."""
+        """Target of each edge, sorted as ``sources``, shape ``(E,)``, int64; computed on access."""
         ends = self.target_pointer[1:-1]
         marks = ends.new_zeros(self.count + 1).scatter_add(0, ends, torch.ones_like(ends))
         return marks[:-1].cumsum(0)
@@ -81,7 +82,7 @@ class CompressedEdges:
 
     @classmethod
     def from_edges(cls, edges: Tensor, n_sources: int, n_targets: int) -> "CompressedEdges":
-        """Compress a list of local edges that is sorted by target, then source.
+        """Compress a list of edges that is sorted by target, then source.
 
         Args:
             edges: source and target of each edge, shape ``(2, E)``.
@@ -90,7 +91,7 @@ class CompressedEdges:
 
         Raises:
             TypeError: if the edges are neither int32 nor int64.
-            ValueError: if they are not sorted, or lead from or to neurons that do not exist.
+            ValueError: if the shape is not ``(2, E)``, an index is out of range, or the edges are not sorted.
 
         Example:
             >>> CompressedEdges.from_edges(torch.tensor([[0, 1, 0], [0, 0, 1]]), 2, 2).target_pointer
@@ -115,7 +116,7 @@ class CompressedEdges:
 
     @classmethod
     def from_mask(cls, mask: Tensor) -> "CompressedEdges":
-        """Compress the pairs that a mask of shape ``(m, n)`` marks, targets by rows.
+        """Compress the pairs marked by a mask of shape ``(m, n)``, whose rows are targets.
 
         Example:
             >>> CompressedEdges.from_mask(torch.tensor([[True, False], [True, True]])).sources
@@ -125,7 +126,7 @@ class CompressedEdges:
         return cls.from_edges(torch.stack([sources, targets]), mask.shape[1], mask.shape[0])
 
     def turned(self) -> "CompressedEdges":
-        """Return the edges the other way round; edge ``e`` of the result is edge ``by_source[e]`` of these.
+        """Return the reversed edges; edge ``e`` of the result is edge ``by_source[e]`` of these.
 
         Example:
             >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
@@ -142,7 +143,7 @@ class CompressedEdges:
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
         self._check_again()
-        pointer = self.target_pointer.to(self.sources.dtype)  # PyTorch asks for one type
+        pointer = self.target_pointer.to(self.sources.dtype)  # PyTorch requires the same dtype for both
         return torch.sparse_csr_tensor(pointer, self.sources, weight, self.shape, check_invariants=False)
 
     def mask(self) -> Tensor:
@@ -152,14 +153,14 @@ class CompressedEdges:
         )
 
     def _check_again(self) -> None:
-        """Check what PyTorch's product follows unchecked; on an accelerator that would wait."""
+        """Check the indices that PyTorch's product does not check; only on the CPU, to avoid a synchronisation."""
         if self.sources.device.type == "cpu":
             checks.pointer("target_pointer", self.target_pointer, self.count)
             checks.within("sources", self.sources, self.n_sources)
 
 
 def _check_rows(end: str, rows: Tensor, columns: Tensor, pointer: Tensor) -> None:
-    """Check that edges are sorted by the neurons at one end, then the other, and that the pointer says the same."""
+    """Check that edges are sorted by the neurons at one end, then the other, and agree with the pointer."""
     if not torch.equal(rows.long(), torch.repeat_interleave(pointer.diff())):
         raise ValueError(f"{end}_pointer must count the edges of each {end}, sorted by {end}, got other edges")
     falls = torch.nonzero((rows[1:] == rows[:-1]) & (columns[1:] < columns[:-1]))[:, 0]
@@ -169,7 +170,7 @@ def _check_rows(end: str, rows: Tensor, columns: Tensor, pointer: Tensor) -> Non
 
 
 def _index_dtype(*counts: int) -> torch.dtype:
-    """Return the narrower type that holds so many indices."""
+    """Return the narrowest dtype that can hold so many indices."""
     return torch.int32 if max(counts) <= torch.iinfo(torch.int32).max else torch.int64
 
 

@@ -1,4 +1,4 @@
-"""Engines of listed synapses, and the one for projections with few of them."""
+"""The base of engines with listed synapses, and the engine for projections with few of them."""
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ __all__ = ["CompressedEngine", "ListedEngine"]
 
 
 class ListedEngine(Engine):
-    """What engines of listed synapses have in common."""
+    """Base class of engines with listed synapses."""
 
     edges: CompressedEdges
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations ``(..., n)`` on as ``(..., m)``, with weights of shape ``(E,)``."""
+        """Map activations ``(..., n)`` to ``(..., m)``, with weights of shape ``(E,)``."""
         return sparse(x, weight, self.edges, bias, rectify)
 
     def dense(self, weight: Tensor) -> Tensor:
@@ -35,20 +35,20 @@ class ListedEngine(Engine):
         return marked
 
     def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
-        """Return the same engine for the marked sources and targets alone."""
+        """Return an engine of the same kind for the marked sources and targets only."""
         source, target = self.edges.sources, self.edges.targets
-        kept = sources[source] & targets[target]
-        ends = torch.stack([sources.cumsum(0)[source[kept]] - 1, targets.cumsum(0)[target[kept]] - 1])
+        remaining = sources[source] & targets[target]
+        ends = torch.stack([sources.cumsum(0)[source[remaining]] - 1, targets.cumsum(0)[target[remaining]] - 1])
         counts = int(sources.sum()), int(targets.sum())
         return type(self)(*counts, CompressedEdges.from_edges(ends, *counts))
 
 
 class CompressedEngine(ListedEngine):
-    """Computes synapse by synapse, in compressed rows."""
+    """Multiplies by a matrix in compressed rows that holds the listed synapses only."""
 
     @classmethod
     def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
-        """Tell whether the synapses are listed."""
+        """Tell whether the synapses are given as a list."""
         return edges is not None
 
     def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
@@ -59,5 +59,5 @@ class CompressedEngine(ListedEngine):
         return lengths.to(source_pos.dtype)
 
     def law_weight(self, synapses: Synapses) -> Tensor:
-        """Return scale times law of each synapse, shape ``(E,)``."""
+        """Return scale times the law's weight of each synapse, shape ``(E,)``."""
         return edge_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law, self.edges)

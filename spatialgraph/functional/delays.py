@@ -1,11 +1,12 @@
-r"""The engine of delays: how a time series of spikes crosses a projection whose synapses take time.
+r"""Projections whose synapses have delays, applied to time series of spikes.
 
 .. math:: y_j[t] = \sum_i w_{ij} \left((1 - f_{ij})\, x_i[t - k_{ij}] + f_{ij}\, x_i[t - k_{ij} - 1]\right)
 
 A delay of :math:`k + f` steps, :math:`k` whole and :math:`0 \le f < 1`, is split between the two neighbouring steps, so
-that a gradient reaches the delay through :math:`f`: :math:`\partial y_j[t] / \partial d_{ij} = w_{ij} (x_i[t - k - 1] -
-x_i[t - k])`. On the CPU, with Numba, a fused kernel adds the shifted run of each source to those of its targets.
-Without, the sum is taken tap by tap: all synapses whose spikes arrive :math:`k` steps later are one product.
+that it has a gradient through :math:`f`: :math:`\partial y_j[t] / \partial d_{ij} =
+w_{ij} (x_i[t - k - 1] - x_i[t - k])`. On the CPU, with Numba, a fused kernel adds the shifted spikes of each source to
+the inputs of its targets. Otherwise the sum is computed for each :math:`k` in turn: all synapses whose spikes arrive
+:math:`k` steps later form one product.
 """
 
 import dataclasses
@@ -36,18 +37,19 @@ def delayed(
 
     Args:
         x: spikes of the sources, shape ``(T, ..., n)``.
-        weight: signed weights, shape ``(m, n)``; with ``edges`` that of each edge, shape ``(E,)``.
-        delay: delays in time steps, at least 0, the same shape.
+        weight: signed weights, shape ``(m, n)``; with ``edges`` the weight of each edge, shape ``(E,)``.
+        delay: delays in time steps, at least 0, in the shape of ``weight``.
         edges: the compressed edges; None for all-to-all.
-        line: what the sources sent in the steps before, oldest first, shape ``(L, ..., n)``; None for nothing.
+        line: spikes of the sources in the ``L`` steps before ``x``, oldest first, shape ``(L, ..., n)``; None for no
+            spikes.
 
     Returns:
-        Inputs of the targets, shape ``(T, ..., m)``. What arrives later is lost; ``line`` of a later call brings it
-        back.
+        Inputs of the targets, shape ``(T, ..., m)``. Spikes that arrive after the last step are not included; pass
+        the last steps of ``x`` as ``line`` of the next call to include them there.
 
     Raises:
         TypeError: if the dtypes differ.
-        ValueError: if the shapes do not fit together, or a delay is negative or not finite.
+        ValueError: if the shapes do not match, or a delay is negative or not finite.
 
     Example:
         >>> x = torch.tensor([[1.0], [0.0], [0.0]])
@@ -57,7 +59,7 @@ def delayed(
     _check(x, weight, delay, edges, line)
     before = 0 if line is None else line.shape[0]
     whole = x if line is None else torch.cat([line, x])
-    # No size is left to infer: any may be 0.
+    # No size is inferred by -1, because any size may be 0.
     flat = in_single(whole.flatten(1, -2) if whole.dim() > 2 else whole[:, None])
     weight, delay = in_single(weight), in_single(delay)
     y: Tensor
@@ -88,7 +90,7 @@ def _check(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | No
 
 
 def line_length(delay: Tensor) -> int:
-    """Return how many steps of the past these delays, or slightly longer ones, reach back to.
+    """Return how many past steps are needed for delays of up to the largest one, plus a margin of less than one step.
 
     Example:
         >>> line_length(torch.tensor([0.5, 2.0]))
@@ -98,8 +100,8 @@ def line_length(delay: Tensor) -> int:
 
 
 def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, slice]]:
-    """List the taps with the steps of the input they read and the steps of the output they add to."""
-    # Who observes tensors cannot see the delays: all taps that lie within the run are listed.
+    """Yield each tap with the input steps that it reads and the output steps that it adds to."""
+    # A tracer has no values of the delays, so all taps within the run are included.
     last = total - 1 if is_observed(delay) else min(line_length(delay), total - 1)
     for tap in range(last + 1):
         first = max(0, tap - before)
@@ -107,7 +109,7 @@ def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, 
 
 
 class _DelayedAllToAll(torch.autograd.Function):
-    """One dense product for each tap; nothing larger than the weight matrix is kept."""
+    """One dense product for each tap; no tensor larger than the weight matrix is stored."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, delay: Tensor, before: int) -> Tensor:  # noqa: ANN401
@@ -136,7 +138,7 @@ class _DelayedAllToAll(torch.autograd.Function):
                 grad_x[read].flatten(0, 1).addmm_(g, weight * share)
             product = g.t() @ x[read].flatten(0, 1)
             grad_weight.addcmul_(product, share)
-            # On a whole number of steps the slope is that to the right, so that no delay is stuck there.
+            # At a whole number of steps the right-hand derivative is used, so that delays do not get stuck there.
             rising = ((distance >= -1) & (distance < 0)).to(weight.dtype)
             falling = ((distance >= 0) & (distance < 1)).to(weight.dtype)
             grad_delay.addcmul_(product, weight * (rising - falling))
@@ -145,7 +147,7 @@ class _DelayedAllToAll(torch.autograd.Function):
 
 @dataclasses.dataclass(frozen=True)
 class _BySource:
-    """The edges of a projection sorted by source, as the fused kernels take them."""
+    """The edges of a projection sorted by source, as the fused kernels require."""
 
     pointer: Tensor
     target: Tensor
@@ -159,19 +161,19 @@ class _BySource:
         return cls(torch.arange(sources + 1) * targets, torch.arange(targets).repeat(sources), None)
 
     def sort(self, values: Tensor) -> Tensor:
-        """Bring values of edges into this order."""
+        """Permute values of edges into this order."""
         values = values.detach()
         return values.t().reshape(-1) if self.order is None else values[self.order]
 
     def unsort(self, values: Tensor, like: Tensor) -> Tensor:
-        """Bring values back into the order they came in."""
+        """Permute values back into the original order."""
         if self.order is None:
             return values.view(like.shape[1], like.shape[0]).t().contiguous()
         return torch.empty_like(like).index_copy_(0, self.order.long(), values)
 
 
 class _Fused(torch.autograd.Function):
-    """The fused kernels, synapse by synapse along time; inside, time is the last axis."""
+    """The fused kernels, in which time is the last axis."""
 
     @staticmethod
     def forward(
@@ -188,7 +190,7 @@ class _Fused(torch.autograd.Function):
         parts = whole.to(torch.int64), times - whole, by_source.sort(weight)
         sorted_edges = by_source.pointer, by_source.target, *parts
         ctx.save_for_backward(x, weight, delay)
-        # Sorted once for both passes.
+        # Sorted once for the forward and the backward pass.
         ctx.edges, ctx.by_source, ctx.sorted_edges, ctx.before = edges, by_source, sorted_edges, before
         targets = weight.shape[0] if edges is None else edges.n_targets
         runs = x.permute(1, 2, 0)
@@ -208,7 +210,7 @@ class _Fused(torch.autograd.Function):
 
 
 def _composed(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
-    """One product of all synapses for each tap, differentiable throughout."""
+    """One product of all synapses for each tap, by differentiable operations."""
     targets = weight.shape[0] if edges is None else edges.n_targets
     whole = delay.detach().floor()
     fraction = delay - whole
@@ -221,12 +223,12 @@ def _composed(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges |
 
 
 def _share(distance: Tensor) -> Tensor:
-    """Return which share of a spike arrives at a tap that lies this far from the delay."""
+    """Return the share of a spike that arrives at a tap, given the delay minus the tap."""
     return (1 - distance.abs()).clamp_(min=0)
 
 
 def _delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
-    """One product in compressed rows for each tap, of those edges only whose spikes arrive there."""
+    """One product in compressed rows for each tap, of the edges whose spikes arrive there only."""
     sources, targets = edges.n_sources, edges.n_targets
     floor = delay.detach().floor()
     fraction = delay - floor

@@ -1,13 +1,13 @@
-r"""The numerical engines: how a batch of activations crosses a projection.
+r"""The dense engine, and the functions of :mod:`spatialgraph.functional`.
 
 Both engines compute :math:`y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|)`, where :math:`s_i` is the scale (polarity
 times gain) of source :math:`i`. :func:`all_to_all` builds the weight matrix and multiplies; :func:`sparse` multiplies
 by a matrix in compressed rows that holds existing edges only. No tensor of shape (sources, targets, dimensions) or
 (edges, batch) is ever stored.
 
-Tracers, exporters, compilers and ``torch.func`` are given the compositions of
-:mod:`spatialgraph.functional.composed`, and so is a backward pass that is itself differentiated. Positions in half
-precision are computed with in single precision, and weights rounded at the end.
+Tracers, exporters, compilers, ``torch.func`` and double backward use the compositions of
+:mod:`spatialgraph.functional.composed`. For positions in half precision, weights are computed in single precision and
+rounded at the end.
 """
 
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ from spatialgraph.tracing import is_observed
 
 __all__ = ["all_to_all", "edge_weight", "pairwise_length", "pairwise_weight", "sparse"]
 
-# Elements of a weight matrix worked on at a time where there is no fused kernel: on the CPU the block and its
-# temporaries stay in the cache; an accelerator wants few, large kernels.
+# Elements of a weight matrix that are processed at a time without a fused kernel: on the CPU the block and its
+# temporaries fit into the cache; accelerators are fastest with few, large kernels.
 _CPU_BLOCK = 2**18
 _ACCELERATOR_BLOCK = 2**25
 
@@ -39,7 +39,7 @@ _ACCELERATOR_BLOCK = 2**25
 def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     r"""Return the length of every target-source pair, :math:`|p_i - q_j|`, differentiable.
 
-    Where two neurons meet, the gradient is 0.
+    The gradient is 0 where two neurons coincide.
 
     Args:
         source_pos: positions of the sources, shape ``(n, d)``, in length units.
@@ -58,7 +58,7 @@ def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
 
 
 class _PairwiseLength(torch.autograd.Function):
-    """PyTorch's distances, without a tensor for each coordinate; they have no second derivative."""
+    """Distances by ``torch.cdist``, which stores no tensor for each coordinate and has no second derivative."""
 
     @staticmethod
     def forward(ctx: Any, source_pos: Tensor, target_pos: Tensor) -> Tensor:  # noqa: ANN401
@@ -76,7 +76,7 @@ class _PairwiseLength(torch.autograd.Function):
 
 
 def _distances(source_pos: Tensor, target_pos: Tensor) -> Tensor:
-    # From differences, not by the expansion that cancels.
+    # From differences: the matrix expansion is inaccurate for short lengths.
     return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
 
 
@@ -93,8 +93,8 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
         Tensor of shape ``(m, n)``, the layout of ``nn.Linear``, differentiable.
 
     Raises:
-        TypeError: if the dtypes differ where they must not.
-        ValueError: if the shapes do not fit together.
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
@@ -154,14 +154,14 @@ def all_to_all(
     law: Law,
     bias: Tensor | None = None,
     mask: Tensor | None = None,
-    silent: int = 0,
+    n_masked: int = 0,
 ) -> Tensor:
     r"""Send activations from every source to every target.
 
     .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|) + b_j
 
     The weight matrix is built once for the whole batch and multiplied; the backward pass is analytic. Under
-    ``torch.autocast`` lengths and weights stay in their own precision and only the matrix products are lowered.
+    ``torch.autocast`` lengths and weights keep their precision, and only the matrix products use the lower one.
 
     Args:
         x: activations of the sources, shape ``(..., n)``.
@@ -170,16 +170,16 @@ def all_to_all(
         scale: polarity times gain of each source, shape ``(n,)``.
         law: the law from length to weight.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
-        mask: marks the pairs that have an edge, shape ``(m, n)``, bool; None for all.
-        silent: how many edges, those of the smallest absolute weights, are left out of this pass; no gradient reaches
-            them.
+        mask: which pairs have an edge, shape ``(m, n)``, bool; None for all.
+        n_masked: number of edges to mask in this pass, those with the smallest absolute weights; they weigh 0 and get
+            no gradient.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
 
     Raises:
-        TypeError: if the dtypes differ where they must not.
-        ValueError: if the shapes do not fit together.
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
@@ -188,19 +188,19 @@ def all_to_all(
         tensor([[-2.0000]])
     """
     check_geometry(source_pos, target_pos, scale, law)
-    checks.beside("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
     if bias is not None:
-        checks.beside("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
+        checks.same_device("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
-        checks.beside("mask", mask, source_pos)
+        checks.same_device("mask", mask, source_pos)
     x = x.to(_product_dtype(x))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
-        return composed.all_to_all(x, *geometry, bias, mask, silent, law)
+        return composed.all_to_all(x, *geometry, bias, mask, n_masked, law)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, silent, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, n_masked, law, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -214,21 +214,21 @@ class _AllToAll(torch.autograd.Function):
         scale: Tensor,
         bias: Tensor | None,
         mask: Tensor | None,
-        silent: int,
+        n_masked: int,
         law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
         weight = _build_weight(source_pos, target_pos, scale, law)
         if mask is not None:
             _cut(weight, mask)
-        if silent:  # pairs without an edge are the smallest of all
+        if n_masked:  # pairs without an edge weigh 0 and are counted first
             absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
-            mask = without_smallest(weight, absent + silent)
+            mask = without_smallest(weight, absent + n_masked)
             _cut(weight, mask)
         weight = weight.to(x.dtype)
-        kept = weight if ctx.needs_input_grad[0] else None
-        # The law's parameters are saved for autograd's check that nothing changed them before the backward pass.
-        ctx.save_for_backward(x, source_pos, target_pos, scale, bias, kept, *law_parameters)
+        saved_weight = weight if ctx.needs_input_grad[0] else None
+        # Saving the law's parameters lets autograd detect a change before the backward pass.
+        ctx.save_for_backward(x, source_pos, target_pos, scale, bias, saved_weight, *law_parameters)
         ctx.law, ctx.mask = law, mask
         return _product(x, weight, mask, None if bias is None else bias.to(x.dtype))
 
@@ -238,8 +238,8 @@ class _AllToAll(torch.autograd.Function):
         if torch.is_grad_enabled():
             inputs = (x, source_pos, target_pos, scale, bias, ctx.mask, 0, ctx.law, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
-        turned = None if ctx.mask is None else ctx.mask.t()
-        grad_x = _product(grad_y, weight.t(), turned) if ctx.needs_input_grad[0] else None
+        transposed_mask = None if ctx.mask is None else ctx.mask.t()
+        grad_x = _product(grad_y, weight.t(), transposed_mask) if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[4] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
@@ -254,28 +254,28 @@ class _AllToAll(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
-    """Return ``x @ weight.t() + bias``, in which pairs outside the mask take no part."""
+    """Return ``x @ weight.t() + bias`` for the pairs in the mask."""
     y = F.linear(x, weight, bias)
-    # Their weights are 0, but 0 * inf is not: one bad number must not reach what no edge leads to. It reaches every
-    # column, so that one of them tells.
+    # Pairs outside the mask weigh 0, but 0 * inf is NaN: an infinite input must not reach targets without an edge from
+    # it. It reaches every column, so one column is enough to detect it.
     if mask is None or torch.isfinite(y[:, :1].sum()):
         return y
     return sparse(x, weight[mask], CompressedEdges.from_mask(mask), bias)
 
 
 def _cut(matrix: Tensor, mask: Tensor) -> None:
-    """Set a matrix to 0 outside of a mask, where it is finite."""
-    matrix.mul_(mask.view(torch.uint8))  # a product with bool takes twice as long, a choice between two four times
+    """Set the finite entries of a matrix outside of a mask to 0."""
+    matrix.mul_(mask.view(torch.uint8))  # twice as fast as with bool, four times as fast as where()
 
 
 Gradients = tuple[Tensor, Tensor, Tensor]
-"""Gradients by source positions, target positions and scales."""
+"""Gradients of source positions, target positions and scales."""
 
 
 def _geometry_gradients(
     grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
 ) -> tuple[Gradients, list[Tensor]]:
-    """Carry the gradient of the signed weight matrix on to positions and scales, and to the law's parameters."""
+    """Return the gradients of positions, scales and the law's parameters, given that of the signed weight matrix."""
     if serves(law, source_pos):
         return dense_kernels.geometry_gradients(grad_weight, source_pos, target_pos, scale, law.softening), []
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
@@ -288,10 +288,10 @@ def _geometry_gradients(
         grad_scale += (g * unsigned).sum(0)
         for grad, slope in zip(grad_law, law.parameter_slopes(square, unsigned), strict=True):
             grad += torch.mv(g * slope, scale).sum()
-        # d rho^2 / d q_j = 2 (q_j - p_i): differences once more, for the expansion would cancel for near neurons.
-        pull = law.slope(square, unsigned) * g * 2.0
+        # d rho^2 / d q_j = 2 (q_j - p_i), from differences: an expansion would be inaccurate for near neurons.
+        pairwise_gradient = law.slope(square, unsigned) * g * 2.0
         for axis in range(pos.shape[1]):
-            component = torch.sub(pos[:, axis, None], source_pos[:, axis]).mul_(pull)
+            component = torch.sub(pos[:, axis, None], source_pos[:, axis]).mul_(pairwise_gradient)
             grad_target[rows, axis] = torch.mv(component, scale)
             grad_source[:, axis] -= component.sum(0)
     return (grad_source * scale[:, None], grad_target, grad_scale), grad_law

@@ -1,4 +1,4 @@
-"""What an engine is: the object that computes one projection, chosen once for its pairs of neurons."""
+"""The interface of engines: an engine computes one projection."""
 
 import abc
 import dataclasses
@@ -15,7 +15,7 @@ __all__ = ["Engine", "Matrix", "Synapses"]
 
 @dataclasses.dataclass(frozen=True)
 class Synapses:
-    r"""What the weights of a projection follow from, :math:`w_{ij} = s_i\, w(|p_i - q_j|)\, f_{ij}`.
+    r"""The quantities that determine the weights of a projection, :math:`w_{ij} = s_i\, w(|p_i - q_j|)\, f_{ij}`.
 
     Args:
         source_pos: positions of the sources, shape ``(n, d)``, in length units.
@@ -23,8 +23,8 @@ class Synapses:
         scale: polarity times gain of each source, shape ``(n,)``.
         law: the law from length to weight.
         factor: a factor for each synapse, shape ``(E,)``, in the order of the engine; None for 1.
-        is_free: whether the factors alone are the weights.
-        masked: how many synapses, those of the smallest absolute weights, weigh 0.
+        is_free: whether the factors are the weights themselves.
+        masked: number of masked synapses, those with the smallest absolute weights, which weigh 0.
     """
 
     source_pos: Tensor
@@ -37,10 +37,10 @@ class Synapses:
 
 
 class Engine(abc.ABC):
-    """Computes one projection, whose pairs of neurons have a synapse or not.
+    """Base class of engines, which compute one projection.
 
-    A new engine is a subclass that is handed to :func:`spatialgraph.functional.engines.register`. Values of synapses
-    are in the order of targets, then sources, in the engine's ``shape``.
+    To add an engine, pass a subclass to :func:`spatialgraph.functional.engines.register`. Values of synapses are
+    ordered by target, then source, in the engine's ``shape``.
 
     Args:
         n_sources: number of sources n.
@@ -51,7 +51,7 @@ class Engine(abc.ABC):
     synapses: int
     """Number of synapses E."""
     shape: tuple[int, ...]
-    """Shape in which the engine takes values of synapses: ``(E,)``, or ``(m, n)``."""
+    """Shape of values of synapses: ``(E,)``, or ``(m, n)``."""
 
     def __init__(self, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> None:
         self.n_sources, self.n_targets, self.edges = n_sources, n_targets, edges
@@ -61,7 +61,7 @@ class Engine(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
-        """Tell whether this engine is the right one for these synapses; arguments as in the constructor."""
+        """Tell whether to use this engine for these synapses; arguments as in the constructor."""
 
     @abc.abstractmethod
     def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
@@ -69,11 +69,11 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def law_weight(self, synapses: Synapses) -> Tensor:
-        """Return scale times law of each synapse in the engine's shape, differentiable."""
+        """Return scale times the law's weight of each synapse in the engine's shape, differentiable."""
 
     @abc.abstractmethod
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations ``(..., n)`` on as ``(..., m)``, with weights in the engine's shape."""
+        """Map activations ``(..., n)`` to ``(..., m)``, with weights in the engine's shape."""
 
     @abc.abstractmethod
     def dense(self, weight: Tensor) -> Tensor:
@@ -89,16 +89,16 @@ class Engine(abc.ABC):
 
     @abc.abstractmethod
     def restricted(self, sources: Tensor, targets: Tensor) -> "Engine":
-        """Return the same engine for the marked sources and targets alone, shapes ``(n,)`` and ``(m,)``, bool."""
+        """Return an engine of the same kind for the marked sources ``(n,)`` and targets ``(m,)`` only, bool."""
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through the projection.
 
         Args:
             x: activations of the sources, shape ``(..., n)``.
-            synapses: what the weights follow from.
+            synapses: the quantities that determine the weights.
             bias: added to the inputs of the targets, shape ``(m,)``; None for nothing.
-            rectify: whether negative inputs become 0, as by ``relu``.
+            rectify: whether to set negative results to 0, as ``relu`` does.
 
         Returns:
             Inputs of the targets, shape ``(..., m)``.
@@ -119,7 +119,7 @@ class Engine(abc.ABC):
         return without_smallest(self._unmasked(synapses).detach(), synapses.masked)
 
     def kept(self, weight: Tensor) -> "Matrix":
-        """Return the projection with weights in the engine's shape that are kept for many passes."""
+        """Return the projection with precomputed weights in the engine's shape, for many passes."""
         return Matrix(self, weight)
 
     def _unmasked(self, synapses: Synapses) -> Tensor:
@@ -132,13 +132,13 @@ class Engine(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A projection whose weights were computed once, for many passes without gradients."""
+    """A projection with precomputed weights, for many passes without gradients."""
 
     engine: Engine
     weight: Tensor
 
     def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations ``(..., n)`` on as ``(..., m)``."""
+        """Map activations ``(..., n)`` to ``(..., m)``."""
         return self.engine.multiply(x, self.weight, bias, rectify)
 
     def dense(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which engine computes a projection: the only place that chooses one."""
+"""The choice of the engine for a projection."""
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import CompressedEngine
@@ -11,15 +11,16 @@ _ENGINES: list[type[Engine]] = [DenseEngine, MaskedEngine, CompressedEngine]
 
 
 def register(engine: type[Engine]) -> type[Engine]:
-    """Let an engine compute the projections that it serves, from networks made or changed later on.
+    """Register an engine for the projections for which its :meth:`serves` returns true.
 
-    It is asked before those that were registered earlier. Use it as a decorator.
+    It takes precedence over engines registered earlier, and applies to networks created or changed afterwards. Can be
+    used as a decorator.
 
     Args:
         engine: a subclass of :class:`~spatialgraph.functional.engine.Engine`.
 
     Raises:
-        TypeError: if it is none.
+        TypeError: if ``engine`` is not a subclass of it.
     """
     if not (isinstance(engine, type) and issubclass(engine, Engine)):
         raise TypeError(f"engine must be a subclass of Engine, got {engine!r}")
@@ -28,7 +29,7 @@ def register(engine: type[Engine]) -> type[Engine]:
 
 
 def unregister(engine: type[Engine]) -> None:
-    """Take back what :func:`register` did."""
+    """Undo :func:`register`."""
     _ENGINES.remove(engine)
 
 
@@ -38,7 +39,7 @@ def choose(n_sources: int, n_targets: int, edges: CompressedEdges | None = None)
     Args:
         n_sources: number of sources.
         n_targets: number of targets.
-        edges: its synapses; None where every pair has one.
+        edges: the synapses; None if every pair has one.
 
     Example:
         >>> type(choose(3, 2)).__name__

@@ -1,4 +1,4 @@
-"""Which law and which tensors the fused kernels serve."""
+"""Support of laws and tensors by the fused kernels."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ __all__ = ["serves"]
 
 
 def serves(law: Law, *values: Tensor) -> bool:
-    """Tell whether the kernels serve this law and these tensors.
+    """Tell whether the fused kernels support this law and these tensors.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The default gain: a constant factor on the weights with which untrained networks neither explode nor fall silent."""
+"""The default gain: a constant factor on the weights that keeps the scale of activations from layer to layer."""
 
 import math
 
@@ -10,7 +10,7 @@ from spatialgraph.laws import Law
 
 __all__ = ["MOST_LENGTHS", "default_gain", "sample_lengths"]
 
-# So many lengths say what the mean weight is; all of a large network would take long to measure.
+# Maximum number of lengths from which the mean weight is estimated.
 MOST_LENGTHS = 64 * 64
 
 
@@ -18,10 +18,10 @@ MOST_LENGTHS = 64 * 64
 def default_gain(fan_in: float, lengths: Tensor, law: Law) -> float:
     r"""Return the gain :math:`1 / (\sqrt{n}\, \overline{|w|})` for a projection.
 
-    It makes the inputs of the targets about as large as what the sources send, as the initialisations of `Glorot and
-    Bengio (2010) <https://proceedings.mlr.press/v9/glorot10a.html>`_ and `He et al. (2015)
-    <https://arxiv.org/abs/1502.01852>`_ do. The mean absolute weight stands in for the root of the mean square, which
-    a single pair of close neighbours may dominate.
+    It keeps the scale of activations from sources to targets, as do the initialisations of `Glorot and Bengio (2010)
+    <https://proceedings.mlr.press/v9/glorot10a.html>`_ and `He et al. (2015) <https://arxiv.org/abs/1502.01852>`_.
+    The mean absolute weight is used instead of the root mean square, which a single pair of close neighbours may
+    dominate.
 
     Args:
         fan_in: mean number of sources of a target, n.
@@ -29,7 +29,7 @@ def default_gain(fan_in: float, lengths: Tensor, law: Law) -> float:
         law: from length to weight.
 
     Returns:
-        The gain; 1 where there is no synapse or all weigh 0.
+        The gain; 1 if there is no synapse or all weigh 0.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
@@ -47,7 +47,7 @@ def default_gain(fan_in: float, lengths: Tensor, law: Law) -> float:
 def sample_lengths(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     """Return the lengths between some of the sources and some of the targets, at most :data:`MOST_LENGTHS`.
 
-    The neurons are evenly strided, so that no random number is drawn.
+    Neurons are taken at regular intervals; no random numbers are drawn.
 
     Example:
         >>> sample_lengths(torch.zeros(1000, 2), torch.ones(3, 2)).shape

@@ -1,4 +1,4 @@
-"""Leaky integration over time, the engine of spiking neurons: one pass over a whole run, forwards and backwards."""
+"""Leaky integration over time, for spiking neurons."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 RESETS = ("subtract", "zero", "none")
 
 Surrogate = Callable[[Tensor], Tensor]
-"""A step function, 1 above 0, whose backward pass has the slope of a smooth one."""
+"""A step function, 1 above 0 and else 0, whose backward pass uses the derivative of a smooth function."""
 
 
 class FastSigmoid:
@@ -42,7 +42,7 @@ class FastSigmoid:
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return 1 where ``u`` is above 0, else 0."""
-        if is_observed(u):  # the slope of what is added is that of the surrogate, its value is 0
+        if is_observed(u):  # adds a value of 0 that has the gradient of the surrogate
             smooth = u / (1.0 + self.slope * u.abs())
             return (u > 0).to(u.dtype) + (smooth - smooth.detach())
         spikes: Tensor = _FastSigmoidStep.apply(u, self.slope)
@@ -70,12 +70,12 @@ def leaky_step(
     .. math:: v_t = \beta v_{t-1} + I_t - \theta\, s_{t-1}, \qquad s_t = [v_t > \theta]
 
     This is snnTorch's ``Leaky``: a spike lowers the potential one step later, and no gradient passes through the
-    reset. With reset ``"zero"`` the potential is set to 0 in place of lowered; with ``"none"`` it is left alone.
+    reset. With ``"zero"`` the potential is set to 0 instead; with ``"none"`` it is not reset.
 
     Args:
         current: input :math:`I_t`, any shape.
         potential: membrane potential :math:`v_{t-1}`, the same shape.
-        beta: share of the potential that stays in each step.
+        beta: fraction of the potential that remains after each step.
         threshold: the potential above which a neuron fires, :math:`\theta`.
         reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
         spike_grad: the step function.
@@ -93,11 +93,11 @@ def leaky_step(
     else:
         after = beta * potential + current
         after = after - fired * threshold if reset_mechanism == "subtract" else after
-    return spike_grad(after - threshold).to(after.dtype), after  # those of snnTorch return single precision
+    return spike_grad(after - threshold).to(after.dtype), after  # surrogates of snnTorch return single precision
 
 
 class Run(NamedTuple):
-    """What was recorded of a run over many time steps; None for what was not asked for."""
+    """The recorded values of a run over many time steps; None for those that were not requested."""
 
     spikes: Tensor | None
     potentials: Tensor | None
@@ -119,28 +119,28 @@ def leaky_run(
 ) -> Run:
     """Advance leaky integrate-and-fire neurons by many time steps; arguments as in :func:`leaky_step`.
 
-    On the CPU, with Numba and a :class:`FastSigmoid`, a fused kernel keeps each neuron's whole run in the cache. The
-    bits of spikes and potentials are the same.
+    On the CPU, with Numba and a :class:`FastSigmoid`, a fused kernel computes the whole run. Spikes and potentials are
+    identical to the bit.
 
     Args:
         current: input of each step, shape ``(num_steps, ...)``; shape ``(1, ...)`` for a constant current.
         num_steps: number of time steps.
         potential: potential to start from, shape ``(...)``.
-        beta: share of the potential that stays in each step.
+        beta: fraction of the potential that remains after each step.
         threshold: the potential above which a neuron fires.
         reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
         spike_grad: the step function.
         record: which of spikes and potentials to return, shape ``(num_steps, ...)`` each.
-        shares: constants that spikes are multiplied by before they are summed over time, shape ``(num_steps,)``.
-            The sum takes no memory for each step; None for no sum.
+        shares: weights of the sum of the spikes over time, shape ``(num_steps,)``, which is computed without storing
+            the spikes; None for no sum.
 
     Returns:
         Spikes, potentials, the weighted sum of the spikes, shape ``(...)``, and the last potential.
 
     Raises:
-        TypeError: if the potential has another dtype than the current.
-        ValueError: if the current has a wrong number of rows, the potential another shape than a row, there is no such
-            reset, or not a share for each step.
+        TypeError: if ``potential`` has another dtype than ``current``.
+        ValueError: if ``current`` has neither 1 nor ``num_steps`` rows, ``potential`` has another shape than a row of
+            it, ``reset_mechanism`` is unknown, or ``shares`` does not have shape ``(num_steps,)``.
 
     Example:
         >>> options = dict(beta=0.5, threshold=1.0, reset_mechanism="subtract", spike_grad=FastSigmoid())
@@ -173,7 +173,7 @@ def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | 
         raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
     checks.operand("state", potential, current.shape[1:], current)
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _step_by_step(
@@ -202,7 +202,7 @@ def _step_by_step(
 
 @dataclasses.dataclass(frozen=True)
 class _Settings:
-    """What the fused kernels are told besides tensors that have gradients."""
+    """Arguments of the fused kernels without gradients."""
 
     beta: float
     threshold: float

@@ -1,4 +1,4 @@
-"""Layer normalisation of neurons' inputs with the bias after it, for the layout that sparse projections leave."""
+"""Layer normalisation with a bias after it, fast for the memory layout of the outputs of sparse projections."""
 
 from typing import Any
 
@@ -15,29 +15,30 @@ __all__ = ["normalised"]
 
 
 def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
-    r"""Bring the inputs of each sample to mean 0 and variance 1, and add the bias.
+    r"""Normalise the inputs of each sample to mean 0 and variance 1, and add the bias.
 
     .. math:: y_{bj} = \frac{t_{bj} - \mu_b}{\sqrt{\sigma_b^2 + 10^{-5}}} + \beta_j
 
-    Inputs that a sparse projection computed lie in memory sample by sample; where Numba is installed, one pass over
-    the cache serves them.
+    The outputs of a sparse projection are stored neuron by neuron; with Numba, a fused kernel normalises them in that
+    layout.
 
     Args:
         total: summed inputs, shape ``(..., n)``.
         bias: shape ``(n,)``.
-        rectify: whether negative results become 0, as by ``relu``.
+        rectify: whether to set negative results to 0, as ``relu`` does.
 
     Returns:
         Tensor of the shape of ``total``.
 
     Raises:
-        ValueError: if the bias does not have a number for each input.
+        TypeError: if ``total`` is not floating point.
+        ValueError: if ``bias`` does not have shape ``(n,)``.
 
     Example:
         >>> normalised(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]))
         tensor([[-1.0000,  2.0000]])
     """
-    checks.beside("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
+    checks.same_device("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
     if not total.is_floating_point():
         raise TypeError(f"total must be floating point, got {total.dtype}")
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
@@ -48,7 +49,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
 
 
 def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
-    # A bias given to layer_norm has wrong second derivatives there.
+    # Added separately: second derivatives of layer_norm with a bias are wrong.
     y = torch.layer_norm(total, total.shape[-1:]) + bias
     return F.relu(y) if rectify else y
 

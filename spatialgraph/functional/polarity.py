@@ -1,4 +1,4 @@
-"""Polarity: what multiplies a source neuron's output."""
+"""Polarity: the factor on a source neuron's output."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ __all__ = ["POLARITIES", "check_polarity", "polarity_of", "raw_of"]
 
 POLARITIES = ("binary", "graded")
 
-# Steepness k of the binary polarity tanh(k v / 2). Values drawn from N(0, 1) start within 10 % of -1 or 1 for three
-# neurons in four, and every neuron near the middle can still change its mind.
+# Steepness k of the binary polarity tanh(k v / 2). With values drawn from N(0, 1), three neurons in four start within
+# 10 % of -1 or 1; the others have gradients large enough to change their sign.
 STEEPNESS = 10.0
 
 
 def check_polarity(name: str, value: Any) -> str:  # noqa: ANN401 - any value is checked
-    """Return a value that is a kind of polarity.
+    """Check that a value is a kind of polarity, and return it.
 
     Example:
         >>> check_polarity("polarity_mode", "binary")
@@ -27,13 +27,14 @@ def check_polarity(name: str, value: Any) -> str:  # noqa: ANN401 - any value is
 
 
 def polarity_of(raw: Tensor, kind: str) -> Tensor:
-    r"""Return the polarity that belongs to a neuron's learnable number.
+    r"""Return the polarity for a neuron's learnable parameter.
 
-    A graded polarity is the number itself; a binary one is the steep sigmoid
-    :math:`2\,\sigma(k v) - 1 = \tanh(k v / 2)` with :math:`k = 10`, as in `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_.
+    A graded polarity is the parameter itself; a binary one is the steep sigmoid
+    :math:`2\,\sigma(k v) - 1 = \tanh(k v / 2)` with :math:`k = 10`, as in `Erb et al. (2025)
+    <https://arxiv.org/abs/2506.13410>`_.
 
     Args:
-        raw: learnable numbers, any shape.
+        raw: learnable parameters, any shape.
         kind: ``"binary"`` or ``"graded"``.
 
     Returns:
@@ -47,9 +48,9 @@ def polarity_of(raw: Tensor, kind: str) -> Tensor:
 
 
 def raw_of(polarity: Tensor, kind: str) -> Tensor:
-    r"""Return the learnable number that a neuron's polarity belongs to, the inverse of :func:`polarity_of`.
+    r"""Return the learnable parameter for a neuron's polarity, the inverse of :func:`polarity_of`.
 
-    A binary polarity of exactly -1 or 1 belongs to the number from which on the sigmoid rounds to it.
+    For a binary polarity of exactly -1 or 1, the result is the value at which the sigmoid rounds to it.
 
     Args:
         polarity: polarities, any shape, between -1 and 1 where binary.

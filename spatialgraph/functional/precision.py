@@ -1,4 +1,4 @@
-"""Half precision: geometry is computed in single precision, and what follows from it is rounded at the end."""
+"""Half precision: geometry is computed in single precision, and results are rounded at the end."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ __all__ = ["dtype_name", "in_single"]
 
 
 def in_single(values: Tensor) -> Tensor:
-    """Return numbers in half precision (float16, bfloat16) in single precision, others as they are; differentiable.
+    """Convert half precision (float16, bfloat16) to single, and return other dtypes unchanged; differentiable.
 
     Example:
         >>> in_single(torch.zeros(1, dtype=torch.bfloat16)).dtype, in_single(torch.zeros(1, dtype=torch.float64)).dtype
@@ -17,7 +17,7 @@ def in_single(values: Tensor) -> Tensor:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return the name of a dtype as files and messages write it.
+    """Return the name of a dtype, as used in files and messages.
 
     Example:
         >>> dtype_name(torch.float32)

@@ -1,4 +1,4 @@
-"""The exact border between the smallest weights and the others, found without sorting."""
+"""Selection of the smallest weights without sorting."""
 
 import numpy as np
 import torch
@@ -9,27 +9,28 @@ from spatialgraph.tracing import is_observed
 
 __all__ = ["without_smallest"]
 
-# Bit patterns of numbers that are not negative have the order of the numbers, and NumPy selects among integers many
-# times faster than PyTorch selects.
+# The bit patterns of non-negative floats, read as integers, have the order of the floats; NumPy's partition of integers
+# is many times faster than PyTorch's kthvalue.
 INTEGERS: dict[torch.dtype, type[np.signedinteger]] = {torch.float32: np.int32, torch.float64: np.int64}
 
 
 @torch.no_grad()
 def without_smallest(weight: Tensor, count: int) -> Tensor:
-    """Mark all weights but those of the smallest magnitudes.
+    """Mark all weights except those with the smallest magnitudes.
 
-    Of equal magnitudes at the border all stay, so that fewer than ``count`` may be left out. NaN counts as the largest.
+    Weights whose magnitude equals the smallest remaining one all remain, so that fewer than ``count`` may be excluded.
+    NaN counts as the largest magnitude.
 
     Args:
         weight: any floating-point numbers, any shape.
-        count: how many to leave out, from 0 to all.
+        count: number of weights to exclude, from 0 to all.
 
     Returns:
-        Whether each weight stays, bool, in the shape of ``weight``.
+        Whether each weight remains, bool, in the shape of ``weight``.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if there are fewer than ``count`` weights.
+        TypeError: if ``weight`` is not a floating-point tensor or ``count`` not an int.
+        ValueError: if ``count`` is negative or exceeds the number of weights.
 
     Example:
         >>> without_smallest(torch.tensor([[0.5, -0.1], [-2.0, 0.3]]), 2)

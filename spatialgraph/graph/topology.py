@@ -173,6 +173,8 @@ class Topology:
         for name in ("layer", "all_to_all"):
             if getattr(self, name).dtype != torch.int64:
                 raise TypeError(f"connectivity.{name} must hold whole numbers, got {getattr(self, name).dtype}")
+        if not neurons or int(self.layer.max()) >= neurons:
+            raise ValueError(f"connectivity.layer must be below the number of neurons ({neurons})")
         if self.is_layered:
             layer = checks.layers(self.layer, neurons)
             roles = layer == 0, layer == layer.max()
@@ -186,6 +188,8 @@ class Topology:
         self._check_edges()
 
     def _check_edges(self) -> None:
+        if self.listed_edges.dtype not in checks.INDICES:
+            raise TypeError(f"edge_index must be int64, got {self.listed_edges.dtype}")
         edges = checks.edge_index(self.listed_edges.long(), self.layer.numel())
         if self.is_input[edges[1]].any() or self.is_output[edges[0]].any():
             raise ValueError("sources of connectivity must not be outputs, nor lead to inputs")

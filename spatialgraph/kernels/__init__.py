@@ -1,1 +1,1 @@
-"""Fast code on arrays, for CPUs; it knows no graph."""
+"""Compiled CPU kernels on plain arrays."""

@@ -1,7 +1,8 @@
-"""How loops are compiled by Numba: once for one thread and once for several, and what is done where that fails.
+"""Compilation of loops by Numba: one version for a single thread and one for several threads.
 
-Loops are written once, with :func:`numba.prange` over the parts of the work. The version for one part knows no threads:
-it enters no parallel region, needs no lock and may run in a forked process, where the threads of its parent are gone.
+Loops are written once, with :func:`numba.prange` over the parts of the work. The single-threaded version enters no
+parallel region and needs no lock, so it may also run in a forked process, which does not have the threads of its
+parent.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import torch
 
 __all__ = ["Kernel", "fork_between_compilations", "kernel", "part_count", "warn"]
 
-# One of Numba's threading layers must not be entered by two threads at once.
+# Numba's workqueue threading layer must not be entered by two threads at once.
 _lock = threading.Lock()
 _NO_LIMIT = contextlib.nullcontext()
 _is_forked = False
@@ -25,9 +26,9 @@ _warned: set[str] = set()
 
 
 class Kernel:
-    """Loops for Numba, compiled where they are first called.
+    """Loops that Numba compiles on the first call.
 
-    What was compiled is kept on disk where that is possible.
+    The compiled code is cached on disk if possible.
 
     Args:
         loops: a function whose last argument is the number of parts.
@@ -38,10 +39,10 @@ class Kernel:
         self._loops = loops
         self._options = options
         self._versions: dict[bool, Any] = {}
-        self._is_kept = True
+        self._is_cached = True
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401
-        """Run the loops, on several threads where there are several parts."""
+        """Run the loops, on several threads if there are several parts."""
         if arguments[-1] == 1 or not _has_threads():
             return self._run(False, arguments)
         with _lock, _at_most(arguments[-1]):
@@ -50,14 +51,14 @@ class Kernel:
     def _run(self, is_parallel: bool, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
             if is_parallel not in self._versions:
-                self._versions[is_parallel] = _compile(self._loops, is_parallel, self._is_kept, self._options)
+                self._versions[is_parallel] = _compile(self._loops, is_parallel, self._is_cached, self._options)
             return self._versions[is_parallel](*arguments)
         except Exception as error:
-            if not self._is_kept or _is_of_loops(error):
+            if not self._is_cached or _is_of_loops(error):
                 raise
-            self._is_kept = False
+            self._is_cached = False
             self._versions.clear()
-            warn("what Numba compiles is not kept on disk; NUMBA_CACHE_DIR can name a folder to write to", error)
+            warn("Numba cannot cache compiled code on disk; set NUMBA_CACHE_DIR to a writable folder", error)
         return self._run(is_parallel, arguments)
 
 
@@ -67,7 +68,7 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Kernel]:  # noqa: A
 
 
 def part_count(work: int, worth: int, most: int | None = None) -> int:
-    """Return how many threads share some work: one where it is less than ``worth``, else at most ``most``.
+    """Return the number of threads for some work: one if the work is less than ``worth``, else at most ``most``.
 
     Example:
         >>> part_count(work=10, worth=1000)
@@ -79,7 +80,7 @@ def part_count(work: int, worth: int, most: int | None = None) -> int:
 
 
 def warn(message: str, error: Exception) -> None:
-    """Warn of something that slows networks down, once in a process, with the first line of the error behind it."""
+    """Warn once per process that a network will run more slowly, with the first line of the error that caused it."""
     if message not in _warned:
         _warned.add(message)
         reason = next(iter(str(error).strip().splitlines()), "")
@@ -87,7 +88,7 @@ def warn(message: str, error: Exception) -> None:
 
 
 def fork_between_compilations() -> None:
-    """Let forks wait until no thread compiles: in the new process nobody would release the compiler's lock."""
+    """Let forks wait until no thread compiles: a lock held by another thread is never released in the new process."""
     from numba.core.compiler_lock import global_compiler_lock as lock
 
     if hasattr(os, "register_at_fork"):
@@ -95,7 +96,7 @@ def fork_between_compilations() -> None:
 
 
 def _after_fork() -> None:
-    """Compute on one thread from now on: those of the parent do not exist here, and OpenMP would wait for them."""
+    """Use one thread from now on: the threads of the parent do not exist here, and OpenMP would wait for them."""
     global _lock, _is_forked
     _lock, _is_forked = threading.Lock(), True
     _has_threads.cache_clear()
@@ -106,18 +107,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _compile(loops: Callable[..., Any], is_parallel: bool, is_kept: bool, options: dict[str, Any]) -> Any:  # noqa: ANN401
+def _compile(loops: Callable[..., Any], is_parallel: bool, is_cached: bool, options: dict[str, Any]) -> Any:  # noqa: ANN401
     import numba
 
-    # Numba names its files after the function, whatever the options are.
+    # Numba names its cache files after the function and ignores the options.
     named = types.FunctionType(loops.__code__, loops.__globals__, loops.__name__)
     named.__module__ = loops.__module__
     named.__qualname__ = f"{loops.__qualname__}_{'parallel' if is_parallel else 'sequential'}"
-    return numba.njit(named, nogil=True, cache=is_kept, parallel=is_parallel, **options)
+    return numba.njit(named, nogil=True, cache=is_cached, parallel=is_parallel, **options)
 
 
 def _is_of_loops(error: Exception) -> bool:
-    """Tell an error of the loops themselves from one of what is kept on disk."""
+    """Tell whether an error comes from the loops themselves, not from the cache on disk."""
     from numba.core.errors import NumbaError
 
     return isinstance(error, IndexError | MemoryError | NumbaError)
@@ -125,23 +126,23 @@ def _is_of_loops(error: Exception) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _has_threads() -> bool:
-    """Tell whether Numba has several threads; where not, one does all of the work."""
+    """Tell whether Numba can use several threads."""
     if _is_forked:
         return False
     try:
         import numba
 
         return bool(numba.config.NUMBA_NUM_THREADS > 1 and numba.get_num_threads())  # the latter starts them
-    except Exception as error:  # whatever a broken threading layer may raise
-        warn("Numba's threads cannot be used, and one thread does their work", error)
+    except Exception as error:  # a broken threading layer may raise anything
+        warn("Numba's threads cannot be used; kernels run on one thread", error)
         return False
 
 
 def _at_most(threads: int) -> contextlib.AbstractContextManager[None]:
-    """Limit Numba's threads: one that has no part would wait for the others, and they for busy cores."""
+    """Limit the number of Numba's threads to the number of parts: idle threads would still be waited for."""
     import numba
 
-    if threads >= numba.config.NUMBA_NUM_THREADS:  # the common case: even to ask how many are set takes long
+    if threads >= numba.config.NUMBA_NUM_THREADS:  # the common case: querying the number of threads is slow
         return _NO_LIMIT
     return _limit(threads)
 

@@ -1,7 +1,7 @@
 """Fused CPU kernels for sparse projections, compiled by Numba where it is installed.
 
-They compute what :mod:`spatialgraph.functional` computes by tensor operations. Threads share the rows, each with about
-as many edges, so that the bits depend on the number of threads alone. Activations have the batch as their last axis.
+They compute the same as the tensor operations in :mod:`spatialgraph.functional`. Each thread takes rows with about the
+same number of edges, so results depend on the number of threads only. Activations have the batch as their last axis.
 """
 
 import math
@@ -15,14 +15,14 @@ from spatialgraph.kernels.handover import array, columns_exist, compressed_rows,
 
 __all__ = ["gradients", "product", "sampled", "weights"]
 
-# Below this number of multiply-adds a hand-over to another thread costs more than it saves.
+# Minimum number of multiply-adds for which several threads are faster than one.
 _WORTH_A_THREAD = 2**17
 
-# Edges of a column in the mean, from which on it pays to copy the activations to where they lie dense: half way between
-# 100, where it costs a tenth more time, and 400, where it saves a third (784-2048, batch 600).
+# Mean number of edges per column from which packing the activations into contiguous memory is faster. It is between
+# 100, where packing takes a tenth more time, and 400, where it saves a third (784-2048, batch 600).
 _WORTH_PACKING = 200
 
-# The backward pass numbers sources by 32 bits.
+# The backward pass stores source indices in 32 bits.
 _MOST_SOURCES = 2**32
 
 
@@ -31,7 +31,7 @@ def product(
 ) -> Tensor:
     """Return ``matrix @ x + bias`` for a matrix in compressed rows and ``x`` of shape ``(columns, batch)``.
 
-    Where ``rectify``, negative numbers become 0.
+    If ``rectify`` is true, negative results are set to 0.
 
     Example:
         >>> import torch
@@ -57,12 +57,12 @@ def product(
 def sampled(
     pointer: Tensor, column: Tensor, rows: Tensor, x: Tensor, active: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the scalar product of each edge's row of ``rows`` ``(rows, batch)`` with its column's of ``x``.
+    """Return, for each edge, the dot product of its row of ``rows`` ``(rows, batch)`` and its column's row of ``x``.
 
-    Where ``active`` is given, of the shape of ``rows``, numbers whose counterpart is not positive count as 0.
+    If ``active`` is given, in the shape of ``rows``, entries of ``rows`` count as 0 where ``active`` is not positive.
 
     Returns:
-        The products, one for each edge, and the sums of the rows.
+        The products, shape ``(E,)``, and the sums of the rows, shape ``(rows,)``.
 
     Example:
         >>> import torch
@@ -107,7 +107,7 @@ def gradients(
     softening: float,
     grad: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Carry the gradient of the edges' weights on to source positions, target positions and scales."""
+    """Return the gradients of source positions, target positions and scales, given that of the edges' weights."""
     from spatialgraph.kernels.loops import compressed as loops
 
     operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
@@ -119,7 +119,7 @@ def gradients(
     grad_targets = target_pos.new_zeros(target_pos.t().shape)
     grad_scale = scale.new_zeros(parts, len(scale))
     sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    fits = loops.pull(*operands, array(grad), *sums, parts)
+    fits = loops.gradients(*operands, array(grad), *sums, parts)
     columns_exist(fits, column, source_pos.shape[0])
     return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
 
@@ -137,14 +137,14 @@ def _operands(
 
 
 def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
-    """Return activations as they lie in memory, whether they are turned, and whether a kernel shall pack them.
+    """Return activations in their memory order, whether they are transposed, and whether a kernel must pack them.
 
-    It must where they are turned or a strip is wider than the batch.
+    Packing is required if they are transposed or if a strip is wider than the batch.
     """
-    is_turned = not x.is_contiguous() and x.t().is_contiguous()
+    is_transposed = not x.is_contiguous() and x.t().is_contiguous()
     strip = 512 // x.element_size()
-    is_packed = is_turned or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
-    return array(x.t() if is_turned else x), is_turned, is_packed
+    is_packed = is_transposed or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
+    return array(x.t() if is_transposed else x), is_transposed, is_packed
 
 
 def _parts(column: Tensor, x: Tensor) -> int:

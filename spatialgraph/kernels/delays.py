@@ -1,8 +1,8 @@
 """Fused CPU kernels for projections with delays, compiled by Numba where it is installed.
 
-They compute what :mod:`spatialgraph.functional.delays` computes tap by tap. Time is the last axis. Edges are sorted by
-source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole steps and the
-fraction of its delay, and its weight.
+They compute the same as the tensor operations in :mod:`spatialgraph.functional.delays`. Time is the last axis. Edges
+are sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole
+steps and the fraction of its delay, and its weight.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ from spatialgraph.kernels.handover import array, columns_exist, compressed_rows
 
 __all__ = ["gradients", "send"]
 
-# Below this product of inputs and weights a hand-over to another thread costs more than it saves.
+# Minimum product of the numbers of inputs and weights for which several threads are faster than one.
 _WORTH_A_THREAD = 2**20
 
-# Steps of the longest delay; sums of such numbers do not overflow.
+# Longest delay in steps, chosen so that sums of delays do not overflow.
 _LONGEST = 2**60
 
 
@@ -33,7 +33,7 @@ def send(
     targets: int,
     before: int = 0,
 ) -> Tensor:
-    """Add the delayed runs of all sources to those of their targets.
+    """Sum the weighted and delayed spikes of all sources at their targets.
 
     Args:
         runs: spikes of the sources, shape ``(batch, sources, steps)``.
@@ -43,7 +43,7 @@ def send(
         fraction: the rest of each edge's delay, shape ``(E,)``.
         weight: weight of each edge, shape ``(E,)``.
         targets: number of targets.
-        before: how many of the first steps belong to the past, and are heard but not answered.
+        before: number of initial steps that are past input; no output is returned for them.
 
     Returns:
         Inputs of the targets, shape ``(batch, targets, steps - before)``.
@@ -74,10 +74,10 @@ def gradients(
     before: int = 0,
     by_runs: bool = True,
 ) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Carry the gradient of what :func:`send` returned on to spikes, weights and delays; arguments as there.
+    """Return the gradients of spikes, weights and delays, given that of the output of :func:`send`; arguments as there.
 
     Returns:
-        The gradients, in the order of the edges as they were given; None for that of the spikes unless ``by_runs``.
+        The gradients, in the order of the given edges; None for that of the spikes unless ``by_runs`` is true.
 
     Example:
         >>> pointer, target = torch.tensor([0, 1]), torch.tensor([0])
@@ -94,7 +94,7 @@ def gradients(
     grad_runs = torch.zeros_like(runs, memory_format=torch.contiguous_format) if by_runs else runs.new_empty(0, 0, 0)
     parts = _parts(runs, weight)
     sums = runs.new_zeros(2, parts, weight.numel()).numpy()
-    fits = loops.pull(*operands, array(grad), grad_runs.numpy(), *sums, parts)
+    fits = loops.gradients(*operands, array(grad), grad_runs.numpy(), *sums, parts)
     columns_exist(fits, target, targets, "target")
     by_weight, by_delay = (torch.from_numpy(part.sum(0)) for part in sums)
     return grad_runs if by_runs else None, by_weight, by_delay

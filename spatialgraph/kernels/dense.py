@@ -1,8 +1,7 @@
 """Fused CPU kernels for the inverse-distance law, compiled by Numba where it is installed.
 
-They compute what :mod:`spatialgraph.functional` computes by tensor operations, in one pass over the weights in place of
-a dozen. Each thread takes a run of rows and adds up sums of its own, so that the bits depend on the number of threads
-alone.
+They compute the same as the tensor operations in :mod:`spatialgraph.functional`, in one pass over the weights instead
+of a dozen. Each thread takes a block of rows and keeps its own sums, so results depend on the number of threads only.
 """
 
 from typing import Any
@@ -17,7 +16,7 @@ from spatialgraph.kernels.handover import array, constants
 
 __all__ = ["geometry_gradients", "weight"]
 
-# Below this number of weights a hand-over to another thread costs more than it saves.
+# Minimum number of weights for which several threads are faster than one.
 _WORTH_A_THREAD = 2**16
 
 
@@ -35,7 +34,7 @@ def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: flo
 def geometry_gradients(
     grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Carry the gradient of the signed weight matrix on to source positions, target positions and scales."""
+    """Return the gradients of source positions, target positions and scales, given that of the signed weight matrix."""
     from spatialgraph.kernels.loops import dense as loops
 
     _check_geometry(source_pos, target_pos, scale)
@@ -46,7 +45,7 @@ def geometry_gradients(
     grad_scale = np.zeros((parts, len(factors)), columns.dtype)
     grad_rows = np.empty_like(rows)
     (constant,) = constants(source_pos, softening**2)
-    loops.pull(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
+    loops.gradients(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
     grad_source = -(grad_columns.sum(0) * factors).T
     return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
 
@@ -57,7 +56,7 @@ def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> No
 
 
 def _by_axis(pos: Tensor) -> Any:  # noqa: ANN401
-    return np.ascontiguousarray(pos.detach().numpy().T)  # for so few numbers numpy is many times faster than torch
+    return np.ascontiguousarray(pos.detach().numpy().T)  # NumPy is many times faster than PyTorch for small arrays
 
 
 def _parts(weight: Tensor) -> int:

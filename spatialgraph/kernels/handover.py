@@ -1,7 +1,7 @@
-"""What stands between tensors and compiled code: which tensors kernels serve, arrays on their memory, and indices.
+"""Conversion of tensors to arrays for compiled code, and the checks before it runs.
 
-All kernels are called with plain tensors. Before compiled code sees them, shapes, dtypes and devices are checked. Every
-index is checked before it is followed, anew in every call: a list of edges may have been written to by any route.
+All kernels take plain tensors. Their shapes, dtypes and devices are checked before compiled code runs. Indices are
+checked in every call, because a tensor of edges may have been modified in place since the last one.
 """
 
 import functools
@@ -20,7 +20,7 @@ __all__ = ["array", "available", "columns_exist", "compressed_rows", "constants"
 
 
 def array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kinds
-    """Return a tensor's numbers as a contiguous array, on the same memory where they lie so.
+    """Return a tensor as a contiguous array, which shares its memory if the tensor is contiguous.
 
     Example:
         >>> array(torch.tensor([1.0, 2.0]))
@@ -30,7 +30,7 @@ def array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kind
 
 
 def constants(like: Tensor, *values: float) -> list[Any]:
-    """Return numbers in the precision of a tensor, so that no kernel computes in another.
+    """Return numbers in the precision of a tensor.
 
     Example:
         >>> [value.dtype.name for value in constants(torch.zeros(1), 0.5, 2.0)]
@@ -41,18 +41,18 @@ def constants(like: Tensor, *values: float) -> list[Any]:
 
 
 def compressed_rows(pointer: Tensor, column: Tensor, column_name: str = "column") -> list[Any]:
-    """Return the arrays of a matrix in compressed rows, once all of its rows are known to lie inside of it.
+    """Return the arrays of a matrix in compressed rows, after a check of its row pointer.
 
-    Whether all columns exist is left to the loops, see :func:`columns_exist`.
+    The loops check the columns, see :func:`columns_exist`.
 
     Args:
         pointer: where each row begins, shape ``(rows + 1,)``.
         column: column of each entry, shape ``(E,)``.
-        column_name: what an error calls ``column``.
+        column_name: name of ``column`` in error messages.
 
     Raises:
-        TypeError: if one is not int64.
-        ValueError: if the pointer does not lead from 0 to ``E`` without falling.
+        TypeError: if one is neither int32 nor int64.
+        ValueError: if the pointer does not start at 0, does not end at ``E``, or decreases.
 
     Example:
         >>> compressed_rows(torch.tensor([0, 2]), torch.tensor([0]))
@@ -68,7 +68,7 @@ def compressed_rows(pointer: Tensor, column: Tensor, column_name: str = "column"
 
 
 def columns_exist(fits: bool, column: Tensor, columns: int, column_name: str = "column") -> None:
-    """Raise the error of a column that does not exist, where loops have found one.
+    """Raise ``ValueError`` if the loops found a column that is out of range.
 
     Example:
         >>> columns_exist(False, torch.tensor([0, 5]), 3)
@@ -80,7 +80,7 @@ def columns_exist(fits: bool, column: Tensor, columns: int, column_name: str = "
 
 
 def available(*values: Tensor) -> bool:
-    """Tell whether compiled kernels serve these tensors: Numba is there, and nobody observes them.
+    """Tell whether compiled kernels support these tensors: Numba is usable, and nothing traces or transforms them.
 
     Example:
         >>> available(torch.zeros(1, dtype=torch.float16))
@@ -97,7 +97,7 @@ def available(*values: Tensor) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _numba_works() -> bool:
-    """Tell whether Numba is installed and usable; where it is the one and not the other, a warning says so."""
+    """Tell whether Numba is installed and usable; warn if it is installed but not usable."""
     if importlib.util.find_spec("numba") is None:
         return False
     try:
@@ -109,7 +109,7 @@ def _numba_works() -> bool:
 
         fork_between_compilations()
         loops.run()
-    except Exception as error:  # whatever a broken installation may raise
-        warn("Numba cannot be used, and slower tensor operations take its place", error)
+    except Exception as error:  # a broken installation may raise anything
+        warn("Numba cannot be used; slower tensor operations are used instead", error)
         return False
     return True

@@ -1,7 +1,7 @@
 """Fused CPU kernels for leaky integration over time, compiled by Numba where it is installed.
 
-They compute what :mod:`spatialgraph.functional.leaky` computes step by step, with each neuron's whole run in the cache.
-The bits of spikes and potentials are the same.
+They compute the same as the tensor operations in :mod:`spatialgraph.functional.leaky`, with the whole run of a neuron
+in the cache. Spikes and potentials are identical to the bit.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from spatialgraph.kernels.handover import array, constants
 
 __all__ = ["gradients", "run"]
 
-# Below this number of updates a hand-over to another thread costs more than it saves.
+# Minimum number of updates for which several threads are faster than one.
 _WORTH_A_THREAD = 2**17
 
 
@@ -36,11 +36,11 @@ def run(
     Args:
         current: input of each step, shape ``(num_steps, ...)``; shape ``(1, ...)`` for a constant current.
         potential: potential to start from, shape ``(...)``.
-        beta: share of the potential that stays in each step.
+        beta: fraction of the potential that remains after each step.
         threshold: the potential above which a neuron fires.
-        reset: 0 to subtract the threshold, 1 to set the potential to 0, 2 to leave it alone.
+        reset: 0 to subtract the threshold, 1 to set the potential to 0, 2 for no reset.
         num_steps: number of time steps.
-        shares: what spikes are multiplied by before they are summed over time, shape ``(num_steps,)``; None for no sum.
+        shares: weights of the sum of the spikes over time, shape ``(num_steps,)``; None for no sum.
         spikes: whether to record spikes.
         potentials: whether to record potentials.
 
@@ -88,7 +88,7 @@ def gradients(
     by_last: Tensor | None = None,
     shares: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Carry the gradients of what :func:`run` returned on to the current and to the first potential.
+    """Return the gradients of the current and the first potential, given those of the outputs of :func:`run`.
 
     The step function has the slope of a fast sigmoid; other arguments are those of :func:`run`.
 
@@ -113,7 +113,7 @@ def gradients(
     carried = torch.zeros_like(potential) if by_last is None else by_last.clone()
     carried = carried.contiguous()
     grad_current = torch.zeros_like(current, memory_format=torch.contiguous_format)
-    loops.pull(
+    loops.gradients(
         _rows(current),
         _flat(potential),
         *constants(current, beta, threshold),
@@ -139,7 +139,7 @@ def _check(current: Tensor, potential: Tensor, reset: int, num_steps: int, share
     if reset not in (0, 1, 2):
         raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
     if shares is not None:
-        checks.beside("shares", checks.shape("shares", shares, (num_steps,)), current)
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision

@@ -1,6 +1,6 @@
 """Fused CPU kernels for layer normalisation with a bias after it, compiled by Numba where it is installed.
 
-They compute what :mod:`spatialgraph.functional.normalization` computes by tensor operations, on inputs with the batch
+They compute the same as the tensor operations in :mod:`spatialgraph.functional.normalization`, on inputs with the batch
 as their last axis.
 """
 
@@ -15,17 +15,17 @@ from spatialgraph.kernels.handover import array, constants
 
 __all__ = ["gradients", "normalise"]
 
-# Below this number of inputs a hand-over to another thread costs more than it saves.
+# Minimum number of inputs for which several threads are faster than one.
 _WORTH_A_THREAD = 2**16
 
 
 def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring each column of ``(neurons, batch)`` to mean 0 and variance 1, and add the bias of each row.
+    """Normalise each column of ``(neurons, batch)`` to mean 0 and variance 1, and add the bias of each row.
 
-    Where ``rectify``, negative results become 0.
+    If ``rectify`` is true, negative results are set to 0.
 
     Returns:
-        The results, the mean and the reciprocal deviation of each column.
+        The results, and the mean and reciprocal standard deviation of each column.
 
     Example:
         >>> normalise(torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0]))[0]
@@ -45,7 +45,7 @@ def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tenso
 def gradients(
     total: Tensor, bias: Tensor, mean: Tensor, scale: Tensor, grad: Tensor, rectify: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Carry the gradient of what :func:`normalise` returned on to inputs and biases.
+    """Return the gradients of inputs and biases, given that of the output of :func:`normalise`.
 
     Example:
         >>> total, bias = torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 1.0])

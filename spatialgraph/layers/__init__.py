@@ -1,1 +1,1 @@
-"""Parts for other people's models, which know no SpatialGraph."""
+"""Layers for any PyTorch model, without a SpatialGraph."""

@@ -1,4 +1,4 @@
-"""Convolution over positions: the PyG operator."""
+"""Graph convolution over positions, as a PyG operator."""
 
 from typing import Any
 
@@ -24,24 +24,24 @@ __all__ = ["SpatialConv"]
 
 
 class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type information
-    r"""Graph convolution whose edge weights follow from the lengths of the edges.
+    r"""Graph convolution whose edge weights are a function of the lengths of the edges.
 
     .. math:: \mathbf{x}'_j = \gamma \sum_{i \in \mathcal{N}(j)} s_i\, w(|p_i - p_j|)\, \mathbf{x}_i
 
-    A :class:`torch_geometric.nn.MessagePassing` operator like any other: bipartite graphs as pairs, ``size``, ``flow``,
-    other aggregations. Given a sparse ``adj_t`` (``torch.sparse_csr``, rows are targets) instead of an ``edge_index``,
-    it multiplies by the compressed matrix and never stores a message for each edge.
+    A :class:`torch_geometric.nn.MessagePassing` operator that supports bipartite graphs as pairs, ``size``, ``flow``
+    and other aggregations. If a sparse ``adj_t`` (``torch.sparse_csr``, rows are targets) is passed instead of an
+    ``edge_index``, it multiplies by the sparse matrix and does not store a message for each edge.
 
     Args:
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
         gain: constant factor :math:`\gamma`.
-        decomposed_layers: number of groups of features whose messages are stored one after the other, to save memory;
-            a matrix ``adj_t`` stores none.
+        decomposed_layers: number of groups of features that are processed one after the other, to save memory; has no
+            effect with a sparse ``adj_t``.
         **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if the law's name is unknown or the gain is not finite.
+        TypeError: if ``law`` is neither a name nor a law, or ``gain`` is not a number.
+        ValueError: if the name of the law is unknown or ``gain`` is not finite.
 
     Example:
         >>> conv = SpatialConv()
@@ -61,7 +61,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     ) -> None:
         kwargs.setdefault("aggr", "add")
         super().__init__(**kwargs)
-        # PyG splits what messages take as x_j only, and would compute all features in each of the rounds.
+        # PyG splits only x_j, and would compute all features for each group.
         self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
         self.law = make_law(law)
         self.gain = checks.number("gain", gain)
@@ -75,10 +75,10 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         polarity: OptTensor = None,
         size: Size = None,
     ) -> Tensor:
-        """Convolve.
+        """Compute the convolution.
 
         Args:
-            x: features, shape ``(N, F)``, or a pair for sources and targets; those who only receive may have None.
+            x: features, shape ``(N, F)``, or a pair for sources and targets; the features of the targets may be None.
             pos: positions, shape ``(N, d)``, or a pair, in length units.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)``.
             polarity: factor on each source's output, shape ``(N,)``; None for 1.
@@ -88,8 +88,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
             Features of the targets, shape ``(N, F)``.
 
         Raises:
-            TypeError: if an argument is of the wrong type.
-            ValueError: if features, positions, polarities, ``size`` and edges do not belong to as many nodes.
+            TypeError: if ``x`` or ``pos`` is not a tensor or a pair of tensors, or ``edge_index`` is not int64.
+            ValueError: if the numbers of nodes of features, positions, polarities, ``size`` and edges differ.
         """
         places = _positions(pos)
         counts = places[0].shape[0], places[1].shape[0]
@@ -111,8 +111,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     def message(
         self, x: PairTensor, pos: PairTensor, scale: Tensor, edge_index_i: Tensor, edge_index_j: Tensor
     ) -> Tensor:
-        """Weigh the features of each edge's source."""
-        # Gathered here: for x_j, PyG takes the first of a pair whatever the flow.
+        """Multiply the features of each edge's source by the edge's weight."""
+        # Gathered here, because for x_j PyG uses the first of a pair for either flow.
         sender = 0 if self.flow == "source_to_target" else 1
         ends = pos[sender].index_select(0, edge_index_j), pos[1 - sender].index_select(0, edge_index_i)
         weight = scale.index_select(0, edge_index_j) * self.law.from_square(softened_square(*ends, self.law.softening))
@@ -120,17 +120,17 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         return messages
 
     def message_and_aggregate(self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: Tensor) -> Tensor:
-        """Multiply by the compressed matrix of weights, for ``adj_t`` as ``edge_index``."""
+        """Multiply by the sparse matrix of weights, if ``edge_index`` is an ``adj_t``."""
         targets, sources = to_edge_index(edge_index)[0]
         order = torch.argsort(targets * pos[0].shape[0] + sources)
         listed = torch.stack([sources[order], targets[order]])
         edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
         weight = edge_weight(pos[0], pos[1], scale, self.law, edges)
-        # Features and weights of different precision meet in the higher one, as where messages are multiplied.
+        # Features and weights are promoted to the higher precision, as in message passing.
         return sparse(x[0].t(), weight.to(torch.promote_types(weight.dtype, x[0].dtype)), edges).t()
 
     def __repr__(self) -> str:
-        """Show law and gain, and other settings where they are not the usual ones."""
+        """Show law, gain and settings that differ from their defaults."""
         settings = [repr(self.law), f"gain={self.gain:g}"]
         settings += [f"aggr={self.aggr!r}"] if self.aggr not in ("add", "sum") else []
         settings += [f"flow={self.flow!r}"] if self.flow != "source_to_target" else []
@@ -139,7 +139,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
 
 
 def _positions(pos: Tensor | PairTensor) -> PairTensor:
-    """Return positions of both sets of nodes, in one space."""
+    """Return positions of sources and targets, checked to have the same number of dimensions."""
     first, second = (_rows("pos", member) for member in _pair("pos", pos))
     checks.axes("pos", first, 2)
     checks.operand("pos", second, (second.shape[0], first.shape[1]), first)
@@ -147,7 +147,7 @@ def _positions(pos: Tensor | PairTensor) -> PairTensor:
 
 
 def _features(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int], sender: int) -> Tensor:
-    """Return the features of those who send; both sets of nodes have a row for each, or the receivers none at all."""
+    """Return the features of the sources, after a check of the numbers of rows of both."""
     pair = _pair("x", x)
     for number, count in enumerate(counts):
         if (number == sender or pair[number] is not None) and (rows := _rows("x", pair[number]).shape[0]) != count:
@@ -170,7 +170,7 @@ def _rows(name: str, value: Tensor | None) -> Tensor:
 
 
 def _check_compressed(adj_t: Adj) -> None:
-    """Check a matrix whose compressed indices PyTorch was told not to check, before they are written out."""
+    """Check the compressed indices of a sparse matrix, which PyTorch may not have checked."""
     is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
     is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
     if not (is_csr or is_csc) or not checks.has_values(adj_t):
@@ -181,7 +181,7 @@ def _check_compressed(adj_t: Adj) -> None:
 
 
 def _check_edges(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> bool:
-    """Check that edges join existing nodes, and tell whether they are a matrix."""
+    """Check that edges connect existing nodes, and return whether they are a sparse matrix."""
     if is_sparse(edge_index):
         shape = tuple(int(edge_index.size(axis)) for axis in (0, 1))
         if shape != counts[::-1]:
@@ -192,8 +192,8 @@ def _check_edges(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> bool:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
     if edge_index.dtype != torch.int64:
         raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
-    checks.beside("edge_index", edge_index, pos)
-    # An accelerator checks for itself, and need not be waited for.
+    checks.same_device("edge_index", edge_index, pos)
+    # Accelerators check indices themselves; reading the values here would synchronise.
     if edge_index.device.type == "cpu" and checks.has_values(edge_index):
         for row, count in enumerate(counts):
             checks.within(f"edge_index[{row}]", edge_index[row], count)

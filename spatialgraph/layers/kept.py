@@ -1,4 +1,4 @@
-"""Kept values: what was derived from tensors and settings, for as long as these hold the same values."""
+"""A cache for values derived from tensors and settings, which is valid while these have the same values."""
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ _NUMBERS = frozenset({bool, int, float})
 def _c_memcmp() -> Callable[[int, int, int], int] | None:
     try:
         function = ctypes.CDLL(None).memcmp
-    except (OSError, TypeError, AttributeError):  # Windows has no library of that kind
+    except (OSError, TypeError, AttributeError):  # not available on Windows
         return None
     function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t), ctypes.c_int
     return cast(Callable[[int, int, int], int], function)
@@ -36,9 +36,9 @@ _memcmp = _c_memcmp()
 
 
 class Sources(NamedTuple):
-    """All that a value is derived from.
+    """The inputs from which a value is derived.
 
-    ``tensors`` are compared by their values, ``settings`` by equality, ``things`` (which nobody changes) by identity.
+    ``tensors`` are compared by their values, ``settings`` by equality, ``things``, which are immutable, by identity.
     """
 
     tensors: Sequence[Tensor]
@@ -47,7 +47,7 @@ class Sources(NamedTuple):
 
 
 class _Copy:
-    """The values that sources had, and the attributes of the modules that they are read from."""
+    """A copy of the values of sources, and the attributes of the modules from which they are read."""
 
     def __init__(self, sources: Sources, modules: Sequence[nn.Module], things: tuple[object, ...]) -> None:
         self.sources = sources
@@ -59,7 +59,7 @@ class _Copy:
         self.has_memory = _memcmp is not None and all(copy.is_cpu for copy in self.tensors)
 
     def is_current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> bool:
-        """Tell whether modules have the same attributes as before, with the same values, and may be kept from."""
+        """Tell whether modules have the same attributes with the same values as before, and no hooks or gradients."""
         return (
             all(map(is_, self.attributes, chain(things, _attributes(modules))))
             and not any(self.hooks)
@@ -70,8 +70,8 @@ class _Copy:
 
     def equals(self, sources: Sources) -> bool:
         """Tell whether sources have these values."""
-        mine = self.sources
-        if mine.settings != sources.settings or not all(map(is_, mine.things, sources.things)):
+        own = self.sources
+        if own.settings != sources.settings or not all(map(is_, own.things, sources.things)):
             return False
         return self._have_values(sources.tensors)
 
@@ -79,23 +79,23 @@ class _Copy:
         if self.kinds != [*map(_KIND, tensors)]:
             return False
         if self.has_memory and _memcmp is not None and all(map(Tensor.is_contiguous, tensors)):
-            # Comparing tensors takes several times as long as comparing their bytes.
+            # Comparing bytes is several times faster than comparing tensors.
             return not any(map(_memcmp, map(Tensor.data_ptr, tensors), *self.memory))
         pairs = zip(tensors, self.tensors, strict=True)
-        return all(mine.device == theirs.device and torch.equal(mine, theirs) for mine, theirs in pairs)
+        return all(own.device == theirs.device and torch.equal(own, theirs) for own, theirs in pairs)
 
 
 def _attributes(modules: Sequence[nn.Module]) -> Iterator[object]:
-    """List the classes of modules, all that they hold, and an end that is no attribute: other lengths differ."""
+    """Yield the classes and attributes of modules, and an end mark, so that lists of other lengths differ."""
     held = [own for m in modules for own in (m.__dict__, m._modules, m._parameters, m._buffers)]
     return chain(map(type, modules), chain.from_iterable(map(dict.values, held)), _END)
 
 
 class Kept(Generic[Value]):
-    """A value that is derived anew only when its sources have changed, by whatever route they did.
+    """A cached value that is recomputed only when its sources have changed.
 
-    The sources are compared with a copy of them. Version counters would miss what fused optimisers, ``.data`` and NumPy
-    write, identities what is written in place.
+    The sources are compared with a copy by value. Version counters would miss writes by fused optimisers, ``.data`` and
+    NumPy, and identities would miss changes in place.
 
     Example:
         >>> total: Kept[Tensor] = Kept()
@@ -108,11 +108,11 @@ class Kept(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        # One attribute, so that threads which serve the same model see a value with the sources it belongs to.
+        # One attribute, so that threads that share a model always see a value with its own sources.
         self._kept: tuple[_Copy, Value] | None = None
 
     def current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> Value | None:
-        """Return the value if :meth:`get` would find that nothing has changed, in less time; None if it might have.
+        """Return the value if a fast check shows that nothing has changed, else None.
 
         Args:
             modules: as in :meth:`get`.
@@ -130,19 +130,19 @@ class Kept(Generic[Value]):
         modules: Sequence[nn.Module] = (),
         things: tuple[object, ...] = (),
     ) -> Value | None:
-        """Return the value, built anew, without gradients, if its sources have changed.
+        """Return the value, recomputed without gradients if its sources have changed.
 
         Args:
-            sources: reads what the value is derived from; None if nothing may be kept now.
-            build: derives the value.
-            modules: those whose attributes, with the things, settle the sources: while they hold the same objects only
-                their tensors need to be compared. None of them may own this object.
-            things: what else settles the sources, compared by identity.
+            sources: returns the inputs of the value; None if it must not be cached now.
+            build: computes the value.
+            modules: the modules whose attributes, with ``things``, determine the sources: while these are the same
+                objects, only the tensors are compared. None of them may own this object.
+            things: other objects that determine the sources, compared by identity.
 
         Returns:
-            The value; None if nothing may be kept.
+            The value; None if it must not be cached.
         """
-        if is_observed():  # first: a compiler is not to trace the comparison
+        if is_observed():  # first, so that a compiler does not trace the comparison
             return None
         kept = self._kept
         present = sources()
@@ -152,26 +152,26 @@ class Kept(Generic[Value]):
             if modules:
                 self._kept = _Copy(present, modules, things), kept[1]
             return kept[1]
-        # Outside inference mode, so that the value may serve a later pass that records gradients of the input.
+        # Outside inference mode, so that the value can be used in later passes with gradients of the input.
         with torch.inference_mode(False), torch.no_grad():
             copy = _Copy(present, modules, things)
             value = build()
             after = sources()
-        if after is not None and copy.equals(after):  # else another thread has written to them meanwhile
+        if after is not None and copy.equals(after):  # unless another thread has changed them meanwhile
             self._kept = copy, value
         return value
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Kept[Value]":
-        """Return an empty one: a copy of a module has parameters of its own."""
+        """Return an empty cache: a copy of a module has its own parameters."""
         return Kept()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        """Leave the value out of pickles."""
+        """Exclude the value from pickles."""
         return Kept, ()
 
 
 def law_settings(law: Law) -> tuple[object, ...] | None:
-    """Return all that a law of the library computes with; None for another law, which may read anything.
+    """Return the values used by one of the library's laws; None for other laws, which may use anything.
 
     Example:
         >>> from spatialgraph.laws import Gaussian
@@ -186,9 +186,9 @@ def law_settings(law: Law) -> tuple[object, ...] | None:
 
 
 def may_be_kept(module: nn.Module, *tensors: Tensor) -> bool:
-    """Tell whether what a module derives from tensors may be kept between passes.
+    """Tell whether a module may cache values derived from tensors between passes.
 
-    It may in ``eval()``, if no gradient could be asked of the tensors and nothing watches the operations on them.
+    It may in ``eval()``, if the tensors need no gradients and nothing traces operations on them.
 
     Example:
         >>> may_be_kept(nn.Identity(), torch.zeros(2)), may_be_kept(nn.Identity().eval(), torch.zeros(2))

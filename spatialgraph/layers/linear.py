@@ -1,4 +1,4 @@
-"""SpatialLinear: the drop-in for ``nn.Linear``."""
+"""SpatialLinear, a drop-in replacement for ``nn.Linear``."""
 
 from typing import NoReturn
 
@@ -19,8 +19,8 @@ from spatialgraph.tracing import is_observed
 __all__ = ["DerivedWeight", "SpatialLinear"]
 
 _REFUSAL = (
-    "weight of a SpatialLinear follows from the positions of its neurons, so that it cannot be written to, replaced, "
-    "pruned, normalised or parametrised; do so with source_pos, target_pos or raw_polarity, or with the nn.Linear "
+    "weight of a SpatialLinear is computed from the positions of its neurons, so it cannot be written to, replaced, "
+    "pruned, normalised or parametrised; change source_pos, target_pos or raw_polarity instead, or the nn.Linear "
     "that to_linear() returns"
 )
 
@@ -33,7 +33,7 @@ DerivedWeight = refusing("DerivedWeight", _REFUSAL)
 
 
 class _Parameters(dict[str, nn.Parameter | None]):
-    """The parameters of a layer, which says why ``weight`` is none of them to utilities that look for it here."""
+    """The parameters of a layer; explains to utilities that look up ``weight`` why it is not one of them."""
 
     def __missing__(self, name: str) -> nn.Parameter | None:
         if name == "weight":
@@ -52,28 +52,30 @@ class _Parameters(dict[str, nn.Parameter | None]):
 
 
 class SpatialLinear(nn.Module):
-    r"""Drop-in for :class:`torch.nn.Linear` with O(n) parameters: weights follow from the positions of two layers.
+    r"""Drop-in replacement for :class:`torch.nn.Linear` whose weights are a function of the positions of its neurons.
 
     .. math:: y_j = \gamma \sum_i s_i\, w(|p_i - q_j|)\, x_i + b_j
 
-    In ``eval()``, where no gradient is asked of the positions, the weights are computed once and kept until what they
-    follow from changes.
+    It has O(n) parameters. In ``eval()``, if the positions need no gradients, the weights are cached until a parameter
+    changes.
 
     Args:
         in_features: number of source neurons.
         out_features: number of target neurons.
         bias: whether targets have a bias.
-        dim: number of axes d.
+        dim: number of dimensions d.
         polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma`; None for one that keeps the scale of the inputs, see
+        gain: constant factor :math:`\gamma`; None for one that preserves the scale of the inputs, see
             :func:`~spatialgraph.functional.default_gain`.
         device: as in ``nn.Linear``.
         dtype: as in ``nn.Linear``.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if a number is out of range or a name unknown.
+        TypeError: if a number of neurons or dimensions is not an int, ``bias`` is not a bool, ``gain`` is not a number,
+            or ``law`` is neither a name nor a law.
+        ValueError: if a number of neurons or dimensions is below 1, ``gain`` is not finite, or ``law`` or
+            ``polarity_mode`` is unknown.
 
     Example:
         >>> layer = SpatialLinear(784, 2048)
@@ -114,7 +116,7 @@ class SpatialLinear(nn.Module):
         self.gain = self._default_gain() if gain is None else gain
 
     def reset_parameters(self) -> None:
-        """Draw two layers of N(0, 1), 1 apart along the last axis; polarities N(0, 1); biases 0."""
+        """Draw positions of two layers, 1 apart along the last axis, and polarities from N(0, 1); set biases to 0."""
         with torch.no_grad():
             for values in (self.source_pos, self.target_pos, self.raw_polarity):
                 values.normal_()
@@ -125,14 +127,14 @@ class SpatialLinear(nn.Module):
 
     @property
     def polarity(self) -> Tensor:
-        """What multiplies each source's output, shape ``(in_features,)``."""
+        """Factors on the outputs of the sources, shape ``(in_features,)``."""
         return polarity_of(self.raw_polarity, self.polarity_mode)
 
     @property
     def weight(self) -> Tensor:
-        """The signed weights as ``nn.Linear`` holds them, shape ``(out_features, in_features)``, differentiable.
+        """The signed weights in the layout of ``nn.Linear``, shape ``(out_features, in_features)``, differentiable.
 
-        They are computed anew at each access and cannot be written to.
+        They are computed at each access and are read-only.
         """
         weight = self._matrix()
         return weight if is_observed(weight) else weight.as_subclass(DerivedWeight)
@@ -142,7 +144,7 @@ class SpatialLinear(nn.Module):
         _refuse()
 
     def to_linear(self) -> nn.Linear:
-        """Return an ``nn.Linear`` with a copy of the present weights and bias, which goes its own way from here on.
+        """Return an ``nn.Linear`` with a copy of the current weights and bias.
 
         Example:
             >>> layer, x = SpatialLinear(3, 2), torch.rand(5, 3)
@@ -160,15 +162,15 @@ class SpatialLinear(nn.Module):
         return linear.train(self.training)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Send activations of shape ``(..., in_features)`` on as ``(..., out_features)``."""
+        """Map activations of shape ``(..., in_features)`` to ``(..., out_features)``."""
         checks.features("x", x, self.in_features, self.source_pos)
-        kept = self._kept.get(self._sources, self._matrix)
-        if kept is not None:
-            return F.linear(x, kept, self.bias)
+        weight = self._kept.get(self._sources, self._matrix)
+        if weight is not None:
+            return F.linear(x, weight, self.bias)
         return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Add a parameter, as any module does, but none by a name that utilities give to parts of a weight."""
+        """Add a parameter, except under names that utilities give to parts of a weight."""
         if name in ("weight", "weight_orig", "weight_g", "weight_v"):
             _refuse()
         super().register_parameter(name, param)
@@ -181,7 +183,7 @@ class SpatialLinear(nn.Module):
         )
 
     def _default_gain(self) -> float:
-        """Return the gain for positions of a draw of its own, so that layers of all seeds have the same."""
+        """Return the gain for positions drawn with a fixed seed, so that it does not depend on PyTorch's seed."""
         generator = torch.Generator().manual_seed(0)
         source_pos, target_pos = torch.randn(2, 64, self.dim, generator=generator)
         source_pos[:, -1], target_pos[:, -1] = 0.0, 1.0
@@ -192,8 +194,8 @@ class SpatialLinear(nn.Module):
         return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
 
     def _sources(self) -> Sources | None:
-        """Read all that the weights follow from; None if they may not be kept in this pass."""
-        if self.training:  # first, for it is the quickest to tell
+        """Return the inputs of the weights; None if they must not be cached in this pass."""
+        if self.training:  # first, because it is the fastest check
             return None
         tensors = (self.source_pos, self.target_pos, self.raw_polarity, *self.law.parameters())
         of_law = law_settings(self.law)

@@ -1,4 +1,4 @@
-"""Spiking neurons: state in, state out, over a whole run of time steps."""
+"""Spiking neurons, surrogate gradients and input coding."""
 
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.neuron import Neuron, Recording, State

@@ -1,4 +1,4 @@
-"""Input coding: how values become the input of each time step."""
+"""Input coding: conversion of values to a time series."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ CODINGS = ("current", "rate", "latency")
 
 
 def check_coding(name: str, value: Any) -> str | None:  # noqa: ANN401 - any value is checked
-    """Return the name of a coding, or None.
+    """Check the name of a coding, or None, and return it.
 
     Example:
         >>> check_coding("coding", "rate")
@@ -24,14 +24,14 @@ def check_coding(name: str, value: Any) -> str | None:  # noqa: ANN401 - any val
 
 
 def encode(x: Tensor, coding: str | None, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
-    """Turn values into a time series.
+    """Convert values to a time series.
 
     Args:
         x: values, shape ``(..., inputs)``; for ``None`` a time series, shape ``(num_steps, ..., inputs)``.
         coding: ``"current"`` (the values themselves, at every step), ``"rate"``, ``"latency"``, or None where ``x`` is
             a time series already.
         num_steps: number of time steps T.
-        generator: source of random numbers for ``"rate"``.
+        generator: random number generator for ``"rate"``.
 
     Returns:
         Shape ``(T, ..., inputs)``; shape ``(1, ..., inputs)`` for ``"current"``, which is constant.
@@ -54,15 +54,15 @@ def encode(x: Tensor, coding: str | None, num_steps: int, generator: torch.Gener
 
 
 def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
-    """Draw spikes: at every step, each input spikes with a probability equal to its value.
+    """Draw spikes: in every step, each input spikes with a probability equal to its value.
 
     Args:
         x: probabilities from 0 to 1, shape ``(..., inputs)``.
         num_steps: number of time steps T.
-        generator: source of random numbers; None for PyTorch's own, which ``torch.manual_seed`` seeds.
+        generator: random number generator; None for PyTorch's default.
 
     Returns:
-        Zeros and ones of shape ``(T, ..., inputs)``, without gradient.
+        Zeros and ones, shape ``(T, ..., inputs)``, without gradients.
 
     Raises:
         ValueError: if a value is not between 0 and 1.
@@ -76,14 +76,14 @@ def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) ->
 
 
 def latency(x: Tensor, num_steps: int) -> Tensor:
-    r"""Give each input one spike, the sooner the larger its value: at step :math:`\mathrm{round}((1 - x)(T - 1))`.
+    r"""Give each input one spike, earlier for larger values, at step :math:`\mathrm{round}((1 - x)(T - 1))`.
 
     Args:
         x: values from 0 to 1, shape ``(..., inputs)``.
         num_steps: number of time steps T.
 
     Returns:
-        Zeros and ones of shape ``(T, ..., inputs)``, without gradient.
+        Zeros and ones, shape ``(T, ..., inputs)``, without gradients.
 
     Raises:
         ValueError: if a value is not between 0 and 1.

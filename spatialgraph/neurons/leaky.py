@@ -1,4 +1,4 @@
-"""Leaky neurons: those that fire, and the outputs that integrate."""
+"""Leaky integrate-and-fire neurons, and leaky integrators without spikes."""
 
 import functools
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ class Leaky(Neuron):
 
     .. math:: v_t = \beta v_{t-1} + I_t - \theta\, s_{t-1}, \qquad s_t = [v_t > \theta]
 
-    Potentials and currents have no unit: a potential is measured in thresholds' worth of charge, time in steps. With a
-    step of :math:`\Delta t`, the membrane's time constant is :math:`\tau = \Delta t / (1 - \beta)`. Spikes and
-    potentials equal those of ``snntorch.Leaky`` to the bit. Nothing is learned and no state is kept.
+    Potentials and currents are dimensionless, and time is measured in steps. With a step of :math:`\Delta t`, the
+    membrane's time constant is :math:`\tau = \Delta t / (1 - \beta)`. Spikes and potentials equal those of
+    ``snntorch.Leaky`` to the bit. There are no learnable parameters, and no state is stored.
 
     Args:
-        beta: share :math:`\beta` of the potential that stays in each step, from 0 to 1.
+        beta: fraction :math:`\beta` of the potential that remains after each step, from 0 to 1.
         threshold: the potential :math:`\theta` above which a neuron fires.
         reset_mechanism: what a spike does one step later: ``"subtract"`` the threshold, set the potential to
             ``"zero"``, or ``"none"``.
@@ -34,8 +34,8 @@ class Leaky(Neuron):
             or such a function.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if a number is out of range or a name unknown.
+        TypeError: if ``beta`` or ``threshold`` is not a number, or ``spike_grad`` is neither a name nor a function.
+        ValueError: if ``beta`` is not between 0 and 1, ``threshold`` is not positive and finite, or a name is unknown.
 
     Example:
         >>> Leaky(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).spikes[:, 0].tolist()
@@ -61,7 +61,7 @@ class Leaky(Neuron):
         self.spike_grad = make_surrogate(spike_grad)
 
     def forward(self, current: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Advance by one step, as ``snntorch.Leaky`` does: ``spikes, potential = leaky(current, potential)``."""
+        """Advance by one time step, as ``snntorch.Leaky`` does: ``spikes, potential = leaky(current, potential)``."""
         before = torch.zeros_like(current) if potential is None else potential
         return leaky_step(current, before, self.beta, self.threshold, self.reset_mechanism, self.spike_grad)
 
@@ -91,10 +91,10 @@ class Leaky(Neuron):
         )
 
     def saved_settings(self) -> dict[str, Any]:
-        """Return what :meth:`from_saved` makes the same neurons of, as numbers and names.
+        """Return the settings as numbers and names, for :meth:`from_saved`.
 
         Raises:
-            ValueError: if the surrogate gradient is a function that has no name here.
+            ValueError: if the surrogate gradient is a function without a name.
         """
         own = self.spike_grad
         if not isinstance(own, FastSigmoid) and not is_named(own, self.surrogate_name):
@@ -108,7 +108,7 @@ class Leaky(Neuron):
 
     @classmethod
     def from_saved(cls, settings: Mapping[str, Any]) -> "Leaky":
-        """Make neurons of what :meth:`saved_settings` returned.
+        """Create neurons from the result of :meth:`saved_settings`.
 
         Example:
             >>> Leaky.from_saved(Leaky(beta=0.5).saved_settings()).beta
@@ -127,14 +127,14 @@ class Leaky(Neuron):
 
 
 class LeakyIntegrator(Neuron):
-    r"""Outputs that integrate their current and never fire, :math:`v_t = \beta v_{t-1} + I_t`.
+    r"""Leaky integrators, which never fire, :math:`v_t = \beta v_{t-1} + I_t`.
 
     Args:
-        beta: share :math:`\beta` of the potential that stays in each step, from 0 to 1.
+        beta: fraction :math:`\beta` of the potential that remains after each step, from 0 to 1.
 
     Raises:
         TypeError: if ``beta`` is not a number.
-        ValueError: if it is out of range.
+        ValueError: if ``beta`` is not between 0 and 1.
 
     Example:
         >>> LeakyIntegrator(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).potentials[:, 0].tolist()
@@ -150,7 +150,7 @@ class LeakyIntegrator(Neuron):
     def run(
         self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
-        """Advance by many steps; arguments as in :meth:`Neuron.run`. There are no spikes, only zeros."""
+        """Advance by many steps; arguments as in :meth:`Neuron.run`. Spikes are all 0."""
         start = torch.zeros_like(current[0]) if state is None else state[-1]
         result = leaky_run(
             current,
@@ -166,7 +166,7 @@ class LeakyIntegrator(Neuron):
         return Recording(torch.zeros_like(potentials), potentials, (result.last,))
 
     def shares(self, num_steps: int) -> Tensor:
-        r"""Return how much the current of each step adds to the mean potential, shape ``(num_steps,)``, in float64.
+        r"""Return the weight of each step's current in the mean potential, shape ``(num_steps,)``, in float64.
 
         .. math:: a_t = \frac{1}{T} \sum_{u = t}^{T} \beta^{u - t}
 

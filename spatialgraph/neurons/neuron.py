@@ -1,4 +1,4 @@
-"""What every group of spiking neurons is asked: state in, state out, over a whole run of time steps."""
+"""The interface of groups of spiking neurons."""
 
 import abc
 from typing import NamedTuple
@@ -12,9 +12,10 @@ State = tuple[Tensor, ...]
 
 
 class Recording(NamedTuple):
-    """What a group of neurons did in a run of T steps.
+    """The result of a run of T steps.
 
-    ``spikes`` and ``potentials`` have shape ``(T, ..., n)``, or are None if not asked for; ``state`` continues the run.
+    ``spikes`` and ``potentials`` have shape ``(T, ..., n)``, or are None if not requested; pass ``state`` to continue
+    the run.
     """
 
     spikes: Tensor | None
@@ -23,7 +24,7 @@ class Recording(NamedTuple):
 
 
 class Neuron(nn.Module, abc.ABC):
-    """A group of neurons that keeps no state: it is passed in and out."""
+    """Base class of groups of neurons, whose state is passed in and returned."""
 
     @abc.abstractmethod
     def run(
@@ -34,6 +35,6 @@ class Neuron(nn.Module, abc.ABC):
         Args:
             current: input of each step, shape ``(num_steps, ..., n)``, or ``(1, ..., n)`` for a constant current.
             num_steps: number of steps.
-            state: where an earlier run ended; None starts at rest.
-            record: which of spikes and potentials are wanted; more may be recorded.
+            state: final state of an earlier run; None to start at rest.
+            record: which of spikes and potentials to return; others may be returned as well.
         """

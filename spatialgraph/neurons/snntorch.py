@@ -1,4 +1,4 @@
-"""Neurons of snnTorch, whose state is passed in and out."""
+"""Neurons of snnTorch, whose state is passed in and returned."""
 
 import inspect
 from typing import cast
@@ -12,10 +12,10 @@ __all__ = ["SnnTorchNeuron"]
 
 
 class SnnTorchNeuron(Neuron):
-    """A neuron of snnTorch whose state is passed in and out.
+    """A neuron of snnTorch whose state is passed in and returned.
 
-    snnTorch keeps every neuron in a list of its class, and the state of the last step in the module. Here the neuron
-    leaves the list, and its state is put back to empty after each run.
+    snnTorch stores every neuron in a list of its class, and the state of the last step in the module. This wrapper
+    removes the neuron from the list and clears its state after each run.
 
     Args:
         module: a spiking neuron of snnTorch made with ``init_hidden=False``, such as ``Synaptic``, ``Alpha``,
@@ -24,7 +24,7 @@ class SnnTorchNeuron(Neuron):
     Raises:
         ImportError: if snnTorch is not installed.
         TypeError: if ``module`` is not a spiking neuron of snnTorch.
-        ValueError: if it hides its state.
+        ValueError: if it was created with ``init_hidden=True``.
 
     Example:
         >>> import snntorch
@@ -64,7 +64,7 @@ class SnnTorchNeuron(Neuron):
             spikes.append(spike)
             potentials.append(rest[-1])
         self._forget(current)
-        # snnTorch fires in single precision, whatever that of its potentials.
+        # snnTorch returns spikes in single precision, regardless of that of the potentials.
         return Recording(torch.stack(spikes).to(current.dtype), torch.stack(potentials), cast(State, values))
 
     def _forget(self, like: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Surrogate gradients by name: functions that fire, and whose gradient is smooth."""
+"""Surrogate gradients by name."""
 
 import inspect
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from spatialgraph.functional.leaky import FastSigmoid, Surrogate
 
 __all__ = ["FastSigmoid", "is_named", "make_surrogate"]
 
-# A steep surrogate has no gradient for potentials that stray far from the threshold, as those of outputs do.
+# A steep surrogate has almost no gradient far from the threshold, where potentials of outputs often are.
 _OWN_SURROGATES = {"fast_sigmoid": 25.0, "wide_fast_sigmoid": 2.0}
 
 
 def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
-    """Return a spike function by name: ``"fast_sigmoid"`` (slope 25), ``"wide_fast_sigmoid"`` (2), or of snnTorch.
+    """Return a spike function by its name: ``"fast_sigmoid"`` (slope 25), ``"wide_fast_sigmoid"`` (2), or of snnTorch.
 
     Example:
         >>> import torch
@@ -32,7 +32,7 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
 
 
 def is_named(surrogate: Surrogate, name: str) -> bool:
-    """Tell whether a surrogate gradient is the one that a name makes.
+    """Tell whether a surrogate gradient is the one of the given name.
 
     Example:
         >>> is_named(FastSigmoid(25.0), "fast_sigmoid"), is_named(FastSigmoid(3.0), "fast_sigmoid")
@@ -49,7 +49,7 @@ def is_named(surrogate: Surrogate, name: str) -> bool:
 
 
 class _NamedSurrogate:
-    """A function of snnTorch that is pickled by its name: it is a local one, which has none of its own."""
+    """A function of snnTorch that is pickled by name, because local functions cannot be pickled."""
 
     def __init__(self, name: str, function: Surrogate) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class _NamedSurrogate:
 
 
 def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
-    """Return the functions of ``snntorch.surrogate`` that make a spike function without being told anything."""
+    """Return the functions of ``snntorch.surrogate`` that create a spike function without arguments."""
     try:
         from snntorch import surrogate
     except ImportError as error:

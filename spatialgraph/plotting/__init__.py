@@ -1,4 +1,4 @@
-"""Figures; every function takes ``ax=None`` and returns the axes it drew on."""
+"""Figures; every function takes ``ax=None`` and returns the axes."""
 
 from spatialgraph.plotting.layers import layer
 from spatialgraph.plotting.spikes import raster

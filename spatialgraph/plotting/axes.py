@@ -1,4 +1,4 @@
-"""The axes that figures are drawn on."""
+"""Axes of figures."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ __all__ = ["given_or_new", "whole_numbers"]
 
 
 def given_or_new(ax: "Axes | None") -> "Axes":
-    """Return the axes that were given, or new ones where there are none.
+    """Return the given axes, or new ones if None.
 
     Raises:
         ImportError: if new ones are needed and matplotlib is not installed.
@@ -29,7 +29,7 @@ def given_or_new(ax: "Axes | None") -> "Axes":
 
 
 def whole_numbers() -> "MaxNLocator":
-    """Return what puts the marks of an axis at whole numbers only."""
+    """Return a locator that places ticks at integers only."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(integer=True, min_n_ticks=1)

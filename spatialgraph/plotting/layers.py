@@ -1,4 +1,4 @@
-"""Where the neurons of a network are."""
+"""Positions of the neurons of a network."""
 
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,7 @@ __all__ = ["layer"]
 def layer(graph: SpatialGraph, number: int, ax: "Axes | None" = None) -> "Axes":
     """Draw the positions of a layer's neurons, coloured by polarity.
 
-    The first two axes of space are shown; where there is one axis only, the second is 0. Outputs have no polarity and
-    are drawn in grey.
+    Shows the first two dimensions; in one dimension, the second coordinate is 0. Outputs have no polarity and are grey.
 
     Args:
         graph: a network with layers.

@@ -1,4 +1,4 @@
-"""When the neurons of a network fired."""
+"""Spike rasters."""
 
 from typing import TYPE_CHECKING
 
@@ -15,24 +15,23 @@ __all__ = ["raster"]
 
 
 def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = False) -> "Axes":
-    """Draw when each neuron fired, a dash for each spike.
+    """Draw a raster plot with a dash for each spike.
 
-    Neurons have no order of their own, so that a large group drawn by number is noise. Sorted by their first spikes,
-    and those that share one by the spikes after it, neurons that answer alike stand together. The silent ones are then
-    left out of the figure, and counted in the title.
+    Sorting neurons by their first spike, and ties by the following spikes, places neurons with similar responses next
+    to each other. Neurons without spikes are then omitted, and counted in the title.
 
     Args:
         spikes: 1 where a neuron fired, else 0, shape ``(steps, neurons)``: of one sample, such as
             ``model.simulate(x).spikes[0][:, 0]``.
         ax: axes to draw on; None for new ones.
-        by_first_spike: sort the neurons by their spikes and leave out the silent ones.
+        by_first_spike: sort the neurons by their spikes and omit those without spikes.
 
     Returns:
         The axes; time steps count from 1, neurons from 0.
 
     Raises:
         TypeError: if ``spikes`` is not a tensor.
-        ValueError: if its shape is another, or a value is neither 0 nor 1.
+        ValueError: if ``spikes`` does not have two axes or is empty, or a value is neither 0 nor 1.
         ImportError: if matplotlib is not installed.
 
     Example:
@@ -44,11 +43,11 @@ def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = F
     title = f"{neurons:,} neurons, {int(fired.sum()):,} spikes"
     if by_first_spike:
         fired = _by_first_spike(fired)
-        title += f", {neurons - fired.shape[1]:,} silent"
+        title += f", {neurons - fired.shape[1]:,} without spikes"
     rows = max(1, fired.shape[1])
     ax = given_or_new(ax)
     step, neuron = torch.nonzero(fired, as_tuple=True)
-    # Where there are many neurons, the dashes of neighbouring rows just overlap.
+    # With many neurons, the dashes of neighbouring rows just overlap.
     width = min(4.0, max(0.6, 350.0 / rows))
     ax.hlines(neuron, step + 0.65, step + 1.35, color="C0", linewidth=width)
     ax.set(title=title, xlabel="time step", ylabel="neuron, by first spike" if by_first_spike else "neuron")
@@ -59,7 +58,7 @@ def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = F
 
 
 def _marks(spikes: Tensor) -> Tensor:
-    """Check spikes and return where they are, as booleans."""
+    """Check spikes and return them as booleans."""
     if checks.tensor("spikes", spikes).dim() != 2 or spikes.numel() == 0:
         raise ValueError(f"spikes must have shape (steps, neurons), at least 1 each, got {tuple(spikes.shape)}")
     values = spikes.detach().cpu()
@@ -70,7 +69,7 @@ def _marks(spikes: Tensor) -> Tensor:
 
 
 def _by_first_spike(fired: Tensor) -> Tensor:
-    """Sort the neurons that fire by their first spikes, those that share one by the spikes after it."""
+    """Sort the neurons that fire by their first spike, and ties by the following spikes."""
     trains = fired[:, fired.any(0)].t().tolist()
-    # As lists of booleans, the train whose first difference is a spike is the larger one.
+    # Compared as lists of booleans, the spike train with the earlier spike is larger.
     return torch.tensor(sorted(trains, reverse=True), dtype=torch.bool).reshape(len(trains), len(fired)).t()

@@ -1,4 +1,4 @@
-"""How a training went."""
+"""Accuracy over training."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 __all__ = ["history"]
 
-# Names of quantities as they stand on the axes of figures.
+# Labels of quantities on the axes of figures.
 _CURVES = {"train_accuracy": "training images", "validation_accuracy": "held-out images"}
 
 
 def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str = "") -> "Axes":
-    """Draw the accuracies of a training, epoch by epoch.
+    """Draw the accuracies over the epochs of a training.
 
     Args:
         rows: what :func:`spatialgraph.training.fit` returns.
         ax: axes to draw on; None for new ones.
-        label: put before the names in the legend.
+        label: prefix of the names in the legend.
 
     Returns:
         The axes.

@@ -1,1 +1,1 @@
-"""Changes of which synapses exist: removal and regrowth."""
+"""Pruning and regrowth of synapses."""

@@ -1,4 +1,4 @@
-"""Isolated neurons: those that pruning left without a synapse."""
+"""Isolated neurons: those without a synapse, for example after pruning."""
 
 import copy
 
@@ -12,7 +12,7 @@ __all__ = ["drop_isolated", "isolated"]
 
 
 def isolated(network: nn.Module) -> Tensor:
-    """Return the numbers of the neurons that no synapse leads to or from.
+    """Return the indices of neurons without incoming and outgoing synapses.
 
     Args:
         network: a graph, or a model that has one.
@@ -28,23 +28,23 @@ def isolated(network: nn.Module) -> Tensor:
 
 @torch.no_grad()
 def drop_isolated(network: Network, inputs: bool = False) -> Network:
-    """Return a copy of a network without its isolated neurons; the others are numbered anew, in their order.
+    """Return a copy of a network without its isolated neurons; the others are renumbered in their order.
 
-    What belongs to the neurons that stay, and to their synapses, keeps its values, in new parameters. A model that does
-    not normalise computes the same. One that normalises does not: isolated neurons count in the mean and variance of
-    their layer, so train it on.
+    Values of the remaining neurons and synapses are copied to new parameters. The outputs of a model without
+    normalisation do not change. With normalisation they do, because isolated neurons contribute to the mean and
+    variance of their layer; fine-tune such a model.
 
     Args:
         network: a graph, or a model that has one.
-        inputs: whether isolated inputs go as well. Features ``x`` of the network are then ``x[:, keep]``, where
-            ``keep = ~torch.isin(graph.inputs, isolated(graph))``. Outputs always stay.
+        inputs: whether to remove isolated inputs too. The inputs of the new network are then ``x[:, keep]``, where
+            ``keep = ~torch.isin(graph.inputs, isolated(graph))``. Outputs are never removed.
 
     Returns:
         The smaller network.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if no neuron of a layer, or no input, would stay.
+        TypeError: if ``network`` is neither a graph nor a model with one, or ``inputs`` is not a bool.
+        ValueError: if no neuron of a layer, or no input, would remain.
 
     Example:
         >>> from spatialgraph import SpatialGraph
@@ -56,10 +56,10 @@ def drop_isolated(network: Network, inputs: bool = False) -> Network:
     graph = graph_of(network)
     graph.connectivity.verify()
     checks.flag("inputs", inputs)
-    kept = graph.is_output | (graph.is_input if not inputs else False)
-    has_edge = graph.connectivity.topology.has_edge().to(kept.device)
+    remaining = graph.is_output | (graph.is_input if not inputs else False)
+    has_edge = graph.connectivity.topology.has_edge().to(remaining.device)
     if inputs and not (has_edge & graph.is_input).any():
         raise ValueError("inputs must be False where no synapse leads from any input, got True")
     result = copy.deepcopy(network)
-    graph_of(result).keep_neurons_(kept | has_edge)
+    graph_of(result).keep_neurons_(remaining | has_edge)
     return result

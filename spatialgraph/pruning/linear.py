@@ -1,4 +1,4 @@
-"""Pruning of ``nn.Linear`` layers by the magnitudes of their weights: the baselines of spatial pruning."""
+"""Magnitude pruning of ``nn.Linear`` layers, as a baseline for spatial pruning."""
 
 from typing import Any
 
@@ -16,19 +16,20 @@ __all__ = ["PruneLinearWhileTraining", "prune_linear_"]
 def prune_linear_(model: nn.Module, amount: float) -> nn.Module:
     """Set the smallest weights of each ``nn.Linear`` of a model to 0, in place.
 
-    Nothing gets faster by it: unlike edges that :func:`~spatialgraph.prune_` removes, zeros are computed. Weights stay
-    the same parameters, biases stay. The work is that of :func:`torch.nn.utils.prune.l1_unstructured`.
+    This does not make a model faster: unlike edges removed by :func:`~spatialgraph.prune_`, zeros are still multiplied.
+    Parameters remain the same objects, and biases are not pruned. Uses :func:`torch.nn.utils.prune.l1_unstructured`.
 
     Args:
-        model: any module with ``nn.Linear`` layers inside, or one of them.
+        model: a module with ``nn.Linear`` layers, or one of these.
         amount: share of each layer's weights to set to 0, from 0 to 1, rounded to whole weights.
 
     Returns:
         The model itself.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if ``amount`` is out of range, or the model has no ``nn.Linear`` or is being pruned already.
+        TypeError: if ``model`` is not a module or ``amount`` not a number.
+        ValueError: if ``amount`` is not between 0 and 1, or if the model has no ``nn.Linear`` or is already under
+            pruning by ``torch.nn.utils.prune``.
 
     Example:
         >>> model = prune_linear_(nn.Linear(8, 4), 0.75)
@@ -36,7 +37,7 @@ def prune_linear_(model: nn.Module, amount: float) -> nn.Module:
         24
     """
     layers = _linear_layers(model)
-    share = checks.between("amount", amount, 0.0, 1.0)  # an int would be a number of weights to PyTorch
+    share = checks.between("amount", amount, 0.0, 1.0)  # PyTorch takes an int as a number of weights
     for layer in layers:
         prune.l1_unstructured(layer, "weight", share)
         _make_final(layer)
@@ -44,21 +45,21 @@ def prune_linear_(model: nn.Module, amount: float) -> nn.Module:
 
 
 class PruneLinearWhileTraining:
-    """Compute every forward pass without the smallest weights of each ``nn.Linear`` of a model.
+    """Mask the smallest weights of each ``nn.Linear`` of a model in every forward pass.
 
-    The smallest weights are found anew in each pass, so that they may change: a weight that was left out returns when
-    others fall below it. It gets no gradient from passes that leave it out. Of equal weights at the border all stay.
-    Nothing gets faster by it (see :func:`prune_linear_`).
+    The mask is recomputed in each pass: a masked weight is unmasked when others become smaller. Masked weights get no
+    gradient in that pass. Weights equal to the smallest unmasked one are not masked. This does not make a model faster
+    (see :func:`prune_linear_`).
 
-    Until :meth:`remove` each layer is one that ``torch.nn.utils.prune`` has pruned: the parameter, still the same
-    object, so that an optimiser goes on with it, is ``weight_orig``; ``weight`` is what the last pass computed with.
+    Until :meth:`remove`, layers are parametrised as by ``torch.nn.utils.prune``: ``weight_orig`` is the original
+    parameter object, so optimisers remain valid, and ``weight`` is the masked weight of the last pass.
 
     Args:
-        amount: share of each layer's weights to leave out, from 0 to 1, rounded to whole weights.
+        amount: share of each layer's weights to mask, from 0 to 1, rounded to whole weights.
 
     Raises:
         TypeError: if ``amount`` is not a number.
-        ValueError: if ``amount`` is out of range.
+        ValueError: if ``amount`` is not between 0 and 1.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
@@ -77,7 +78,7 @@ class PruneLinearWhileTraining:
 
     @property
     def amount(self) -> float:
-        """Share of each layer's weights that is left out; can be set at any time."""
+        """Share of each layer's weights that is masked; can be set at any time."""
         return self._amount
 
     @amount.setter
@@ -86,18 +87,18 @@ class PruneLinearWhileTraining:
 
     @torch.no_grad()
     def attach(self, model: nn.Module) -> "PruneLinearWhileTraining":
-        """Prune a model from now on.
+        """Attach the pruner to a model.
 
         Args:
-            model: any module with ``nn.Linear`` layers inside, or one of them.
+            model: a module with ``nn.Linear`` layers, or one of these.
 
         Returns:
             The pruner itself.
 
         Raises:
             TypeError: if ``model`` is not a module.
-            ValueError: if the model has no ``nn.Linear``, has one that is pruned already or never called, or if the
-                pruner is attached to a model.
+            ValueError: if the model has no ``nn.Linear``, has one that is already pruned or is never called, or if the
+                pruner is already attached.
         """
         if self._layers:
             raise ValueError("attach needs a pruner that is not attached; call remove() first")
@@ -114,7 +115,7 @@ class PruneLinearWhileTraining:
 
     @torch.no_grad()
     def remove(self) -> None:
-        """Leave the model with plain weights, those that a forward pass would leave out now at 0 for good."""
+        """Make the pruning final: set the masked weights to 0 and restore plain parameters."""
         for layer in self._layers:
             _make_final(layer)
         for hook in self._hooks:
@@ -123,7 +124,7 @@ class PruneLinearWhileTraining:
 
 
 class _WithoutSmallest(prune.BasePruningMethod):
-    """A method of ``torch.nn.utils.prune`` that does not keep its mask from pass to pass."""
+    """A method of ``torch.nn.utils.prune`` that recomputes its mask in each pass."""
 
     PRUNING_TYPE = "unstructured"
 
@@ -139,7 +140,7 @@ class _WithoutSmallest(prune.BasePruningMethod):
 
 
 def _forget_graph(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ANN401
-    """Detach the weight of this pass, which the layer keeps: modules with tensors of a graph cannot be copied."""
+    """Detach the weight stored in the layer, because modules with non-leaf tensors cannot be copied."""
     layer.weight = layer.weight.detach()
 
 
@@ -156,7 +157,7 @@ def _linear_layers(model: nn.Module) -> list[nn.Linear]:
 
 def _make_final(layer: nn.Linear) -> None:
     prune.remove(layer, "weight")
-    # The weight now comes after the bias; optimisers save their state in the order of the parameters.
+    # Restore the order of weight and bias, because optimisers save their state in the order of the parameters.
     bias = layer.bias
     del layer.bias
     layer.register_parameter("bias", bias)

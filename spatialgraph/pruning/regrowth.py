@@ -1,4 +1,4 @@
-"""Regrowth: synapses move to where they are short, and their number stays."""
+"""Regrowth: long synapses are replaced by short ones."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ from spatialgraph.wiring.neighbors import within
 
 __all__ = ["regrow_"]
 
-# A search radius may hold this many pairs without a synapse beside twice those it is to find.
+# A search radius may contain this many more pairs than twice the number needed.
 _SPARE_PAIRS = 4096
 
-# Halvings of the radius after which the pairs that are too many are as good as tied.
+# Number of bisections of the radius, after which excess pairs are considered tied.
 _HALVINGS = 30
 
 # The trees' distances and the canonical ones differ by a few units in the 16th digit, and squares may underflow.
@@ -32,33 +32,31 @@ _ROUNDING_FLOOR = 1e-150
 def regrow_(
     network: Network, share: float, *, scope: str = "projection", generator: torch.Generator | None = None
 ) -> Network:
-    """Drop the longest synapses of a network and grow as many of the nearest pairs that have none, in place.
+    """Remove the longest synapses of a network and add the same number between the nearest unconnected pairs, in place.
 
-    It keeps a fixed budget of synapses on the shortest pairs while neurons move: sparse training as of `Evci et al.
-    (2020) <https://arxiv.org/abs/1911.11134>`_, with lengths in place of weights and gradients. A pair may be grown
-    between the sources and the targets of a projection, so that paths keep their direction and inputs and outputs stay
-    what they are; one that was just dropped returns if it is among the nearest. Lengths are compared in float64; of
-    equal ones those with the lower target, then the lower source, count as shorter. The nearest pairs are found by
-    neighbour search, without a list of all pairs.
+    The number of synapses does not change. This is sparse training as in `Evci et al. (2020)
+    <https://arxiv.org/abs/1911.11134>`_, with lengths instead of weights and gradients. Synapses are added between
+    sources and targets of the same projection only. A removed synapse is added again if it is among the nearest pairs.
+    Lengths are compared in float64; ties are resolved in favour of the lower target, then the lower source. The nearest
+    pairs are found by neighbour search, without a list of all pairs.
 
-    Positions, polarities and biases stay the same parameters, and so do free weights and delays: those of synapses that
-    stay keep their values, new ones get first values. What an optimiser knows of these belongs to their places in
-    ``edge_index``.
+    All parameters remain the same objects. Free weights and delays of the remaining synapses keep their values; those
+    of new synapses are initialised. Optimiser state of free weights and delays is not remapped when edges change.
 
     Args:
         network: a graph, or a model that has one.
-        share: share of the synapses to drop, from 0 to 1, rounded to whole synapses.
-        scope: whether the share is that of each ``"projection"``, whose number of synapses stays, or of all synapses
-            together (``"global"``), which may then move from one projection to another. All-to-all projections have no
-            pair to grow; they lose synapses with ``"global"`` only.
-        generator: source of random numbers for the free weights of new synapses.
+        share: share of the synapses to replace, from 0 to 1, rounded to whole synapses.
+        scope: ``"projection"`` to replace the share within each projection, whose number of synapses then does not
+            change, or ``"global"`` to replace the share of all synapses, which may then move between projections.
+            All-to-all projections have no unconnected pairs, and lose synapses with ``"global"`` only.
+        generator: random number generator for the free weights of new synapses.
 
     Returns:
         The network itself.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if ``share`` is out of range, ``scope`` unknown, or a position not finite.
+        TypeError: if ``network`` is neither a graph nor a model with one, or ``share`` is not a number.
+        ValueError: if ``share`` is not between 0 and 1, ``scope`` is unknown, or a position is not finite.
 
     Example:
         >>> from spatialgraph.wiring.wirings import Random
@@ -92,7 +90,7 @@ def regrow_(
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """The pairs between which synapses of a projection may exist: sources and targets by neuron number, ascending."""
+    """The sources and targets of a projection, between which synapses may exist, in ascending order."""
 
     sources: Tensor
     targets: Tensor
@@ -105,7 +103,7 @@ def _stages(graph: SpatialGraph) -> list[_Stage]:
     stages = []
     former = graph.inputs
     for projection in graph.projections:
-        # Without synapses a projection does not tell whom it hears: the generation before it.
+        # A projection without synapses has no sources; use the neurons before it.
         sources = projection.sources if projection.synapses else former
         sources = sources[~graph.is_output[sources]]
         stages.append(_Stage(sources.sort().values.cpu(), projection.targets.sort().values.cpu()))
@@ -114,50 +112,51 @@ def _stages(graph: SpatialGraph) -> list[_Stage]:
 
 
 def _regrown(pos: Tensor, stages: list[_Stage], numbers: Tensor, share: float) -> Tensor:
-    """Drop the longest synapses and grow the nearest.
+    """Remove the longest synapses and add the nearest pairs.
 
     Args:
         pos: positions of all neurons, shape ``(N, d)``, float64.
         stages: the pairs that may have a synapse.
-        numbers: those that have one, ``target * N + source``, ascending.
-        share: share of the synapses to drop.
+        numbers: the existing synapses as ``target * N + source``, ascending.
+        share: share of the synapses to remove.
 
     Returns:
-        The numbers of the pairs that have a synapse then; the same tensor where these are the same.
+        The numbers of all synapses afterwards; the same tensor if nothing changes.
     """
     wanted = round(share * len(numbers))
     if wanted == 0:
         return numbers
     squared = _squared_lengths(pos, numbers)
-    stays = _smallest(squared, len(numbers) - wanted)
-    reach, is_crowded = _reach(pos, stages, squared[stays].sqrt(), squared[~stays].sqrt())
-    nearest = _Nearest(pos, numbers[stays], wanted)
+    remains = _smallest(squared, len(numbers) - wanted)
+    reach, is_crowded = _reach(pos, stages, squared[remains].sqrt(), squared[~remains].sqrt())
+    nearest = _Nearest(pos, numbers[remains], wanted)
     for stage in stages:
         for sources, targets in _within(stage.clouds(pos), reach, is_crowded):
             nearest.add(stage.targets[targets] * len(pos) + stage.sources[sources])
-    if torch.equal(nearest.numbers, numbers[~stays]):
+    if torch.equal(nearest.numbers, numbers[~remains]):
         return numbers
-    return torch.cat([nearest.kept, nearest.numbers])
+    return torch.cat([nearest.remaining, nearest.numbers])
 
 
 class _Nearest:
-    """The nearest pairs without a synapse of those met so far."""
+    """The nearest unconnected pairs among those added so far."""
 
-    def __init__(self, pos: Tensor, kept: Tensor, wanted: int) -> None:
-        self.pos, self.kept, self.wanted = pos, kept, wanted
-        self.numbers = kept[:0]
+    def __init__(self, pos: Tensor, remaining: Tensor, wanted: int) -> None:
+        self.pos, self.remaining, self.wanted = pos, remaining, wanted
+        self.numbers = remaining[:0]
 
     def add(self, numbers: Tensor) -> None:
-        """Take the nearest of these and those before."""
-        numbers = torch.cat([self.numbers, numbers]).sort().values  # sorted ones are looked up several times faster
-        if len(self.kept):
-            place = torch.searchsorted(self.kept, numbers).clamp(max=len(self.kept) - 1)
-            numbers = numbers[self.kept[place] != numbers]
+        """Update the nearest pairs with new candidates."""
+        # searchsorted is several times faster for sorted values.
+        numbers = torch.cat([self.numbers, numbers]).sort().values
+        if len(self.remaining):
+            place = torch.searchsorted(self.remaining, numbers).clamp(max=len(self.remaining) - 1)
+            numbers = numbers[self.remaining[place] != numbers]
         self.numbers = numbers[_smallest(_squared_lengths(self.pos, numbers), min(self.wanted, len(numbers)))]
 
 
 def _smallest(values: Tensor, k: int) -> Tensor:
-    """Mark the k smallest values, of equal ones the first."""
+    """Mark the k smallest values; ties are resolved in favour of the first."""
     if k == 0:
         return torch.zeros_like(values, dtype=torch.bool)
     border = values.kthvalue(k).values
@@ -165,34 +164,34 @@ def _smallest(values: Tensor, k: int) -> Tensor:
     return below | (tied & (tied.cumsum(0) <= k - below.sum()))
 
 
-def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> tuple[float, bool]:
-    """Find a radius that holds enough pairs without a synapse, and not many more pairs than needed.
+def _reach(pos: Tensor, stages: list[_Stage], remaining: Tensor, removed: Tensor) -> tuple[float, bool]:
+    """Find a radius that contains enough unconnected pairs, and not many more pairs than needed.
 
     Args:
         pos: positions of all neurons, shape ``(N, d)``.
         stages: the pairs that may have a synapse.
-        kept: lengths of the synapses that stay.
-        dropped: lengths of the others; so many pairs without a synapse are needed, and a radius of the longest of these
-            holds enough.
+        remaining: lengths of the remaining synapses.
+        removed: lengths of the removed synapses; the same number of unconnected pairs is needed, and the longest of
+            these lengths is a sufficient radius.
 
     Returns:
-        The radius, and whether ties at its border make the pairs within many more than the synapses.
+        The radius, and whether ties make the number of pairs within it much larger than the number of synapses.
     """
     clouds = [stage.clouds(pos) for stage in stages]
     trees = [(cKDTree(cloud.source.numpy()), cKDTree(cloud.target.numpy())) for cloud in clouds]
     shortest = min(float(source.query(target.data)[0].min()) for source, target in trees)
-    wanted, longest = len(dropped), float(dropped.max())
+    wanted, longest = len(removed), float(removed.max())
 
     def radius(spread: float) -> float:
         return _widened(math.hypot(shortest, spread))
 
     def absent(spread: float) -> int:
-        """How many pairs without a synapse the radius holds at least."""
+        """Return a lower bound on the number of unconnected pairs within the radius."""
         pairs = sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees)
-        return pairs - int((kept <= _widened(radius(spread))).sum())
+        return pairs - int((remaining <= _widened(radius(spread))).sum())
 
-    # From below, because it takes time to count many pairs; and in squares above the shortest length, because between
-    # two layers no pair is shorter than the gap.
+    # The search starts at small radii, because counting many pairs is slow. It uses squared lengths above the shortest
+    # one, because no pair between two layers is shorter than the gap.
     most = math.sqrt(max(longest**2 - shortest**2, 0.0))
     possible = sum(len(stage.sources) * len(stage.targets) for stage in stages)
     low, high = 0.0, most * (wanted / possible) ** (1 / pos.shape[1]) / 2
@@ -207,7 +206,7 @@ def _reach(pos: Tensor, stages: list[_Stage], kept: Tensor, dropped: Tensor) -> 
             low = middle
         else:
             high, found = middle, fewer
-    return _widened(radius(high)), found > 2 * (len(kept) + wanted) + _SPARE_PAIRS
+    return _widened(radius(high)), found > 2 * (len(remaining) + wanted) + _SPARE_PAIRS
 
 
 def _widened(length: float) -> float:
@@ -215,7 +214,7 @@ def _widened(length: float) -> float:
 
 
 def _within(clouds: Clouds, reach: float, is_crowded: bool) -> Iterator[tuple[Tensor, Tensor]]:
-    """List the pairs within a radius; where ties make them too many to hold, piece by piece."""
+    """Yield the pairs within a radius, in blocks if ties make them too many for memory."""
     if not is_crowded:
         yield within(clouds, reach)
         return
@@ -225,7 +224,7 @@ def _within(clouds: Clouds, reach: float, is_crowded: bool) -> Iterator[tuple[Te
 
 
 def _numbers(edge_index: Tensor, neurons: int) -> Tensor:
-    """Number pairs so that they ascend by target, then source."""
+    """Return pairs as numbers, sorted by target, then source."""
     return (edge_index[1] * neurons + edge_index[0]).sort().values
 
 

@@ -1,4 +1,4 @@
-"""Pruning: removing synapses from a network."""
+"""Pruning: removal of synapses from a network."""
 
 import copy
 
@@ -26,27 +26,27 @@ def prune_(
 ) -> Network:
     """Remove the least important synapses of a network in place.
 
-    All parameters stay the same objects, so that an optimiser goes on with the state of positions, polarities and
-    biases. Free weights and delays of the synapses that remain keep their values; an optimiser that has a state of them
-    must forget it (see :meth:`SpatialGraph.rewire_ <spatialgraph.SpatialGraph.rewire_>`). What is removed is no longer
-    computed (see :mod:`spatialgraph.graph.projections` for the choice of the engine). The rule is that of `Erb et al.
-    (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance and polarities of -1 and 1 the
-    longest synapses are those of the smallest weights.
+    All parameters remain the same objects, so optimiser state of positions, polarities and biases stays valid. Free
+    weights and delays of the remaining synapses keep their values; delete their optimiser state (see
+    :meth:`SpatialGraph.rewire_ <spatialgraph.SpatialGraph.rewire_>`). Removed synapses are no longer computed. The
+    criterion is that of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance
+    and polarities of -1 and 1 the longest synapses have the smallest weights.
 
     Args:
         network: a graph, or a model that has one.
         amount: share of the synapses to remove, from 0 to 1, rounded to whole synapses.
-        by: which go first: the longest (``"length"``), those of the smallest absolute weight (``"weight"``), or any
-            (``"random"``).
-        scope: whether the share is that of each ``"projection"`` or of all synapses together (``"global"``).
-        generator: source of random numbers for ``by="random"``.
+        by: which synapses to remove: the longest (``"length"``), those with the smallest absolute weights
+            (``"weight"``), or random ones (``"random"``).
+        scope: ``"projection"`` to remove the share of each projection, or ``"global"`` to remove it from all synapses
+            together.
+        generator: random number generator for ``by="random"``.
 
     Returns:
         The network itself.
 
     Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if ``amount`` is out of range or a name unknown.
+        TypeError: if ``network`` is neither a graph nor a model with one, or ``amount`` is not a number.
+        ValueError: if ``amount`` is not between 0 and 1, or ``by`` or ``scope`` is unknown.
 
     Example:
         >>> prune_(SpatialGraph.layered([784, 2048, 10]), 0.95)
@@ -82,7 +82,7 @@ def prune(
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:
-    """Return a number for each synapse; those of the smallest go first."""
+    """Return a score for each synapse; those with the smallest scores are removed first."""
     if by == "length":
         return -graph.lengths()
     if by == "weight":
@@ -91,7 +91,7 @@ def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> 
 
 
 def _largest(scores: Tensor, amount: float) -> Tensor:
-    """Mark all but a share of the smallest scores; of equal ones the first goes first."""
-    kept = torch.ones_like(scores, dtype=torch.bool)
-    kept[torch.argsort(scores, stable=True)[: round(amount * len(scores))]] = False
-    return kept
+    """Mark all scores except a share of the smallest; of equal scores the first is removed first."""
+    remaining = torch.ones_like(scores, dtype=torch.bool)
+    remaining[torch.argsort(scores, stable=True)[: round(amount * len(scores))]] = False
+    return remaining

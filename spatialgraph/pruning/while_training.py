@@ -1,4 +1,4 @@
-"""Pruning while training: small weights are masked in each pass and may return."""
+"""Pruning while training: the smallest weights are masked in each pass and may be unmasked later."""
 
 import torch
 from torch import nn
@@ -11,22 +11,22 @@ __all__ = ["PruneWhileTraining"]
 
 
 class PruneWhileTraining:
-    """Mask the smallest weights in every pass, found anew each time, so that synapses may return.
+    """Mask the smallest weights of a network in every forward pass.
 
     In each forward pass, of training and of evaluation, the share ``amount`` of each projection's synapses with the
-    smallest absolute weights is masked: they weigh 0, and no gradient reaches them in that pass. They move with their
-    neurons, and are unmasked when they have become shorter than others. This is the in-training pruning of `Erb et al.
-    (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2. The threshold is exact: ``round(amount * synapses)``
-    weights of each projection are masked, fewer only where several equal the smallest one that stays.
+    smallest absolute weights is masked: they weigh 0, and get no gradient in that pass. The mask is recomputed in each
+    pass: a masked synapse is unmasked when it becomes shorter than others. This is the in-training pruning of `Erb et
+    al. (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2. The threshold is exact: ``round(amount * synapses)``
+    weights of each projection are masked, fewer only if several equal the smallest unmasked one.
 
-    Masked synapses weigh 0 in ``weights()``, files and exports too. :meth:`remove` removes them for good.
+    Masked synapses also weigh 0 in ``weights()``, files and exports. :meth:`remove` removes them permanently.
 
     Args:
         amount: share of the synapses, from 0 to 1; may be set at any time.
 
     Raises:
         TypeError: if ``amount`` is not a number.
-        ValueError: if it is out of range.
+        ValueError: if ``amount`` is not between 0 and 1.
 
     Example:
         >>> graph = SpatialGraph.layered([8, 4])
@@ -52,11 +52,11 @@ class PruneWhileTraining:
             self._graph.masked_share = self._amount
 
     def attach(self, network: nn.Module) -> "PruneWhileTraining":
-        """Leave synapses of this network, a graph or a model that has one, out from now on.
+        """Attach to a graph or a model that has one, and start masking.
 
         Raises:
             TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.
-            ValueError: if another network is attached.
+            ValueError: if already attached to another network.
         """
         graph = graph_of(network)
         if self._graph not in (None, graph):
@@ -67,7 +67,7 @@ class PruneWhileTraining:
 
     @torch.no_grad()
     def remove(self) -> None:
-        """Remove for good the synapses that are masked now, and detach; without a network nothing happens."""
+        """Remove the masked synapses permanently, and detach; does nothing if not attached."""
         if self._graph is None:
             return
         graph = self._graph

@@ -1,9 +1,9 @@
-"""Training with Lightning: recipes, checkpoints, reports, beside the data sets. Takes any ``nn.Module``."""
+"""Training of any ``nn.Module`` with Lightning: recipes, checkpoints, reports and data sets."""
 
 try:
     import lightning as _  # noqa: F401 - asked for here, so that the error can say what to install
 except ModuleNotFoundError as error:
-    if error.name != "lightning":  # it is there, and something that it needs is not
+    if error.name != "lightning":  # installed, but one of its dependencies is not
         raise
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 

@@ -1,4 +1,4 @@
-"""Data that lies in memory as tensors, cut into shuffled batches."""
+"""Shuffled batches of tensors in memory."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,17 @@ __all__ = ["ShuffledBatches", "batches"]
 
 
 class ShuffledBatches(Sampler[Tensor]):
-    """Batches of indices whose order depends on the seed and the epoch alone.
+    """Batches of indices whose order depends only on the seed and the epoch.
 
-    A training that is resumed at an epoch therefore sees the same batches as one that was never interrupted. With
-    several processes each takes every ``world``-th index of each batch, so that the batches stay the same. A process
-    that would get none of a small batch is given the first, so that it has something to compute; it does not count.
+    A training that is resumed at an epoch therefore uses the same batches as an uninterrupted one. With several
+    processes, each takes every ``world``-th index of each batch, so that the whole batch is the same. A process without
+    an index of a small batch gets the first one, which is not counted.
 
     Args:
         count: number of samples.
         batch_size: samples in a batch, over all processes.
         seed: seed of the shuffling.
-        rank: number of this process.
+        rank: rank of this process.
         world: number of processes.
 
     Example:
@@ -34,7 +34,7 @@ class ShuffledBatches(Sampler[Tensor]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -46,7 +46,7 @@ class ShuffledBatches(Sampler[Tensor]):
             yield own if len(own) else batch[:1]
 
     def sizes(self, number: int) -> tuple[int, int]:
-        """Return how many samples of a batch count here, and how many it has over all processes.
+        """Return the number of counted samples of a batch in this process and in all processes.
 
         Example:
             >>> sampler = ShuffledBatches(5, batch_size=2, seed=0, rank=1, world=2)
@@ -67,13 +67,13 @@ def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoa
     Args:
         images: samples, shape ``(count, features)``.
         labels: classes, shape ``(count,)``.
-        sampler: which samples make a batch.
+        sampler: yields the indices of each batch.
 
     Example:
         >>> loader = batches(torch.zeros(5, 3), torch.zeros(5), ShuffledBatches(5, batch_size=2, seed=0))
         >>> [images.shape[0] for images, _ in loader]
         [2, 2, 1]
     """
-    # A loader draws a number for workers, of which there are none: not from the numbers that a model may draw.
+    # A loader draws a seed for workers; a separate generator leaves PyTorch's random state to the model.
     unused = torch.Generator()
     return DataLoader(TensorDataset(images, labels), sampler=sampler, batch_size=None, generator=unused)

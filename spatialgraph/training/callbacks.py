@@ -1,4 +1,4 @@
-"""What changes a network while it trains: gradual pruning, and any action every so many steps."""
+"""Callbacks that change a network during training: gradual pruning, and functions called at regular steps."""
 
 import math
 from collections.abc import Callable
@@ -15,30 +15,29 @@ __all__ = ["EverySteps", "GradualPruning", "Pruner"]
 
 @runtime_checkable
 class Pruner(Protocol):
-    """What prunes a network in every forward pass: ``amount`` may be set at any time, ``remove`` makes it final."""
+    """Interface of pruners: ``amount`` can be set at any time, ``remove`` makes the pruning final."""
 
     amount: float
 
     def remove(self) -> None:
-        """Leave the network pruned for good."""
+        """Make the pruning final."""
 
 
 class GradualPruning(lightning.Callback):
-    r"""Raise the amount of a pruner during training, and make the pruning final when the training has ended.
+    r"""Increase the amount of a pruner during training, and make the pruning final at its end.
 
     .. math:: a(t) = a_1 \left(1 - \left(1 - \frac{t - t_0}{t_1 - t_0}\right)^3\right)
 
-    between the shares :math:`t_0` and :math:`t_1` of all steps, 0 before and :math:`a_1` after: fast while many weights
-    are dispensable, slower as they become few. The schedule is that of `Zhu and Gupta (2017)
-    <https://arxiv.org/abs/1710.01878>`_, Eq. 1, from 0.
+    between the shares :math:`t_0` and :math:`t_1` of all steps, 0 before and :math:`a_1` after. The schedule is that of
+    `Zhu and Gupta (2017) <https://arxiv.org/abs/1710.01878>`_, Eq. 1, from 0.
 
-    The amount follows from the number of the step alone. To resume a training, attach a new pruner to the model first;
-    the pruning is made final also where nothing is left to train. An interrupted training leaves the pruner attached,
-    one that stops early keeps the amount it has come to.
+    The amount depends only on the step. To resume a training, attach a new pruner to the model first; resuming a
+    finished training also makes the pruning final. After an interruption the pruner remains attached; after early
+    stopping, the current amount becomes final.
 
     Args:
-        pruner: attached to the model that is trained, such as ``sg.PruneLinearWhileTraining(0.8).attach(model)``; its
-            amount is the final one.
+        pruner: a pruner attached to the model, such as ``sg.PruneLinearWhileTraining(0.8).attach(model)``; its amount
+            is the final one.
         start: share of the training after which pruning starts.
         end: share of the training after which the final amount is reached.
 
@@ -63,7 +62,7 @@ class GradualPruning(lightning.Callback):
         self.final = pruner.amount
 
     def amount(self, done: float) -> float:
-        """Return the amount where a share of the training is done."""
+        """Return the amount after a share of the training."""
         left = 1 - (done - self.start) / (self.end - self.start)
         return self.final * (1 - min(1.0, max(0.0, left)) ** 3)
 
@@ -78,27 +77,27 @@ class GradualPruning(lightning.Callback):
         self.pruner.amount = self.amount(_done(trainer))
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Make the pruning final; Lightning comes here also on resuming a finished training, not when interrupted."""
+        """Make the pruning final; also called on resuming a finished training, but not after an interruption."""
         self.pruner.amount = self.amount(_done(trainer))
         self.pruner.remove()
         synchronize_(pl_module)
 
 
 class EverySteps(lightning.Callback):
-    """Call a function after every so many optimiser steps, for rewiring during training.
+    """Call a function after every ``steps`` optimiser steps, for example to rewire a network.
 
-    Where several processes train, each calls it, and then all take over the network of the first. The function must
-    leave the parameters the same objects; what an optimiser knows of parameters whose size it changes starts anew.
+    With several processes, each calls the function, and the network of the first is then copied to all. The function
+    must not replace parameters by new objects. Optimiser state of parameters whose size changes is reset.
 
     Args:
-        steps: how many optimiser steps lie between two calls.
+        steps: number of optimiser steps between two calls.
         action: a function without arguments, such as ``model.graph.rewire_``.
-        until: share of the training from which on there are no more calls; by 1 there is none after the last step.
+        until: share of the training after which there are no more calls; with 1 there is none after the last step.
 
     Raises:
         TypeError: if ``steps`` is not an int or ``action`` not callable.
-        ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1; while training, if the function has
-            made new parameters.
+        ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1; during training, if the function
+            creates new parameters.
 
     Example:
         >>> EverySteps(100, lambda: None, until=0.5).until
@@ -124,7 +123,7 @@ class EverySteps(lightning.Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Note the step: a batch whose gradients are only accumulated makes none."""
+        """Store the step, because a batch that only accumulates gradients does not take one."""
         self._steps_before = trainer.global_step
 
     def on_train_batch_end(
@@ -135,7 +134,7 @@ class EverySteps(lightning.Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Call the function where its turn has come."""
+        """Call the function after every ``steps`` steps."""
         step = trainer.global_step
         if step > self._steps_before and step % self.steps == 0 and _done(trainer) < self.until:
             with changing(trainer, pl_module):

@@ -1,4 +1,4 @@
-"""Checkpoints: the last one and the one before, each a whole file, with a record of the training that they are of."""
+"""Checkpoints: the last one and the previous one, written atomically, with a record of their training."""
 
 import dataclasses
 import io
@@ -27,15 +27,15 @@ PREVIOUS = "previous.ckpt"
 _RECORD = "spatialgraph"
 _VERSION = 1
 
-# What Lightning needs to continue, beside the record.
+# Keys that Lightning needs to resume, besides the record.
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
 
 Record = dict[str, Any]
-"""What a training is: its data by content, its recipe, its seed and the parameters of its model."""
+"""The record of a training: a digest of its data, its recipe, its seed and the shapes of its parameters."""
 
 
 def record_of(model: nn.Module, train: Images, validation: Images | None, recipe: Recipe, seed: int) -> Record:
-    """Return what must be the same for a checkpoint to be continued.
+    """Return the record that must be equal to resume from a checkpoint.
 
     Example:
         >>> data = torch.zeros(2, 3), torch.tensor([0, 1])
@@ -53,18 +53,18 @@ def record_of(model: nn.Module, train: Images, validation: Images | None, recipe
 
 
 def find(folder: Path, record: Record) -> tuple[Path | None, str]:
-    """Return the checkpoint to resume from, and a note where it is not the last one.
+    """Return the checkpoint to resume from, and a note if it is not the last one.
 
     Args:
         folder: the folder of the training.
-        record: what the training is.
+        record: the record of the training.
 
     Returns:
-        The path of the last checkpoint or, where that cannot be used, of the one before; None where there is neither.
-        A sentence about what is wrong with the last one; empty where nothing is.
+        The path of the last checkpoint or, if that cannot be used, of the previous one; None if there is neither. A
+        note on what is wrong with the last one; empty if nothing is.
 
     Raises:
-        ValueError: if there are checkpoints and none can be used, or if they are of another training.
+        ValueError: if there are checkpoints but none can be used, or if they are of another training.
 
     Example:
         >>> import tempfile
@@ -87,7 +87,7 @@ def find(folder: Path, record: Record) -> tuple[Path | None, str]:
                     "with, or train in another folder"
                 )
             note = "; ".join(f"{folder / other} {fault}" for other, fault in faults.items())
-            return path, note and f"{note}: the training continues from {path}, the one before"
+            return path, note and f"{note}: the training continues from the previous one, {path}"
     if set(faults.values()) == {"does not exist"}:
         return None, ""
     what = "; ".join(f"{name} {fault}" for name, fault in faults.items())
@@ -95,11 +95,11 @@ def find(folder: Path, record: Record) -> tuple[Path | None, str]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a checkpoint, checked to be whole and one of ours.
+    """Read and check a checkpoint.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it is damaged, or not one of ours; the message continues a sentence that begins with its name.
+        ValueError: if it is damaged or was not written by this library; the message is to be prefixed by its path.
 
     Example:
         >>> import tempfile
@@ -118,14 +118,14 @@ def read(path: Path) -> dict[str, Any]:
 
 def _load(file: IO[bytes]) -> dict[str, Any]:
     try:
-        # PyTorch does not compare the checksums that it writes.
+        # PyTorch does not verify the checksums in the file.
         with zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
         file.seek(0)
         checkpoint = torch.load(file, map_location="cpu", weights_only=True)
-    # Damage can surface anywhere between the zip directory and a pickled tensor, as nearly any exception.
+    # A damaged file can raise almost any exception.
     except Exception as error:
-        # What PyTorch says of the reason comes after its advice.
+        # PyTorch's message gives the reason after its advice.
         what = str(error).rpartition("WeightsUnpickler error:")[2]
         raise ValueError(f"is damaged ({type(error).__name__}: {' '.join(what.split())[:150]})") from error
     if broken is not None:
@@ -142,7 +142,7 @@ def _load(file: IO[bytes]) -> dict[str, Any]:
 
 
 def _difference(before: Record, now: Record) -> str | None:
-    """Return in words what differs first between two trainings; None where nothing does."""
+    """Describe the first difference between two records; None if they are equal."""
     pairs = [(name, before.get(name), now[name]) for name in ("data", "validation", "seed")]
     fields = before.get("recipe", {}) | now["recipe"]
     pairs += [(f"recipe.{name}", before.get("recipe", {}).get(name), now["recipe"].get(name)) for name in fields]
@@ -155,11 +155,11 @@ def _difference(before: Record, now: Record) -> str | None:
 
 
 class CheckpointFiles(CheckpointIO):
-    """Write checkpoints whole or not at all; where the last one is replaced, keep the one before.
+    """Write checkpoints atomically, and keep the previous one.
 
     Args:
         folder: the folder of the training.
-        last_is_whole: whether the last checkpoint that is there may become the one before.
+        last_is_whole: whether the existing last checkpoint is valid and may become the previous one.
 
     Example:
         >>> CheckpointFiles(Path("runs")).folder.name
@@ -190,7 +190,7 @@ class CheckpointFiles(CheckpointIO):
         self.last_is_whole = True
 
     def _read_back(self, file: IO[bytes]) -> None:
-        """Check once that what is written can be read, rather than when it is needed."""
+        """Check once that a checkpoint can be read, rather than when it is needed."""
         file.seek(0)
         try:
             _load(file)
@@ -207,7 +207,7 @@ class CheckpointFiles(CheckpointIO):
         map_location: Callable[..., Any] | None = None,
         weights_only: bool | None = None,
     ) -> dict[str, Any]:
-        """Read a checkpoint onto the CPU; nothing in it is run."""
+        """Read a checkpoint onto the CPU; no code in it is run."""
         return read(Path(path))
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -216,11 +216,11 @@ class CheckpointFiles(CheckpointIO):
 
 
 class EveryEpoch(Checkpoint):
-    """Write a checkpoint after every epoch, unless a number of the model is not finite.
+    """Write a checkpoint after every epoch, unless a parameter, gradient or optimiser state is not finite.
 
     Args:
         folder: the folder of the training.
-        record: what the training is.
+        record: the record of the training.
 
     Example:
         >>> EveryEpoch(Path("runs"), {}).path.name

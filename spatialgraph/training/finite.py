@@ -1,4 +1,4 @@
-"""Numbers that must stay finite while a model trains: a training that loses them stops at once and says where."""
+"""Checks that a loss, parameters, gradients and optimiser states are finite during training."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 __all__ = ["check_loss", "check_model"]
 
 _CAUSES = (
-    "Likely causes: a learning rate that is too high; a penalty, a law or a layer of your own without a finite value "
+    "Likely causes: a learning rate that is too high; a custom penalty, law or layer without a finite value "
     "or gradient; numbers too large for their type. The checkpoint of the last full epoch, if any, is kept"
 )
 
@@ -18,7 +18,7 @@ def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
     """Check a loss.
 
     Args:
-        name: what it is the loss of.
+        name: name of the loss, for the message.
         loss: one number.
         epoch: the epoch, counted from 1.
         step: the step in this epoch, counted from 1.
@@ -38,15 +38,15 @@ def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
 
 
 def check_model(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], when: str) -> None:
-    """Check the parameters of a model, their gradients, and what optimisers remember of these.
+    """Check the parameters of a model, their gradients, and the state of optimisers.
 
     Args:
         model: the model.
         optimizers: the optimisers.
-        when: the moment, for the message.
+        when: time of the check, for the message.
 
     Raises:
-        FloatingPointError: if one of them is NaN or infinite.
+        FloatingPointError: if a value is NaN or infinite.
 
     Example:
         >>> model = nn.Linear(2, 1)

@@ -1,4 +1,4 @@
-"""The folder of a training: one training at a time writes into it."""
+"""The folder of a training, with a lock."""
 
 import contextlib
 import os
@@ -10,17 +10,18 @@ __all__ = ["claim"]
 
 @contextlib.contextmanager
 def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Make a folder where there is none, and keep other trainings out of it.
+    """Create a folder if it does not exist, and lock it against other trainings.
 
-    The lock ends with the process, however that ends. Where the system or the file system has no locks, there is none.
+    The lock is released when the process ends, even by a kill. There is none if the system or file system does not
+    support locks.
 
     Args:
         folder: the folder.
 
     Raises:
-        NotADirectoryError: if it is a file.
-        PermissionError: if it must not be written.
-        BlockingIOError: if another training has it.
+        NotADirectoryError: if ``folder`` is a file.
+        PermissionError: if ``folder`` is not writable.
+        BlockingIOError: if another training uses ``folder``.
 
     Example:
         >>> import tempfile
@@ -41,7 +42,7 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
 def _lock(folder: Path) -> Iterator[None]:
     try:
         import fcntl
-    except ImportError:  # not on Windows
+    except ImportError:  # not available on Windows
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)

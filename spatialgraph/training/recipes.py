@@ -1,4 +1,4 @@
-"""Recipes: how long and how fast to train."""
+"""Recipes: hyperparameters of training."""
 
 import dataclasses
 import math
@@ -10,20 +10,20 @@ __all__ = ["RECIPES", "Recipe"]
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """A schedule of training with Adam.
+    """Hyperparameters of training with Adam.
 
     Args:
         epochs: number of passes over the training images.
         learning_rate: the constant learning rate, or the peak of the one-cycle schedule.
-        schedule: ``"constant"`` or ``"one_cycle"`` (a tenth of the steps upwards, then a cosine down to 0; Smith and
-            Topin, 2017, https://arxiv.org/abs/1708.07120).
+        schedule: ``"constant"`` or ``"one_cycle"`` (increasing for a tenth of the steps, then a cosine down to 0; Smith
+            and Topin, 2017, https://arxiv.org/abs/1708.07120).
         batch_size: images in a step, over all processes.
-        rates: learning rates of those parameters whose name contains a word, in place of ``learning_rate``, such as
+        rates: learning rates of parameters whose name contains a word, instead of ``learning_rate``, such as
             ``{"positions": 0.005}``.
 
     Raises:
-        TypeError: if a count is not an int, or a rate not a number.
-        ValueError: if a number is not positive and finite, or the schedule is unknown.
+        TypeError: if ``epochs`` or ``batch_size`` is not an int, or a learning rate is not a number.
+        ValueError: if a number is not positive and finite, or ``schedule`` is unknown.
 
     Example:
         >>> RECIPES["paper"]
@@ -44,7 +44,7 @@ class Recipe:
                 raise TypeError(f"{name} must be an int, got {type(value).__name__}")
             if value < 1:
                 raise ValueError(f"{name} must be above 0, got {value}")
-            object.__setattr__(self, name, operator.index(value))  # NumPy's whole numbers are taken, too
+            object.__setattr__(self, name, operator.index(value))  # accepts NumPy's integers
         object.__setattr__(self, "learning_rate", _rate("learning_rate", self.learning_rate))
         object.__setattr__(
             self, "rates", {word: _rate(f"rates[{word!r}]", rate) for word, rate in dict(self.rates).items()}

@@ -1,4 +1,4 @@
-"""A network that changes while several processes train it, or while an optimiser has a state of it."""
+"""Changes of a network during training, across processes and with optimiser state."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ __all__ = ["changing"]
 
 @contextlib.contextmanager
 def changing(trainer: lightning.Trainer, module: nn.Module) -> Iterator[None]:
-    """Let a network change between two steps, and make all that trains it follow.
+    """Let a network change between two steps, then update other processes and optimisers.
 
-    Every process takes over the network of the first. Of parameters whose shape has changed the optimiser starts its
-    state anew, and data parallel training its buckets.
+    The network of the first process is copied to all. Optimiser state of parameters whose shape has changed is reset,
+    and ``DistributedDataParallel`` is set up again.
 
     Raises:
-        ValueError: if there are new parameters afterwards, which the optimiser would not move.
+        ValueError: if there are new parameters afterwards, which the optimiser would not update.
     """
     before = [(parameter, parameter.shape) for parameter in module.parameters()]
     yield
@@ -38,7 +38,7 @@ def changing(trainer: lightning.Trainer, module: nn.Module) -> Iterator[None]:
 
 
 def _forget(optimizer: Optimizer) -> None:
-    """Drop the state of parameters that it does not fit any more."""
+    """Delete optimiser state whose shape differs from its parameter's."""
     for parameter, state in list(optimizer.state.items()):
         shapes = {values.shape for values in state.values() if isinstance(values, Tensor) and values.dim()}
         if shapes - {parameter.shape}:

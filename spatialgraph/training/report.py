@@ -1,4 +1,4 @@
-"""Results: a row for each model, as a printed table and as files."""
+"""Results of trainings, as a printed table and as files."""
 
 import csv
 import dataclasses
@@ -20,15 +20,15 @@ __all__ = ["Result", "environment", "markdown", "table", "write_results"]
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What trainings of one model with several seeds came to.
+    """Results of trainings of one model with several seeds.
 
     Args:
         model: name of the model.
         parameters: number of learnable parameters.
-        synapses: number of synapses, the multiply-adds of one image.
+        synapses: number of synapses, equal to the multiply-adds per image.
         seeds: the seeds.
         accuracies: accuracy with each seed, from 0 to 1.
-        paper: the paper's figure for this model, in percent; empty where it has none.
+        paper: the paper's accuracy for this model in percent; empty if there is none.
         seconds: mean seconds of training.
 
     Example:
@@ -66,7 +66,7 @@ def table(results: list[Result], accuracy_of: str = "test") -> str:
 
     Args:
         results: the rows.
-        accuracy_of: name of the images the accuracy was measured on.
+        accuracy_of: name of the split on which the accuracy was measured.
 
     Example:
         >>> print(table([Result("MLP", 10, 8, (0,), (0.9,), "", 1.5)]))
@@ -91,7 +91,7 @@ def table(results: list[Result], accuracy_of: str = "test") -> str:
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Return rows of text as a Markdown table whose columns line up.
+    """Return rows of text as a Markdown table with aligned columns.
 
     Args:
         header: names of the columns.
@@ -111,7 +111,7 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Return versions and machine, for the record beside a figure.
+    """Return software versions and hardware, for the record of a result.
 
     Example:
         >>> sorted(environment())
@@ -140,7 +140,7 @@ def write_results(folder: Path, results: list[Result], about: dict[str, Any]) ->
     Args:
         folder: where the files go.
         results: the rows.
-        about: what else belongs into the JSON file: the command, the data, the versions.
+        about: further entries of the JSON file, such as the command, the data and the versions.
 
     Example:
         >>> import tempfile

@@ -1,4 +1,4 @@
-"""What training takes: samples and their classes, checked before the first step and named by their content."""
+"""Checks of training data before the first step, and their identification by content."""
 
 import hashlib
 from typing import Any
@@ -15,17 +15,17 @@ _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 def checked(name: str, images: Any, model: nn.Module) -> Images:  # noqa: ANN401 - any value is checked
-    """Return samples and classes that a model can learn from or be judged by; the classes as int64.
+    """Check samples and classes for training or evaluation of a model, and return them; classes as int64.
 
     Args:
-        name: what the caller calls them.
+        name: name of the argument, for messages.
         images: samples and their classes.
-        model: what takes them; it is asked about the first sample, without a trace.
+        model: the model, which is called with the first sample; its state is not changed.
 
     Raises:
-        TypeError: if these are not two tensors, or the classes not whole numbers.
-        ValueError: if there are no samples, or not as many classes; if a sample is not finite or the model does not
-            take it; if a class is none of the model's.
+        TypeError: if these are not two tensors, or the classes are not integers.
+        ValueError: if there are no samples, the number of classes differs from that of samples, a sample is not finite
+            or not accepted by the model, or a class is out of the model's range.
 
     Example:
         >>> checked("train", (torch.zeros(2, 3), torch.tensor([0, 5])), nn.Linear(3, 4))
@@ -49,7 +49,7 @@ def checked(name: str, images: Any, model: nn.Module) -> Images:  # noqa: ANN401
 
 
 def checksum(images: Images) -> str:
-    """Return the SHA-256 of samples and classes: of their types, shapes and values.
+    """Return the SHA-256 of the dtypes, shapes and values of samples and classes.
 
     Example:
         >>> checksum((torch.zeros(2, 3), torch.tensor([0, 1])))[:12]
@@ -88,7 +88,7 @@ def _check_samples(name: str, samples: Tensor) -> None:
 
 def _check_labels(name: str, labels: Tensor, count: int) -> None:
     if labels.dtype not in _WHOLE:
-        raise TypeError(f"{name} must be whole numbers (int64), the classes of the samples, got {labels.dtype}")
+        raise TypeError(f"{name} must be integers (int64), the classes of the samples, got {labels.dtype}")
     if tuple(labels.shape) != (count,):
         raise ValueError(f"{name} must have shape ({count},), a class for each sample, got {tuple(labels.shape)}")
 

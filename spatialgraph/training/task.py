@@ -1,4 +1,4 @@
-"""The Lightning module and what is recorded of a training."""
+"""The Lightning module, and the record of a training."""
 
 import csv
 import io
@@ -23,15 +23,15 @@ __all__ = ["Classifier", "EpochSeed", "History"]
 
 
 class Classifier(lightning.LightningModule):
-    r"""Train any model of logits by cross-entropy with Adam.
+    r"""Lightning module that trains a classifier by cross-entropy with Adam.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``.
         recipe: the schedule.
         steps: number of steps of the whole training, for the one-cycle schedule.
         penalty: a function without arguments whose value is added to the loss; None for nothing.
-        samplers: what cuts the batches of ``"train"`` and ``"validation"`` among processes, so that each sample counts
-            the same wherever parts are unequal; without one a batch counts whole.
+        samplers: samplers of ``"train"`` and ``"validation"``, used to weight unequal parts of a batch in several
+            processes by their numbers of samples; without one, a batch is not distributed.
 
     Example:
         >>> task = Classifier(nn.Linear(3, 2), Recipe(), num_steps=10)
@@ -53,7 +53,7 @@ class Classifier(lightning.LightningModule):
         self.sums: dict[str, Tensor] = {}
 
     def setup(self, stage: str) -> None:
-        """Let all processes begin with the network of the first: a random wiring is another in each."""
+        """Copy the network of the first process to all, because random wirings differ."""
         synchronize_(self.model)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -66,7 +66,7 @@ class Classifier(lightning.LightningModule):
         return loss + penalty
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Count right answers on held-out images."""
+        """Count correct predictions on validation images."""
         self._count("validation", batch, batch_idx)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of nine
@@ -76,7 +76,7 @@ class Classifier(lightning.LightningModule):
         optimizer = torch.optim.Adam(groups)
         if recipe.schedule == "constant":
             return optimizer
-        # With one step to rise in, PyTorch divides by the number of steps after the first, which is 0.
+        # With one warm-up step PyTorch would divide by 0, the number of steps after the first.
         rise = 0.1 if self.steps != 10 else 0.1 + 1e-9
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, [group["lr"] for group in groups], total_steps=self.steps, pct_start=rise
@@ -92,7 +92,7 @@ class Classifier(lightning.LightningModule):
         return {f"{stage}_loss": loss / count, f"{stage}_accuracy": right / count}
 
     def _count(self, stage: str, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        """Return the loss of a batch, whose mean over all processes is that of the samples."""
+        """Return the loss of a batch, scaled so that its mean over all processes is the mean over all samples."""
         images, labels = batch
         logits = self.model(images)
         loss = F.cross_entropy(logits, labels)
@@ -109,7 +109,7 @@ class Classifier(lightning.LightningModule):
 
 
 def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Sort parameters by learning rate; a name that contains several of the recipe's words goes by the first."""
+    """Group parameters by learning rate; the first word of the recipe that is in a name applies."""
     members: dict[str | None, list[nn.Parameter]] = {None: []}
     members.update((word, []) for word in recipe.rates)
     for name, parameter in model.named_parameters():
@@ -125,14 +125,14 @@ def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 class EpochSeed(lightning.Callback):
-    """Seed PyTorch's random numbers at each epoch, by the seed and the epoch alone.
+    """Seed PyTorch's random numbers at each epoch, as a function of the seed and the epoch.
 
-    A model may draw while it trains, such as random spikes; a training that is resumed then draws the same numbers as
-    one that was never interrupted.
+    A model may draw random numbers during training, such as spikes; a resumed training then draws the same ones as an
+    uninterrupted one.
 
     Args:
         seed: seed of the training.
-        rank: number of this process, so that no two draw the same.
+        rank: rank of this process, so that processes draw different numbers.
 
     Example:
         >>> EpochSeed(3).seed
@@ -148,13 +148,12 @@ class EpochSeed(lightning.Callback):
 
 
 class History(lightning.Callback):
-    """Keep a row of figures for each epoch, in checkpoints and as CSV and JSON files.
+    """Record metrics of each epoch, in checkpoints and as CSV and JSON files.
 
-    The rows travel with the checkpoint, so that a resumed training continues its own record. Files are replaced whole:
-    a killed process leaves the old one or the new one.
+    The rows are part of the checkpoint, so that a resumed training continues its record. Files are written atomically.
 
     Args:
-        folder: where ``history.csv`` and ``history.json`` go.
+        folder: folder of ``history.csv`` and ``history.json``.
 
     Example:
         >>> History(Path("runs")).rows
@@ -186,7 +185,7 @@ class History(lightning.Callback):
             self.write()
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Write the files of a training that was over when it was resumed: there may be none of them left."""
+        """Write the files of a finished training that is resumed, as they may be missing."""
         if trainer.is_global_zero and self.rows:
             self.write()
 
@@ -200,9 +199,9 @@ class History(lightning.Callback):
         atomic.write_text(self.folder / self.FILES[1], file.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what goes into a checkpoint."""
+        """Return the rows for a checkpoint."""
         return {"rows": self.rows, "seconds": self._seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds."""
+        """Load the rows of a checkpoint."""
         self.rows, self._seconds = list(state_dict["rows"]), state_dict["seconds"]

@@ -1,4 +1,4 @@
-"""Wirings: small objects that hold the choice of which synapses exist, and the functions behind them."""
+"""Wirings, which select the synapses of a network, and the functions that they call."""
 
 from spatialgraph.wiring.wirings import (
     KNN,

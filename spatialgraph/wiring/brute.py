@@ -16,19 +16,19 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
 
 
 def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
-    """Find the sources within r of each target, or the nearest so many of them."""
+    """Find the sources within r of each target, at most the nearest ``cap`` of them."""
     found = []
     for rows, table in clouds.tables():
-        kept = table <= r * r
+        selected = table <= r * r
         if cap is not None:
-            kept &= _smallest(table, cap)
-        row, source = kept.nonzero(as_tuple=True)
+            selected &= _smallest(table, cap)
+        row, source = selected.nonzero(as_tuple=True)
         found.append((source, rows[row]))
     return joined(found)
 
 
 def _smallest(table: Tensor, k: int) -> Tensor:
-    """Mask of the k smallest entries of each row, of equals the first."""
+    """Mask of the k smallest entries of each row; ties are resolved in favour of the first."""
     largest = table.topk(k, largest=False, sorted=False).values.amax(1, keepdim=True)
     below = table < largest
     tied = table == largest

@@ -1,4 +1,4 @@
-"""The canonical order of candidates, for backends whose own arithmetic is another."""
+"""The canonical order of candidates, for backends with different rounding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def settle(clouds: Clouds, candidates: Tensor, k: int) -> tuple[Tensor, Tensor, 
 
     Args:
         clouds: The search, for as many targets as there are rows of candidates.
-        candidates: Source indices (M, c), of which a target may choose at least k.
+        candidates: Source indices (M, c), at least k of which are not excluded.
         k: How many to choose.
 
     Returns:
@@ -31,26 +31,26 @@ def settle(clouds: Clouds, candidates: Tensor, k: int) -> tuple[Tensor, Tensor, 
     farthest = squared.amax(1)
     if clouds.own is not None:
         squared.masked_fill_(candidates == clouds.own[:, None], math.inf)
-    # A stable sort leaves equals in the order of their indices.
+    # A stable sort keeps ties in the order of their indices.
     squared, order = squared.sort(dim=1, stable=True)
     return candidates.gather(1, order[:, :k]).sort(1).values, squared[:, k - 1], farthest
 
 
 def filtered(clouds: Clouds, r: float, sources: Tensor, targets: Tensor) -> Pairs:
-    """Keeps the pairs within r by the canonical distance, without a neuron and itself."""
-    kept = clouds.squared_lengths(sources, targets) <= r * r
+    """Selects the pairs within r by the canonical distance, without self-connections."""
+    selected = clouds.squared_lengths(sources, targets) <= r * r
     if clouds.own is not None:
-        kept &= sources != clouds.own[targets]
-    return sources[kept], targets[kept]
+        selected &= sources != clouds.own[targets]
+    return sources[selected], targets[selected]
 
 
 def nearest_within(clouds: Clouds, r: float, k: int, rows: Tensor, search: Callable[[Clouds, int], Tensor]) -> Pairs:
-    """The k nearest sources of some targets, as far as they are within r."""
+    """Those of the k nearest sources of some targets that are within r."""
     sources = search(clouds.only(rows), k)
     return filtered(clouds, r, sources.flatten(), rows.repeat_interleave(k))
 
 
 def joined(found: list[Pairs]) -> Pairs:
-    """One list of pairs out of several."""
+    """Concatenates lists of pairs."""
     sources, targets = zip(*found, strict=True)
     return torch.cat(sources), torch.cat(targets)

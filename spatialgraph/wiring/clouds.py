@@ -1,4 +1,4 @@
-"""The positions of one neighbour search, and the lengths between them."""
+"""The positions of a neighbour search, and the lengths between them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatialgraph.wiring.arguments import check_integer
+from spatialgraph import checks
 
-__all__ = ["Array", "Clouds", "Pairs", "blocks", "check_degree", "check_positions", "prepare", "whom"]
+__all__ = ["Array", "Clouds", "Pairs", "blocks", "check_degree", "check_positions", "kind_of_sources", "prepare"]
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 Pairs: TypeAlias = "tuple[Tensor, Tensor]"
@@ -32,9 +32,8 @@ class Clouds:
 
     Attributes:
         source: Source positions (N, d), float64, finite, in length units.
-        target: Target positions (M, d), likewise, on the same device.
-        own: For each target its own index among the sources, which it must not choose (M,), or None if it
-            has none.
+        target: Target positions (M, d), float64, finite, on the same device.
+        own: Index of each target among the sources (M,), which is excluded; None if targets are not sources.
     """
 
     source: Tensor
@@ -43,12 +42,12 @@ class Clouds:
 
     @property
     def excluded(self) -> int:
-        """How many sources, 0 or 1, each target must not choose."""
+        """Number of excluded sources per target, 0 or 1."""
         return 0 if self.own is None else 1
 
     @property
     def available(self) -> int:
-        """How many sources each target can choose from."""
+        """Number of sources available to each target."""
         return len(self.source) - self.excluded
 
     def only(self, rows: Tensor) -> Clouds:
@@ -58,7 +57,7 @@ class Clouds:
     def squared_lengths(self, sources: Tensor, targets: Tensor) -> Tensor:
         """Canonical squared distances for source and target indices that broadcast together."""
         axes = zip(self.source.T, self.target.T, strict=True)
-        # Squared in a step of its own, because a fused multiply-add would round differently.
+        # Squared in a separate step, because a fused multiply-add would round differently.
         squares = ((source[sources] - target[targets]).square_() for source, target in axes)
         total: Tensor = next(squares)
         for square in squares:
@@ -66,7 +65,7 @@ class Clouds:
         return total
 
     def tables(self) -> Iterator[Pairs]:
-        """Squared distances to all sources, block by block of targets so that memory is bounded.
+        """Squared distances to all sources, in blocks of targets to bound the memory.
 
         Yields:
             Target indices (rows,) and squared distances (rows, N), infinite for a target's own index.
@@ -81,14 +80,14 @@ class Clouds:
 
 
 def blocks(rows: Rows, width: int) -> Iterator[Rows]:
-    """Cut rows into blocks whose tables of so many columns fit into bounded memory."""
+    """Split rows into blocks whose tables have a bounded size."""
     step = max(1, _TABLE // width)
     for begin in range(0, len(rows), step):
         yield rows[begin : begin + step]
 
 
 def prepare(source_pos: Tensor, target_pos: Tensor | None) -> Clouds:
-    """Checks positions and converts them to float64 for a search, on the CPU where a device lacks float64."""
+    """Checks positions and converts them to float64, on the CPU if the device does not support float64."""
     check_positions("source_pos", source_pos)
     if target_pos is None:
         if len(source_pos) < 2:
@@ -129,13 +128,13 @@ def check_positions(name: str, pos: object) -> None:
 
 
 def check_degree(name: str, degree: int, clouds: Clouds) -> None:
-    """Raises unless targets can choose degree sources."""
-    check_integer(name, degree)
+    """Raises unless each target has at least degree sources available."""
+    checks.integer(name, degree)
     if not 1 <= degree <= clouds.available:
-        rule = f"between 1 and the number of {whom(clouds)} ({clouds.available})"
-        raise ValueError(f"{name} must be {rule}, got {degree}")
+        allowed = f"between 1 and the number of {kind_of_sources(clouds)} ({clouds.available})"
+        raise ValueError(f"{name} must be {allowed}, got {degree}")
 
 
-def whom(clouds: Clouds) -> str:
-    """What targets choose from, in words."""
+def kind_of_sources(clouds: Clouds) -> str:
+    """The sources available to targets, in words."""
     return "source neurons" if clouds.own is None else "other neurons"

@@ -51,7 +51,7 @@ class _SinglePrecision:
         self.target = ((clouds.target - centre) / self.scale).to(torch.float32).contiguous()
 
     def error(self, length: Tensor) -> Tensor:
-        """Bound on the error of a length: twice the rounding of coordinates, differences and sums."""
+        """Bound on the error of a length: twice the rounding error of coordinates, differences and sums."""
         d = self.source.shape[1]
         return 2**-23 * (math.sqrt(d) * self.scale + (d + 3) / 2 * length) + _FLOOR
 
@@ -66,13 +66,13 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
     single = _SinglePrecision(clouds)
     target, source = cluster.knn(single.source, single.target, width)
     order = target.argsort(stable=True)
-    # A kernel that finds fewer than asked for leaves rows out of step.
+    # If the kernel finds fewer than requested, rows have different lengths.
     full = target.bincount(minlength=m) == width
     candidates = source[order][full[target[order]]].view(-1, width)
     rows = full.nonzero()[:, 0]
     picked, last, farthest = settle(clouds.only(rows), candidates, k)
     last, farthest = last.sqrt(), farthest.sqrt()
-    # Sources that were not returned may be nearer than the farthest candidate by two rounding errors.
+    # Sources that were not returned may be nearer than the farthest candidate by up to two rounding errors.
     settled = last < farthest - 2 * single.error(farthest) if width < n else torch.ones_like(last, dtype=torch.bool)
     result = picked.new_empty((m, k))
     result[rows] = picked
@@ -84,11 +84,11 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
 
 
 def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
-    """Find the sources within r of each target, or the nearest so many of them."""
+    """Find the sources within r of each target, at most the nearest ``cap`` of them."""
     cluster = package()
     single = _SinglePrecision(clouds)
     n = len(clouds.source)
-    # The kernels exclude the boundary and round; no distance in single's units exceeds 2 sqrt(d).
+    # The kernels exclude the boundary and round; no distance in the scaled coordinates exceeds 2 sqrt(d).
     wanted = torch.tensor(r, dtype=torch.float64)
     reach = float((wanted + 2 * single.error(wanted)) / single.scale)
     reach = min(reach, 3 * math.sqrt(single.source.shape[1]))
@@ -99,7 +99,7 @@ def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
         crowded = []
         for block in blocks(rows, limit):
             row, source = cluster.radius(single.source, single.target[block], reach, max_num_neighbors=limit)
-            # The kernels stop at the limit, whichever sources they met first.
+            # The kernels stop at the limit with any sources, not the nearest.
             full = row.bincount(minlength=len(block)) >= limit
             if limit == n and cap is None:
                 full.fill_(False)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.arguments import check_density, check_integer, check_radius, check_small_world
-from spatialgraph.wiring.clouds import check_degree, prepare, whom
+from spatialgraph.wiring.arguments import check_density, check_radius, check_small_world
+from spatialgraph.wiring.clouds import check_degree, kind_of_sources, prepare
 from spatialgraph.wiring.draws import distinct_numbers, far_sources
 from spatialgraph.wiring.neighbors import BACKENDS, Backend, nearest, within
 
@@ -24,13 +24,13 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
     .. math::
         E = \{(s, t) : s \text{ is among the } k \text{ sources with the smallest } \|p_s - p_t\|\}
 
-    Of sources at exactly the same distance those with the lower index win. Lengths are compared in float64.
+    Ties are resolved in favour of the lower index. Lengths are compared in float64.
 
     Args:
         source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None where sources and targets are
-            one and the same cloud of neurons; a neuron is then not its own neighbour.
-        k: In-degree of every target, from 1 to the number of sources it can choose from.
+        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+            same neurons; a neuron is then not its own neighbour.
+        k: In-degree of every target, from 1 to the number of sources, or of other neurons if ``target_pos`` is None.
         backend: ``"scipy"`` (k-d tree on all processor cores), ``"torch_cluster"``, ``"brute"`` (all
             distances, in tables of bounded size), or ``"auto"``: scipy on the CPU; torch_cluster on CUDA
             where it is installed; else brute. The edges do not depend on it.
@@ -40,8 +40,8 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
 
     Raises:
         TypeError: If the positions are not floating-point tensors or k is not an int.
-        ValueError: If the positions do not fit together or are not finite, k is out of range, or the
-            backend unknown.
+        ValueError: If the positions have different dimensions or devices or are not finite, k is below 1 or above the
+            number of sources, or the backend is unknown.
         ImportError: If torch_cluster is asked for by name and not installed.
 
     Example:
@@ -69,15 +69,15 @@ def radius(
     .. math::
         E = \{(s, t) : \|p_s - p_t\| \le r\}
 
-    The boundary is included. Lengths are compared in float64, where the float32 number 0.1 exceeds 0.1.
+    The boundary is included. Lengths are compared in float64; note that the float32 number 0.1 exceeds 0.1 there.
 
     Args:
         source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None where sources and targets are
-            one and the same cloud of neurons; a neuron is then not its own neighbour.
+        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+            same neurons; a neuron is then not its own neighbour.
         r: Largest length of an edge, in length units.
-        max_sources: Largest in-degree: the nearest so many are kept, of equals those with the lower index.
-            None keeps all.
+        max_sources: Largest in-degree; only the nearest sources are connected, ties resolved in favour of the lower
+            index. None for no limit.
         backend: As in :func:`knn`.
 
     Returns:
@@ -86,8 +86,8 @@ def radius(
     Raises:
         TypeError: If the positions are not floating-point tensors, r is not a number, or max_sources is not
             an int.
-        ValueError: If the positions do not fit together or are not finite, r is not finite and positive,
-            max_sources is below 1, or the backend unknown.
+        ValueError: If the positions have different dimensions or devices or are not finite, r is not finite and
+            positive, max_sources is below 1, or the backend unknown.
         ImportError: If torch_cluster is asked for by name and not installed.
 
     Example:
@@ -115,14 +115,14 @@ def random(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    r"""Draws exactly :math:`\mathrm{round}(\rho N M)` distinct edges, all sets of so many equally probable.
+    r"""Draws :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random.
 
     Args:
         n_sources: Number of source neurons :math:`N`.
         n_targets: Number of target neurons :math:`M`.
         density: Share :math:`\rho` of all possible edges that exist, above 0 and at most 1.
-        generator: Source of randomness; None takes PyTorch's global one.
-        device: Where the edges are to be; None means the CPU. Edges are drawn on the generator's device.
+        generator: Random number generator; None for PyTorch's default.
+        device: Device of the edges; None for the CPU. Edges are drawn on the generator's device.
 
     Returns:
         Edges :math:`(2, \mathrm{round}(\rho N M))`.
@@ -137,8 +137,8 @@ def random(
         >>> edges.shape
         torch.Size([2, 16056])
     """
-    check_integer("n_sources", n_sources, 1)
-    check_integer("n_targets", n_targets, 1)
+    checks.integer("n_sources", n_sources, minimum=1)
+    checks.integer("n_targets", n_targets, minimum=1)
     check_density(density)
     possible = int(n_sources) * int(n_targets)
     number = distinct_numbers(possible, round(float(density) * possible), generator)
@@ -153,36 +153,36 @@ def small_world(
     exponent: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Connects each target neuron to its nearest sources and to a few far ones, the farther the rarer.
+    r"""Connects each target neuron to its nearest sources and to a few others drawn at random by their distance.
 
-    Beside the :math:`k` nearest sources each target draws others without replacement, source :math:`s` with a
+    Besides the :math:`k` nearest sources, each target draws others without replacement, source :math:`s` with a
     probability proportional to
 
     .. math::
         (\|p_s - p_t\|^2 + \epsilon^2)^{-\alpha / 2}
 
-    which is the heavy-tailed rule of Kleinberg, *Navigation in a small world*, Nature 406:845 (2000),
-    https://doi.org/10.1038/35022643, softened by :math:`\epsilon`, a millionth of the largest extent of the
-    positions along an axis, so that neurons may coincide. Short paths are found easily where the exponent
-    equals the dimension of the space.
+    which is the heavy-tailed distribution of Kleinberg, *Navigation in a small world*, Nature 406:845 (2000),
+    https://doi.org/10.1038/35022643, softened by :math:`\epsilon`, a millionth of the largest extent of the positions
+    along an axis, so that neurons may coincide. Short paths are found easily where the exponent equals the dimension of
+    the space.
 
     Args:
         source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None where sources and targets are
-            one and the same cloud of neurons; a neuron is then not its own source.
+        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+            same neurons; a neuron is then not its own source.
         k: Number of nearest sources per target, at least 1.
         long_range: Number of sources drawn per target, at least 0.
         exponent: Decay :math:`\alpha` with length, at least 0; 0 draws uniformly.
-        generator: Source of randomness, on any device; None takes PyTorch's global one of the positions'
-            device.
+        generator: Random number generator, on any device; None for PyTorch's default on the positions' device.
 
     Returns:
         Edges :math:`(2, M (k + \mathrm{long\_range}))`. The time grows with :math:`N M`, the memory does not.
 
     Raises:
-        TypeError: If the positions are not floating-point tensors or a number is of the wrong type.
-        ValueError: If the positions do not fit together or are not finite, a number is out of range, or k and
-            long_range together exceed the number of sources.
+        TypeError: If the positions are not floating-point tensors, k or long_range is not an int, or the exponent is
+            not a number.
+        ValueError: If the positions have different dimensions or devices or are not finite, k is below 1, long_range or
+            the exponent is negative, or k and long_range together exceed the number of sources.
 
     Example:
         >>> import torch
@@ -195,7 +195,7 @@ def small_world(
     check_degree("k", k, clouds)
     if k + long_range > clouds.available:
         raise ValueError(
-            f"k + long_range must be at most the number of {whom(clouds)} ({clouds.available}), "
+            f"k + long_range must be at most the number of {kind_of_sources(clouds)} ({clouds.available}), "
             f"got {k} + {long_range} = {k + long_range}"
         )
     near = nearest(clouds, int(k))
@@ -210,7 +210,7 @@ def all_to_all(n_sources: int, n_targets: int, device: torch.device | str | None
     Args:
         n_sources: Number of source neurons :math:`N`.
         n_targets: Number of target neurons :math:`M`.
-        device: Where the edges are to be; None means the CPU.
+        device: Device of the edges; None for the CPU.
 
     Returns:
         Edges :math:`(2, N M)`.
@@ -224,8 +224,8 @@ def all_to_all(n_sources: int, n_targets: int, device: torch.device | str | None
         tensor([[0, 1, 0, 1],
                 [0, 0, 1, 1]])
     """
-    check_integer("n_sources", n_sources, 1)
-    check_integer("n_targets", n_targets, 1)
+    checks.integer("n_sources", n_sources, minimum=1)
+    checks.integer("n_targets", n_targets, minimum=1)
     return _edges(torch.arange(int(n_sources), device=device).expand(int(n_targets), -1))
 
 
@@ -245,6 +245,6 @@ def _from_numbers(number: Tensor, n_sources: int) -> Tensor:
 
 
 def without_own(edges: Tensor) -> Tensor:
-    """Edges from n - 1 sources, read as those from all of n neurons but the target itself."""
+    """Edges from all n neurons except the target itself, given edges from n - 1 sources."""
     sources, targets = edges
     return torch.stack([sources + (sources >= targets).long(), targets])

@@ -1,9 +1,8 @@
 """Neighbour search: which sources lie nearest to, or within a radius of, each target.
 
-Three backends share one definition of near. Candidates are ordered by their squared distance, summed over
-the axes in order from float64 differences, and then by source index. Every backend settles the cases that
-its own arithmetic cannot tell apart in exactly this order, so all of them return the same edges, also where
-distances tie.
+All three backends use the same canonical order: candidates are ordered by their squared distance, summed over the axes
+in order from float64 differences, and then by source index. Each backend resolves near-ties of its own arithmetic in
+this order, so all of them return the same edges.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ __all__ = ["BACKENDS", "Backend", "nearest", "within"]
 Backend = Literal["auto", "scipy", "torch_cluster", "brute"]
 BACKENDS = ("auto", "scipy", "torch_cluster", "brute")
 
-# The square of a larger radius would overflow; coordinates are limited so that no distance reaches this one.
+# The square of a larger radius would overflow; with the limit on coordinates, no distance is as large as this.
 _LARGEST_RADIUS = 1e153
 
 
 class _Search(Protocol):
-    """What each backend's module offers."""
+    """Interface of a backend's module."""
 
     def nearest(self, clouds: Clouds, k: int) -> Tensor: ...
 
@@ -41,7 +40,7 @@ def nearest(clouds: Clouds, k: int, backend: Backend = "auto") -> Tensor:
 
     Args:
         clouds: The positions.
-        k: How many, from 1 to ``clouds.available``.
+        k: Number of sources per target, from 1 to ``clouds.available``.
         backend: One of BACKENDS; the result does not depend on it.
 
     Returns:
@@ -59,7 +58,7 @@ def within(clouds: Clouds, r: float, max_sources: int | None = None, backend: Ba
     Args:
         clouds: The positions.
         r: The distance, in length units.
-        max_sources: Keep the nearest so many per target; None keeps all.
+        max_sources: Largest number of sources per target, of which the nearest are returned; None for no limit.
         backend: One of BACKENDS; the result does not depend on it.
 
     Returns:
@@ -77,7 +76,7 @@ def _choose(backend: str, device: torch.device) -> str:
         return backend
     if device.type == "cpu":
         return "scipy"
-    if device.type == "cuda":  # other accelerators have no torch_cluster kernels
+    if device.type == "cuda":  # torch_cluster has no kernels for other accelerators
         try:
             cluster.package()
         except ImportError:

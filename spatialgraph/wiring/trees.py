@@ -13,13 +13,12 @@ from spatialgraph.wiring.clouds import Array, Clouds, Pairs, blocks
 
 __all__ = ["nearest", "within"]
 
-# The tree's distances and the canonical ones differ by a few units in the 16th digit. Distances closer than
-# this relative gap count as tied and are settled canonically; the absolute term covers squares that
-# underflow.
+# The tree's distances and the canonical ones differ by a few units in the 16th digit. Distances within this relative
+# tolerance count as tied and are resolved in the canonical order; the absolute term covers squares that underflow.
 _TIE = 1e-9
 _TIE_FLOOR = 1e-150
 
-# Targets of one query.
+# Number of targets per query.
 _BLOCK = 2**16
 
 
@@ -39,8 +38,7 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
         None if clouds.own is None else clouds.own.cpu(),
     )
     tree = _tree(clouds.source.numpy())
-    # Targets that are near in space follow each other, so that they find the tree's nodes in the
-    # processor's cache.
+    # Targets are sorted by space, so that consecutive queries use the same nodes in the processor's cache.
     order = (tree if one_cloud else _tree(clouds.target.numpy())).indices
     chosen = np.empty((len(order), k), dtype=np.int64)
     tied = [_query_block(tree, clouds, order[begin : begin + _BLOCK], chosen) for begin in range(0, len(order), _BLOCK)]
@@ -50,7 +48,7 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
 
 
 def _query_block(tree: cKDTree, clouds: Clouds, rows: Array, chosen: Array) -> Array:
-    """Fills in some rows of the result and returns those of them that a tie leaves undecided."""
+    """Fills in some rows of the result and returns those with an unresolved tie."""
     k = chosen.shape[1]
     needed = k + clouds.excluded
     width = min(needed + 1, tree.n)
@@ -64,7 +62,7 @@ def _query_block(tree: cKDTree, clouds: Clouds, rows: Array, chosen: Array) -> A
 
 
 def _settle_ties(tree: cKDTree, clouds: Clouds, rows: Array, result: Tensor) -> None:
-    """Overwrites rows whose k-th nearest source ties with the next, from ever more candidates."""
+    """Resolves rows whose k-th nearest source ties with the next, with an increasing number of candidates."""
     k = result.shape[1]
     needed = k + clouds.excluded
     width = 4 * needed
@@ -88,20 +86,20 @@ def _query(tree: cKDTree, targets: Array, width: int) -> tuple[Array, Array]:
 
 
 def _reaches_past(distance: Array, needed: int) -> Array:
-    """Mask of rows whose last candidate is about as near as the one in place needed."""
+    """Mask of rows whose last candidate is tied with the k-th one."""
     mask: Array = distance[:, -1] <= distance[:, needed - 1] * (1 + _TIE) + _TIE_FLOOR
     return mask
 
 
 def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
-    """Find the sources within r of each target, or the nearest so many of them."""
+    """Find the sources within r of each target, at most the nearest ``cap`` of them."""
     device = clouds.source.device
     targets = clouds.target.numpy(force=True)
     tree = _tree(clouds.source.numpy(force=True))
     reach = r * (1 + _TIE) + _TIE_FLOOR
     crowded = torch.zeros(len(targets), dtype=torch.bool, device=device)
     if cap is not None:
-        # Crowded targets search by number instead, so that memory is bounded by the cap.
+        # Targets with too many sources within r use a k-nearest search instead, so that memory is bounded by the cap.
         counts = np.asarray(tree.query_ball_point(targets, reach, workers=-1, return_length=True))
         crowded = torch.from_numpy(counts).to(device) > cap + clouds.excluded
     rows = (~crowded).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""Wirings: small objects that hold the choice of which synapses exist, and the functions behind them."""
+"""Wirings: objects that select which synapses exist."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.arguments import check_density, check_integer, check_radius, check_small_world
+from spatialgraph.wiring.arguments import check_density, check_radius, check_small_world
 from spatialgraph.wiring.clouds import prepare
 from spatialgraph.wiring.edges import all_to_all, knn, radius, random, small_world, without_own
 from spatialgraph.wiring.neighbors import BACKENDS, Backend
@@ -36,17 +36,17 @@ REACHES = ("layer", "all")
 
 @dataclass(frozen=True, repr=False)
 class Wiring(ABC):
-    """Which synapses a graph is given: the common base of all wirings.
+    """Base class of wirings, which select the synapses of a graph.
 
     Attributes:
-        reach: Which sources a target may hear: those of the layer before (``"layer"``) or of all earlier
-            layers (``"all"``), that is with skip connections.
+        reach: Layers from which a target may receive: the one before (``"layer"``) or all earlier ones (``"all"``),
+            which adds skip connections.
     """
 
     reach: Reach = field(default="layer", kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the fields, and turns NumPy's numbers into Python's, so that equal wirings show as equal."""
+        """Checks the fields, and converts NumPy's numbers to Python's, so that equal wirings have the same repr."""
         for option in fields(self):
             value = getattr(self, option.name)
             if isinstance(value, np.generic):
@@ -59,20 +59,21 @@ class Wiring(ABC):
 
         Args:
             source_pos: Source positions (N, d), in length units.
-            target_pos: Target positions (M, d), in length units, or None for one cloud of neurons without
-                self-connections.
-            generator: Source of randomness for wirings that draw; None takes PyTorch's global one.
+            target_pos: Target positions (M, d), in length units, or None if sources and targets are the same neurons;
+                there are then no self-connections.
+            generator: Random number generator for random wirings; None for PyTorch's default.
 
         Returns:
             Edges (2, E), int64, on the device of the positions.
 
         Raises:
             TypeError: If the positions are not floating-point tensors.
-            ValueError: If the positions do not fit together or to the fields of the wiring.
+            ValueError: If the positions have different dimensions or devices or are not finite, or there are too few
+                sources for the fields of the wiring.
         """
 
     def __repr__(self) -> str:
-        """The call that makes this wiring, defaults left out."""
+        """The constructor call, without default arguments."""
         own = [f for f in fields(self) if f.name != "reach"]
         shown = [
             f"{f.name}={getattr(self, f.name)!r}"
@@ -84,7 +85,7 @@ class Wiring(ABC):
 
 @dataclass(frozen=True, repr=False)
 class AllToAll(Wiring):
-    """Each target hears all sources.
+    """Connects each target to all sources.
 
     Example:
         >>> import torch
@@ -102,7 +103,7 @@ class AllToAll(Wiring):
 
 @dataclass(frozen=True, repr=False)
 class KNN(Wiring):
-    """Each target hears its k nearest sources; see :func:`knn`.
+    """Connects each target to its k nearest sources; see :func:`knn`.
 
     Args:
         k: In-degree of every target, at least 1.
@@ -128,7 +129,7 @@ class KNN(Wiring):
     def __post_init__(self) -> None:
         """Checks the fields."""
         super().__post_init__()
-        check_integer("k", self.k, 1)
+        checks.integer("k", self.k, minimum=1)
         checks.choice("backend", self.backend, BACKENDS)
 
     def select(  # noqa: D102
@@ -139,7 +140,7 @@ class KNN(Wiring):
 
 @dataclass(frozen=True, repr=False)
 class Radius(Wiring):
-    """Each target hears all sources within the distance r; see :func:`radius`.
+    """Connects each target to all sources within the distance r; see :func:`radius`.
 
     Args:
         r: Largest length of an edge, in length units, finite and positive.
@@ -149,7 +150,7 @@ class Radius(Wiring):
 
     Raises:
         TypeError: If r is not a number or max_sources not an int.
-        ValueError: If r or max_sources is out of range, or the backend or the reach is unknown.
+        ValueError: If r is not finite and positive, max_sources is below 1, or the backend or the reach is unknown.
 
     Example:
         >>> import torch
@@ -175,7 +176,7 @@ class Radius(Wiring):
 
 @dataclass(frozen=True, repr=False)
 class Random(Wiring):
-    """A share of all possible edges, drawn uniformly; see :func:`random`.
+    """Draws a share of all possible edges uniformly; see :func:`random`.
 
     Args:
         density: Share of the possible edges that exist, above 0 and at most 1.
@@ -208,7 +209,7 @@ class Random(Wiring):
 
 @dataclass(frozen=True, repr=False)
 class SmallWorld(Wiring):
-    """Each target hears its nearest sources and a few far ones; see :func:`small_world`.
+    """Connects each target to its nearest sources and to a few far ones; see :func:`small_world`.
 
     Args:
         k: Number of nearest sources per target, at least 1.
@@ -217,8 +218,9 @@ class SmallWorld(Wiring):
         reach: As in :class:`Wiring`.
 
     Raises:
-        TypeError: If a number is of the wrong type.
-        ValueError: If a number is out of range or the reach is unknown.
+        TypeError: If k or long_range is not an int, or the exponent not a number.
+        ValueError: If k is below 1, long_range or the exponent is negative, the exponent is not finite, or the reach is
+            unknown.
 
     Example:
         >>> import torch
@@ -233,7 +235,7 @@ class SmallWorld(Wiring):
     def __post_init__(self) -> None:
         """Checks the fields."""
         super().__post_init__()
-        check_integer("k", self.k, 1)
+        checks.integer("k", self.k, minimum=1)
         check_small_world(self.k, self.long_range, self.exponent)
 
     def select(  # noqa: D102

@@ -59,6 +59,7 @@ def test_metadata(path):
         "velocity": 2.0,
         "init": "normal",
         "model": None,
+        "masked_share": 0.0,
     }
 
 

@@ -226,7 +226,7 @@ def test_a_cycle(path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda path: save(Unknown(), path), TypeError, "network must be a SpatialGraph, SpatialMLP, .* got Unknown"),
+        (lambda path: save(Unknown(), path), TypeError, "network must be a SpatialGraph, .* got Unknown"),
         (lambda path: save(None, path), TypeError, "network must be a SpatialGraph or a model .*got NoneType"),
         (lambda path: save(layered(law=Exponential()), path), TypeError, "law must be one of .* got Exponential: a"),
         (lambda path: save(layered(law=Steeper()), path), TypeError, "law must be one of .* got Steeper: a file holds"),

@@ -45,7 +45,7 @@ def test_attributes(polarity):
     for edge, weight, length in zip(graph.edge_index.t().tolist(), graph.weights(), graph.lengths(), strict=True):
         assert result.edges[edge] == {"weight": weight.item(), "length": length.item()}
     assert result.graph["law"] == "yukawa" and result.graph["law_screening"] == 2.0
-    assert result.graph["polarity"] == polarity and result.graph["spacing"] == "learned"
+    assert result.graph["polarity_mode"] == polarity and result.graph["spacing"] == "learned"
     assert result.graph["gain"] == 0.3 and result.graph["dtype"] == "float32"
     assert [result.graph["gap0"], result.graph["gap1"]] == graph.positions.gaps.tolist()
 

@@ -96,7 +96,7 @@ def test_gexf_loses_the_settings_and_nothing_else(network, tmp_path):
     exported.graph.clear()
     own, read = from_networkx(exported), from_networkx(through_gexf(exported, tmp_path))
     assert_same(own, read)
-    assert (own.gain, own.spacing, own.polarity_mode, own.law.name) == (1.0, "free", "graded", "inverse_distance")
+    assert (own.spacing, own.polarity_mode, own.law.name) == ("free", "graded", "inverse_distance")
     assert own.weight_mode == "law" and own.velocity is None and own.pos.dtype == torch.float32
 
 

@@ -194,7 +194,7 @@ class Constant(sg.laws.Law):
         (lambda: sg.summary(small(law=Constant())), TypeError, "law must be one of .* to be saved, got Constant"),
         (lambda: sg.summary(small(), batch=0), ValueError, "batch must be at least 1, got 0"),
         (lambda: sg.summary(small(), rounds=0), ValueError, "rounds must be at least 1, got 0"),
-        (lambda: sg.summary(small(), batch=1.5), TypeError, "batch must be an int, got float"),
+        (lambda: sg.summary(small(), batch=1.5), TypeError, r"batch must be an int, got 1\.5 \(float\)"),
     ],
 )
 def test_wrong_calls(call, error, message):

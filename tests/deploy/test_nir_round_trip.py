@@ -136,7 +136,7 @@ def test_other_resets_of_synaptic_warn_and_return(reset, delay, tmp_path):
 
 @pytest.mark.parametrize("surrogate", [FastSigmoid(slope=3.0), snntorch.surrogate.atan(alpha=5.0)])
 def test_surrogates_without_a_name_warn(surrogate):
-    with pytest.warns(UserWarning, match="surrogate must be a name to be kept, got a function"):
+    with pytest.warns(UserWarning, match="spike_grad must be a name to be exported, got a function"):
         exported = to_nir(make(layered(), spike_grad=surrogate))
     assert from_nir(exported).hidden_neurons[0].spike_grad.slope == 25.0
 

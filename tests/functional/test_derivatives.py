@@ -64,13 +64,13 @@ def test_weights_and_lengths(geometry, mask, law):
     assert gradgradcheck(pairwise_length, geometry[:2])
 
 
-@pytest.mark.parametrize(("is_masked", "silent"), list(itertools.product((False, True), (0, 3))))
-def test_all_to_all(geometry, mask, is_masked, silent):
+@pytest.mark.parametrize(("is_masked", "n_masked"), list(itertools.product((False, True), (0, 3))))
+def test_all_to_all(geometry, mask, is_masked, n_masked):
     law, mask = InverseDistance(), mask if is_masked else None
     inputs = (drawn(BATCH, N), *geometry, drawn(M))
 
     def compute(x, source_pos, target_pos, scale, bias):
-        return all_to_all(x, source_pos, target_pos, scale, law, bias, mask, silent)
+        return all_to_all(x, source_pos, target_pos, scale, law, bias, mask, n_masked)
 
     assert gradcheck(compute, inputs)
     assert gradgradcheck(compute, inputs)
@@ -175,10 +175,10 @@ def test_an_input_that_was_computed_from_another_is_not_counted_twice():
 # Models --------------------------------------------------------------------------------------------------------------
 
 
-def perceptron(wiring=None, silent=0.0, **options):
+def perceptron(wiring=None, masked_share=0.0, **options):
     torch.manual_seed(0)
     model = sg.SpatialMLP([3, 4, 2], dim=2, wiring=wiring, **{"activation": "tanh", "gain": 0.7} | options).double()
-    model.graph.masked_share = silent
+    model.graph.masked_share = masked_share
     return model
 
 
@@ -196,22 +196,24 @@ def as_function(model, x):
 @settings(max_examples=10, deadline=None)
 @given(
     wiring=st.sampled_from([None, sg.wiring.KNN(k=1), sg.wiring.KNN(k=2), sg.wiring.Random(0.6)]),
-    silent=st.sampled_from([0.0, 0.4]),
+    masked_share=st.sampled_from([0.0, 0.4]),
     weight_mode=st.sampled_from(["law", "free", "both"]),
     law=st.sampled_from(["inverse_distance", "inverse_power", "gaussian", "yukawa"]),
     polarity_mode=st.sampled_from(["binary", "graded"]),
     spacing=st.sampled_from(["fixed", "learned", "free"]),
     normalize=st.booleans(),
 )
-def test_second_derivatives_of_any_perceptron(wiring, silent, weight_mode, law, polarity_mode, spacing, normalize):
+def test_second_derivatives_of_any_perceptron(
+    wiring, masked_share, weight_mode, law, polarity_mode, spacing, normalize
+):
     options = {
-        "weight_mode": weights,
+        "weight_mode": weight_mode,
         "law": law,
-        "polarity_mode": polarity,
+        "polarity_mode": polarity_mode,
         "spacing": spacing,
         "normalize": normalize,
     }
-    model = perceptron(wiring, silent, **options)
+    model = perceptron(wiring, masked_share, **options)
     x = torch.rand(2, 3, dtype=torch.float64)
     compute, parameters = as_function(model, x)
     assert gradgradcheck(compute, parameters, atol=1e-4)

@@ -64,7 +64,7 @@ def test_transposed_parameters_keep_their_shape_and_their_gradients():
     [
         (([1.0], 0), TypeError, "weight must be a tensor, got list"),
         ((torch.arange(3), 0), TypeError, "weight must be floating point, got torch.int64"),
-        ((torch.ones(3), 1.0), TypeError, "count must be an int, got float"),
+        ((torch.ones(3), 1.0), TypeError, r"count must be an int, got 1\.0 \(float\)"),
         ((torch.ones(3), -1), ValueError, "count must be at least 0, got -1"),
         ((torch.ones(3), 4), ValueError, r"count must be at most the number of weights \(3\), got 4"),
     ],

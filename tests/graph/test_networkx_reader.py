@@ -201,7 +201,7 @@ def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "parts"),
     [
-        ("gain", "1", ["gain must be a number, got str"]),
+        ("gain", "1", ["gain must be a number, got '1' (str)"]),
         ("gain", NAN, ["gain must be finite"]),
         ("gain", None, ["gain must be a number"]),
         ("spacing", "learnt", ["spacing must be one of", "'learnt'"]),

@@ -72,7 +72,7 @@ def test_wrong_arguments(arguments, error, message):
     [
         ([3], {}, ValueError, r"sizes must name at least an input and an output layer, got \[3\]"),
         ([3, 0], {}, ValueError, r"sizes\[1\] must be at least 1, got 0"),
-        ([3, 2.0], {}, TypeError, r"sizes\[1\] must be an int, got float"),
+        ([3, 2.0], {}, TypeError, r"sizes\[1\] must be an int, got 2\.0 \(float\)"),
         (3, {}, TypeError, "sizes must be a sequence of ints, got int"),
         ([3, 2], {"dim": 0}, ValueError, "dim must be at least 1, got 0"),
         (

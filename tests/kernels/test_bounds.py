@@ -174,7 +174,7 @@ POINTER, COLUMN = torch.tensor([0, 1, 2]), torch.tensor([0, 1])
         (POINTER, torch.tensor([0, 2**62]), "column must lie between 0 and 1, got 4611686018427387904"),
         (torch.tensor([0, 1, 3]), COLUMN, r"pointer must lead from 0 to the number of edges \(2\), got 0 to 3"),
         (torch.tensor([1, 1, 2]), COLUMN, r"pointer must lead from 0 to the number of edges \(2\), got 1 to 2"),
-        (torch.tensor([0, 9, 2]), COLUMN, "pointer must not fall, got 9 before 2"),
+        (torch.tensor([0, 9, 2]), COLUMN, "pointer must not decrease, got 9 before 2"),
         (torch.tensor([], dtype=torch.int64), COLUMN, "pointer must lead from 0 .* got nothing"),
     ],
 )

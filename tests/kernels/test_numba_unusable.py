@@ -150,7 +150,7 @@ def test_a_damaged_cache(tmp_path):
         path.write_bytes(path.read_bytes()[:40])  # as a full disk leaves it
     (after,), warned = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
     assert after == before
-    assert len(warned) == 1 and "is not kept on disk" in warned[0]
+    assert len(warned) == 1 and "cannot cache compiled code on disk" in warned[0]
 
 
 def test_a_numba_that_cannot_be_imported(tmp_path, expected):
@@ -183,7 +183,7 @@ def test_a_compiler_that_is_switched_off(expected):
 def test_threads_that_cannot_be_started(expected):
     (numbers,), warned = run("torch.set_num_threads(2)\n" + STEP, NUMBA_THREADING_LAYER="nonsense")
     assert numbers == expected
-    assert len(warned) == 1 and "one thread does their work" in warned[0]
+    assert len(warned) == 1 and "kernels run on one thread" in warned[0]
 
 
 def test_a_single_thread_enters_no_parallel_region(expected):

@@ -235,7 +235,7 @@ def test_a_matrix_of_another_size_is_refused(size, aggr):
             [0, 1],
             r"adj_t must lead from 0 to the number of edges \(2\), got 0 to 2147483648",
         ),
-        ([0, 5, 2], [0, 1], "_indices of adj_t must not fall, got 5 before 2"),
+        ([0, 5, 2], [0, 1], "_indices of adj_t must not decrease, got 5 before 2"),
     ],
 )
 @pytest.mark.parametrize("make", [torch.sparse_csr_tensor, torch.sparse_csc_tensor])

@@ -123,7 +123,7 @@ def test_a_spike_arrives_on_time():
     [
         ("normalize", "no", TypeError, "normalize must be True or False, got 'no'"),
         ("normalize", 1, TypeError, "normalize must be True or False, got 1"),
-        ("num_steps", 2.5, TypeError, "num_steps must be an int, got float"),
+        ("num_steps", 2.5, TypeError, r"num_steps must be an int, got 2\.5 \(float\)"),
         ("coding", "Rate", ValueError, "coding must be one of 'current', 'rate', 'latency', got 'Rate'"),
         ("drive", float("nan"), ValueError, "drive must be finite, got nan"),
         ("read_out", "count", AttributeError, "read_out"),

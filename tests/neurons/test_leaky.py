@@ -107,8 +107,8 @@ def test_repr():
     [
         ({"beta": 1.1}, ValueError, "beta must be between 0 and 1, got 1.1"),
         ({"beta": -0.1}, ValueError, "beta must be between 0 and 1, got -0.1"),
-        ({"beta": "high"}, TypeError, "beta must be a number, got str"),
-        ({"beta": torch.tensor(0.5)}, TypeError, "beta must be a number, got Tensor"),
+        ({"beta": "high"}, TypeError, r"beta must be a number, got 'high' \(str\)"),
+        ({"beta": torch.tensor(0.5)}, TypeError, r"beta must be a number, got tensor\(0\.5000\) \(Tensor\)"),
         ({"threshold": 0.0}, ValueError, "threshold must be above 0, got 0.0"),
         ({"threshold": -1}, ValueError, "threshold must be above 0, got -1"),
         (

@@ -220,7 +220,7 @@ def under_pruning():
     ("call", "error", "message"),
     [
         (lambda: sg.prune_linear_(network(), 1.5), ValueError, "amount must be between 0 and 1, got 1.5"),
-        (lambda: sg.prune_linear_(network(), "half"), TypeError, "amount must be a number, got str"),
+        (lambda: sg.prune_linear_(network(), "half"), TypeError, r"amount must be a number, got 'half' \(str\)"),
         (lambda: sg.prune_linear_(None, 0.5), TypeError, "model must be an nn.Module, got NoneType"),
         (lambda: sg.prune_linear_(nn.ReLU(), 0.5), ValueError, "model must have nn.Linear layers, got ReLU without"),
         (lambda: sg.prune_linear_(under_pruning(), 0.5), ValueError, "model must not be under pruning"),

@@ -299,7 +299,7 @@ def test_edges_may_be_listed_anew():
     ("call", "error", "message"),
     [
         (lambda: prune_(network(), 1.5), ValueError, "amount must be between 0 and 1, got 1.5"),
-        (lambda: prune_(network(), "half"), TypeError, "amount must be a number, got str"),
+        (lambda: prune_(network(), "half"), TypeError, r"amount must be a number, got 'half' \(str\)"),
         (lambda: prune_(network(), 0.5, by="size"), ValueError, "by must be one of 'length', 'weight', 'random'"),
         (lambda: prune(network(), 0.5, scope="layer"), ValueError, "scope must be one of 'projection', 'global'"),
         (lambda: prune_(SpatialMLP([3, 2]), 0.5), TypeError, "graph must be a SpatialGraph .*got SpatialMLP"),

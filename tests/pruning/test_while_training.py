@@ -144,7 +144,7 @@ def test_it_compiles():
     ("call", "error", "message"),
     [
         (lambda: PruneWhileTraining(1.5), ValueError, "amount must be between 0 and 1, got 1.5"),
-        (lambda: PruneWhileTraining("most"), TypeError, "amount must be a number, got str"),
+        (lambda: PruneWhileTraining("most"), TypeError, r"amount must be a number, got 'most' \(str\)"),
         (lambda: setattr(PruneWhileTraining(0.5), "amount", -1), ValueError, "amount must be between 0 and 1, got -1"),
         (lambda: PruneWhileTraining(0.5).attach(SpatialMLP([3, 2])), TypeError, "graph must be a SpatialGraph"),
         (lambda: PruneWhileTraining(0.5).attach(network()).attach(network()), ValueError, "graph must be the one"),

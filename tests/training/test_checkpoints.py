@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(stopped, whole, damage
     change, what = DAMAGES[damage]
     last = stopped / "last.ckpt"
     last.write_bytes(change(last.read_bytes()))
-    note = rf"{re.escape(str(last))} {what}: the training continues from .*previous.ckpt, the one before"
+    note = rf"{re.escape(str(last))} {what}: the training continues from the previous one, .*previous.ckpt"
     assert_goes_on(stopped, whole, note)
 
 

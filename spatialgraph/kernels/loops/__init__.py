@@ -1,1 +1,1 @@
-"""The loops that Numba compiles, imported where they are first called: one file for each unit of its cache."""
+"""Loops that Numba compiles, imported on the first call; one file for each unit of its cache."""

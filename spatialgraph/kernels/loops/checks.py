@@ -1,7 +1,7 @@
-"""The loops that look at a projection's edges before others follow them.
+"""Loops that check the indices of a projection's edges.
 
-Numba keeps what it compiled beside the modules that use these, and looks only at their age: touch them when you change
-this one.
+Numba caches compiled code for the modules that use these functions and checks only the modification time of those
+modules: touch them after a change of this one.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _compile = kernel(error_model="numpy")
 
 @_compile
 def pointer_fits(pointer, entries, parts):
-    """Tell whether a pointer leads from 0 to the number of entries without falling."""
+    """Tell whether a pointer starts at 0, ends at the number of entries and never decreases."""
     if pointer.size == 0 or pointer[0] != 0 or pointer[-1] != entries:
         return False
     is_falling = False
@@ -25,15 +25,14 @@ def pointer_fits(pointer, entries, parts):
 
 
 @_inline
-def lie_inside(column, first, behind, columns):
-    """Tell whether the entries from ``first`` to ``behind`` have columns between 0 and ``columns - 1``.
+def lie_inside(column, first, stop, columns):
+    """Tell whether the entries ``first`` to ``stop - 1`` have columns between 0 and ``columns - 1``.
 
-    Each thread asks this of its own entries just before it follows them: asked of all beforehand, they would be read
-    from memory twice.
+    Each thread checks its own entries just before it uses them, so that they are read from memory only once.
     """
-    # In the width of the entries, so that twice as many narrow ones are looked at in one go.
-    entries, top = column[first:behind], column.dtype.type(min(columns - 1, np.iinfo(column.dtype).max))
-    signs = column.dtype.type(0)  # negative once a number is
+    # Computed in the width of the entries, so that a vector holds twice as many narrow ones.
+    entries, top = column[first:stop], column.dtype.type(min(columns - 1, np.iinfo(column.dtype).max))
+    signs = column.dtype.type(0)  # negative as soon as one number is
     for e in range(entries.size):
         signs |= entries[e] | (top - entries[e])
     return signs >= 0

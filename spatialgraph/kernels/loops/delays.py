@@ -1,10 +1,10 @@
-"""The loops that Numba compiles for :mod:`spatialgraph.functional.delays`, on plain arrays.
+"""Loops that Numba compiles for :mod:`spatialgraph.functional.delays`, on plain arrays.
 
 Time is the last axis: ``x`` has shape ``(batch, sources, steps)``, ``y`` ``(batch, targets, steps - before)``. Edges
 are sorted by source: those of source ``i`` are ``pointer[i]`` to ``pointer[i + 1]``, each with its target, the whole
-steps and the fraction of its delay, and its weight. A synapse adds its source's whole run to its target's, shifted;
-silence before the first and after the last spike is passed over. The loops return whether all targets exist; where one
-does not, nothing is computed.
+steps and the fraction of its delay, and its weight. A synapse adds the shifted spikes of its source to the input of its
+target; steps before the first and after the last spike are skipped. The loops return whether all targets are in range;
+if not, nothing is computed.
 """
 
 from numba import njit, prange
@@ -12,7 +12,7 @@ from numba import njit, prange
 from spatialgraph.kernels.compilation import kernel
 from spatialgraph.kernels.loops.checks import lie_inside
 
-# Sums may be reordered, so that they are vectorised; infinities and NaN stay.
+# Sums may be reordered for vectorisation; infinities and NaN are preserved.
 _options = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 _inline = njit(**_options)
 _compile = kernel(**_options)
@@ -20,25 +20,25 @@ _compile = kernel(**_options)
 
 @_inline
 def active(run):
-    """Return the steps from the first to behind the last that is not 0."""
-    first, behind = 0, run.size
-    while first < behind and run[first] == 0:
+    """Return the range of steps from the first to the last that is not 0; its end is exclusive."""
+    first, stop = 0, run.size
+    while first < stop and run[first] == 0:
         first += 1
-    while behind > first and run[behind - 1] == 0:
-        behind -= 1
-    return first, behind
+    while stop > first and run[stop - 1] == 0:
+        stop -= 1
+    return first, stop
 
 
 @_inline
-def overlap(first, behind, shift, steps):
-    """Cut a range of steps down to those that lie within a run of ``steps`` once they are shifted."""
-    return max(first, -shift), min(behind, steps - shift)
+def overlap(first, stop, shift, steps):
+    """Restrict a range of steps to those that are within a run of ``steps`` after the shift."""
+    return max(first, -shift), min(stop, steps - shift)
 
 
 @_inline
-def add(source, factor, shift, first, behind, target):
-    """Add a range of a run times a factor to another run, ``shift`` steps later."""
-    low, high = overlap(first, behind, shift, target.size)
+def add(source, factor, shift, first, stop, target):
+    """Add a range of a run, times a factor, to another run, ``shift`` steps later."""
+    low, high = overlap(first, stop, shift, target.size)
     if high > low:
         read, write = source[low:high], target[low + shift : high + shift]
         for t in range(read.size):
@@ -46,9 +46,9 @@ def add(source, factor, shift, first, behind, target):
 
 
 @_inline
-def correlate(source, other, shift, first, behind):
-    """Return the scalar product of a range of a run with another run ``shift`` steps later."""
-    low, high = overlap(first, behind, shift, other.size)
+def correlate(source, other, shift, first, stop):
+    """Return the dot product of a range of a run and another run ``shift`` steps later."""
+    low, high = overlap(first, stop, shift, other.size)
     total = source.dtype.type(0)
     if high > low:
         one, two = source[low:high], other[low + shift : high + shift]
@@ -59,7 +59,7 @@ def correlate(source, other, shift, first, behind):
 
 @_compile
 def send(x, before, pointer, target, whole, fraction, weight, y, parts):
-    """Add the delayed runs of all sources to those of their targets."""
+    """Sum the weighted and delayed spikes of all sources at their targets."""
     one = x.dtype.type(1)
     batch = x.shape[0]
     if not lie_inside(target, 0, target.size, y.shape[1]):
@@ -68,20 +68,20 @@ def send(x, before, pointer, target, whole, fraction, weight, y, parts):
         for b in range(batch * part // parts, batch * (part + 1) // parts):
             for i in range(x.shape[1]):
                 run = x[b, i]
-                first, behind = active(run)
-                if first == behind:
+                first, stop = active(run)
+                if first == stop:
                     continue
                 for e in range(pointer[i], pointer[i + 1]):
                     shift = whole[e] - before
-                    heard = y[b, target[e]]
-                    add(run, weight[e] * (one - fraction[e]), shift, first, behind, heard)
-                    add(run, weight[e] * fraction[e], shift + 1, first, behind, heard)
+                    received = y[b, target[e]]
+                    add(run, weight[e] * (one - fraction[e]), shift, first, stop, received)
+                    add(run, weight[e] * fraction[e], shift + 1, first, stop, received)
     return True
 
 
 @_compile
-def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay, parts):
-    """Add up the gradients by weights and delays, a row for each thread, and by ``x`` where it has room for them."""
+def gradients(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, grad_weight, grad_delay, parts):
+    """Sum the gradients of weights and delays, in one row for each thread, and of ``x`` unless ``grad_x`` is empty."""
     one = x.dtype.type(1)
     batch = x.shape[0]
     if not lie_inside(target, 0, target.size, grad_y.shape[1]):
@@ -90,13 +90,13 @@ def pull(x, before, pointer, target, whole, fraction, weight, grad_y, grad_x, gr
         for b in range(batch * part // parts, batch * (part + 1) // parts):
             for i in range(x.shape[1]):
                 run = x[b, i]
-                first, behind = active(run)
+                first, stop = active(run)
                 for e in range(pointer[i], pointer[i + 1]):
                     shift = whole[e] - before
                     by_target = grad_y[b, target[e]]
-                    if behind > first:
-                        early = correlate(run, by_target, shift, first, behind)
-                        late = correlate(run, by_target, shift + 1, first, behind)
+                    if stop > first:
+                        early = correlate(run, by_target, shift, first, stop)
+                        late = correlate(run, by_target, shift + 1, first, stop)
                         grad_weight[part, e] += (one - fraction[e]) * early + fraction[e] * late
                         grad_delay[part, e] += weight[e] * (late - early)
                     if grad_x.size:

@@ -1,7 +1,7 @@
-"""The loops that Numba compiles for :mod:`spatialgraph.kernels.dense`, on plain arrays.
+"""Loops that Numba compiles for :mod:`spatialgraph.kernels.dense`, on plain arrays.
 
 ``columns`` holds the coordinates of the sources by axis, shape ``(d, n)``, ``rows`` those of the targets, shape
-``(m, d)``. Each part of the rows is one thread's.
+``(m, d)``. Each thread computes one part of the rows.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ from numba import prange
 
 from spatialgraph.kernels.compilation import kernel
 
-# To be vectorised, loops must not raise on a division by zero and sums may be reordered; infinities and NaN stay.
+# For vectorisation, a division by zero must not raise and sums may be reordered; infinities and NaN are preserved.
 _compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
@@ -28,38 +28,38 @@ def fill(columns, rows, scale, constant, out, parts):
                 for i in range(row.size):
                     difference = here - column[i]
                     row[i] += difference * difference
-            for i in range(row.size):  # a square that overflows: its reciprocal root, approximated, would be NaN
+            for i in range(row.size):  # the approximate reciprocal root of an overflow is NaN
                 row[i] = zero if row[i] > largest else scale[i] / np.sqrt(row[i])
 
 
 @_compile
-def pull(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, parts):
-    """Add up the gradients by positions and scales."""
+def gradients(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, parts):
+    """Sum the gradients of positions and scales."""
     zero, one = columns.dtype.type(0), columns.dtype.type(1)
     largest = columns.dtype.type(np.finfo(columns.dtype).max)
     count = rows.shape[0]
     for part in prange(parts):
-        pull = np.empty(columns.shape[1], columns.dtype)
+        factor = np.empty(columns.shape[1], columns.dtype)
         scales = grad_scale[part]
         for j in range(count * part // parts, count * (part + 1) // parts):
             g = grad[j]
-            for i in range(pull.size):
-                pull[i] = constant
+            for i in range(factor.size):
+                factor[i] = constant
             for axis in range(columns.shape[0]):
                 column, here = columns[axis], rows[j, axis]
-                for i in range(pull.size):
+                for i in range(factor.size):
                     difference = here - column[i]
-                    pull[i] += difference * difference
-            for i in range(pull.size):
-                w = zero if pull[i] > largest else one / np.sqrt(pull[i])
+                    factor[i] += difference * difference
+            for i in range(factor.size):
+                w = zero if factor[i] > largest else one / np.sqrt(factor[i])
                 product = g[i] * w
                 scales[i] += product
-                pull[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)
+                factor[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)
             for axis in range(columns.shape[0]):
                 column, here, sums = columns[axis], rows[j, axis], grad_columns[part, axis]
                 total = columns.dtype.type(0)
-                for i in range(pull.size):
-                    component = pull[i] * (here - column[i])
+                for i in range(factor.size):
+                    component = factor[i] * (here - column[i])
                     sums[i] += component
                     total += component * scale[i]
                 grad_rows[j, axis] = total

@@ -1,8 +1,8 @@
-"""The loops that Numba compiles for :mod:`spatialgraph.functional.leaky`, on plain arrays.
+"""Loops that Numba compiles for :mod:`spatialgraph.functional.leaky`, on plain arrays.
 
-Arrays of whole runs have shape ``(steps, count)``, those of one instant ``(count,)``. A current of one row is constant.
-Neurons are worked on in chunks whose whole run fits into the cache. Sums keep their order, for the bits must be those
-of a step after step in PyTorch.
+Arrays of whole runs have shape ``(steps, count)``, those of one step ``(count,)``. A current of one row is constant.
+Neurons are processed in chunks whose whole run fits into the cache. Sums are not reordered, so that results are
+identical to the bit to those of single steps in PyTorch.
 """
 
 import numpy as np
@@ -19,14 +19,14 @@ _compile = kernel(error_model="numpy")
 
 @_inline
 def copy(values, to):
-    """Copy values one by one: assigned to a slice, they would not be copied in vectors."""
+    """Copy values in a loop, which is vectorised; an assignment to a slice is not."""
     for i in range(to.size):
         to[i] = values[i]
 
 
 @_inline
 def advance(current, before, after, beta, threshold, reset):
-    """Compute the potentials of the next instant."""
+    """Compute the potentials of the next step."""
     nothing = before.dtype.type(0)
     if reset == SUBTRACT:
         for i in range(before.size):
@@ -43,19 +43,19 @@ def advance(current, before, after, beta, threshold, reset):
 
 @_compile
 def run(current, potential, beta, threshold, reset, steps, spikes, potentials, shares, summed, parts):
-    """Write spikes, potentials and the spikes' weighted sum, whichever has rows; leave the last potentials behind."""
+    """Write the requested spikes, potentials and weighted sum of spikes, and the last potentials to ``potential``."""
     one = potential.dtype.type(1)
     nothing = potential.dtype.type(0)
     count = potential.size
     for part in prange(parts):
-        # Two rows taken in turn: a loop whose input and output are the same array would not be vectorised.
-        turns = np.empty((2, CHUNK), potential.dtype)
+        # Two alternating rows: a loop that reads and writes the same array is not vectorised.
+        rows = np.empty((2, CHUNK), potential.dtype)
         for start in range(count * part // parts, count * (part + 1) // parts, CHUNK):
             stop = min(start + CHUNK, count * (part + 1) // parts)
             size = stop - start
-            copy(potential[start:stop], turns[0, :size])
+            copy(potential[start:stop], rows[0, :size])
             for t in range(steps):
-                before, v = turns[t % 2, :size], turns[(t + 1) % 2, :size]
+                before, v = rows[t % 2, :size], rows[(t + 1) % 2, :size]
                 advance(current[min(t, current.shape[0] - 1), start:stop], before, v, beta, threshold, reset)
                 if spikes.shape[0]:
                     fired = spikes[t, start:stop]
@@ -67,11 +67,11 @@ def run(current, potential, beta, threshold, reset, steps, spikes, potentials, s
                     total, share = summed[start:stop], shares[t]
                     for i in range(v.size):
                         total[i] += share if v[i] > threshold else nothing
-            copy(turns[steps % 2, :size], potential[start:stop])
+            copy(rows[steps % 2, :size], potential[start:stop])
 
 
 @_compile
-def pull(
+def gradients(
     current,
     potential,
     beta,
@@ -87,9 +87,9 @@ def pull(
     grad_current,
     parts,
 ):
-    """Write the gradient by the current, and turn that by the last potentials into that by the first ones.
+    """Write the gradient of the current, and replace that of the last potentials by that of the first ones.
 
-    The potentials are computed once more, which is cheaper than to read them back from memory.
+    The potentials are recomputed, which is faster than reading them from memory.
     """
     one = potential.dtype.type(1)
     nothing = potential.dtype.type(0)

@@ -1,6 +1,7 @@
-"""The loops that Numba compiles for :mod:`spatialgraph.functional.normalization`, on plain arrays.
+"""Loops that Numba compiles for :mod:`spatialgraph.functional.normalization`, on plain arrays.
 
-Inputs have shape ``(neurons, batch)``. Threads share the batch, in pieces that stay in the cache from pass to pass.
+Inputs have shape ``(neurons, batch)``. Each thread processes pieces of the batch that stay in the cache from pass to
+pass.
 """
 
 import numpy as np
@@ -8,7 +9,7 @@ from numba import prange
 
 from spatialgraph.kernels.compilation import kernel
 
-# Sums may be reordered, so that they are vectorised; infinities and NaN stay.
+# Sums may be reordered for vectorisation; infinities and NaN are preserved.
 _compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 PIECE = 128
@@ -16,7 +17,7 @@ PIECE = 128
 
 @_compile
 def forward(total, bias, floor, out, mean, scale, parts):
-    """Write ``max(floor, (total - mean) * scale + bias)``, and for each sample mean and reciprocal deviation."""
+    """Write ``max(floor, (total - mean) * scale + bias)``, and each sample's mean and reciprocal standard deviation."""
     count, batch = total.shape
     for part in prange(parts):
         for start in range(PIECE * part, batch, PIECE * parts):
@@ -46,7 +47,7 @@ def forward(total, bias, floor, out, mean, scale, parts):
 
 @_compile
 def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts):
-    """Write the gradients by the inputs, and add those by the biases up in a row for each thread."""
+    """Write the gradients of the inputs, and sum those of the biases in one row for each thread."""
     count, batch = total.shape
     zero = total.dtype.type(0)
     for part in prange(parts):
@@ -58,21 +59,21 @@ def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts
             sums[:] = 0
             products[:] = 0
             for j in range(count):
-                row, pull, kept = total[j, start:stop], grad[j, start:stop], grad_total[j, start:stop]
-                shift, whole = bias[j], zero
-                # Three short loops: LLVM gives up on one that writes to as many arrays.
+                row, by_output, by_input = total[j, start:stop], grad[j, start:stop], grad_total[j, start:stop]
+                shift, sum_of_row = bias[j], zero
+                # Three short loops: LLVM does not vectorise one loop that writes to so many arrays.
                 for b in range(row.size):
-                    kept[b] = zero if (row[b] - means[b]) * scales[b] + shift < floor else pull[b]
+                    by_input[b] = zero if (row[b] - means[b]) * scales[b] + shift < floor else by_output[b]
                 for b in range(row.size):
-                    sums[b] += kept[b]
-                    whole += kept[b]
+                    sums[b] += by_input[b]
+                    sum_of_row += by_input[b]
                 for b in range(row.size):
-                    products[b] += kept[b] * (row[b] - means[b])
-                grad_bias[part, j] += whole
+                    products[b] += by_input[b] * (row[b] - means[b])
+                grad_bias[part, j] += sum_of_row
             for b in range(sums.size):
                 sums[b] /= count
                 products[b] *= scales[b] * scales[b] / count
             for j in range(count):
-                row, kept = total[j, start:stop], grad_total[j, start:stop]
+                row, by_input = total[j, start:stop], grad_total[j, start:stop]
                 for b in range(row.size):
-                    kept[b] = scales[b] * (kept[b] - sums[b] - (row[b] - means[b]) * products[b])
+                    by_input[b] = scales[b] * (by_input[b] - sums[b] - (row[b] - means[b]) * products[b])

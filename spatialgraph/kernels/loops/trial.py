@@ -1,4 +1,4 @@
-"""A trial of Numba: a product of a few numbers by what the sparse kernels rest on, compared with the right result."""
+"""A test of Numba: a small product by the functions that the sparse kernels use, compared with the known result."""
 
 import numpy as np
 from numba import prange
@@ -11,7 +11,7 @@ _compile = kernel(error_model="numpy")
 
 @_compile
 def multiply(x, column, weight, out, sums, parts):
-    """Write ``weight @ x[column]`` to ``out``, and the scalar product of each row of ``x`` with it to ``sums``."""
+    """Write ``weight @ x[column]`` to ``out``, and the dot product of each row of ``x`` and ``out`` to ``sums``."""
     width, floor = strip(x.itemsize), x.dtype.type(-np.inf)
     for part in prange(parts):
         if part == 0:
@@ -20,7 +20,7 @@ def multiply(x, column, weight, out, sums, parts):
 
 
 def run() -> None:
-    """Raise an error unless the compiled product is right."""
+    """Raise ``RuntimeError`` if the compiled product is wrong."""
     x = np.ones(256, np.float32)
     x[128:] = 2.0
     out, sums = np.zeros(128, np.float32), np.zeros(2, np.float32)

@@ -1,23 +1,23 @@
-"""Loops over the edges of one row whose sums stay in vector registers.
+"""Loops over the edges of one row that hold their sums in vector registers.
 
-Numba's own loops would load and store the sums for every edge, and check anew for every row whether arrays overlap. So
-these two are written in LLVM's language, which Numba compiles and inlines like its own code. A strip of the batch of
-``strip(itemsize)`` numbers is worked on at a time. Arrays are contiguous.
+Loops written in Python would load and store the sums for every edge and check for every row whether arrays overlap.
+These two are therefore written in LLVM IR, which Numba compiles and inlines. They process a strip of
+``strip(itemsize)`` numbers of the batch at a time. Arrays must be contiguous.
 
-Numba keeps what it compiled beside :mod:`spatialgraph.kernels.loops.compressed` and looks only at that file's age:
-touch it when you change this one.
+Numba caches compiled code for :mod:`spatialgraph.kernels.loops.compressed` and checks only the modification time of
+that file: touch it after a change of this one.
 """
 
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-# A strip is eight vectors of 64 bytes: enough sums in flight to hide the latency of multiply-adds.
+# A strip is eight vectors of 64 bytes: enough independent sums to hide the latency of multiply-adds.
 VECTORS = 8
 BYTES = 64
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_FUSE = ["contract"]  # a product and a sum may become one multiply-add
+_FUSE = ["contract"]  # allows fused multiply-adds
 
 
 @njit
@@ -30,7 +30,8 @@ def strip(itemsize):
 def combine(typing, x, stride, start, column, weight, first, last, begin, floor, out, to):
     """Write ``max(floor, begin + sum of weight[e] * x[column[e]])`` over the edges ``first`` to ``last`` as a strip.
 
-    Column ``c`` of ``x`` is the strip at ``x[c * stride + start]``; the result goes to ``out[to]``. NaN stays NaN.
+    Column ``c`` of ``x`` is the strip at ``x[c * stride + start]``; the result is written to ``out[to]``. NaN is
+    preserved.
     """
     signature = types.void(x, stride, start, column, weight, first, last, begin, floor, out, to)
 
@@ -59,9 +60,9 @@ def combine(typing, x, stride, start, column, weight, first, last, begin, floor,
 
 @intrinsic
 def compare(typing, x, stride, start, column, row, at, active, is_masked, first, last, out):
-    """Add to ``out[e]``, for each edge, the scalar product of a strip of a row and of ``x[column[e]]``; return its sum.
+    """Add the dot product of a strip of a row and of ``x[column[e]]`` to ``out[e]`` for each edge; return its sum.
 
-    The strip is ``row[at]``; where ``is_masked``, its numbers count as 0 unless those of ``active[at]`` are positive.
+    The strip is ``row[at]``; if ``is_masked``, its entries count as 0 where those of ``active[at]`` are not positive.
     """
     number = x.dtype
     signature = number(x, stride, start, column, row, at, active, is_masked, first, last, out)
@@ -71,27 +72,27 @@ def compare(typing, x, stride, start, column, row, at, active, is_masked, first,
         x, column, row, active, out = (_data(context, builder, signature, args, number) for number in (0, 3, 4, 6, 10))
         stride, start, at, is_masked, first, last = (args[number] for number in (1, 2, 5, 7, 8, 9))
         counts = vectors.splat(builder.not_(is_masked))
-        kept = []
+        masked = []
         for k in range(VECTORS):
             is_active = builder.fcmp_unordered(">", vectors.load(vectors.at(active, at), k), vectors.zero)
             values = vectors.load(vectors.at(row, at), k)
-            kept.append(builder.select(builder.or_(is_active, counts), values, vectors.zero))
+            masked.append(builder.select(builder.or_(is_active, counts), values, vectors.zero))
 
         def dot(edge, nothing):
             source = vectors.at(x, builder.add(builder.mul(_index(builder, column, edge), stride), start))
-            products = [builder.fmul(vectors.load(source, k), values, flags=_FUSE) for k, values in enumerate(kept)]
+            products = [builder.fmul(vectors.load(source, k), values, flags=_FUSE) for k, values in enumerate(masked)]
             place = builder.gep(out, [edge])
             builder.store(builder.fadd(builder.load(place), vectors.total(products)), place)
             return nothing
 
         _over_edges(builder, first, last, [], dot)
-        return vectors.total(kept)
+        return vectors.total(masked)
 
     return signature, codegen
 
 
 class _Vectors:
-    """Code for vectors of the numbers of an array."""
+    """Builds LLVM code for vectors of an array's dtype."""
 
     def __init__(self, context, builder, array):
         self.builder = builder
@@ -101,19 +102,19 @@ class _Vectors:
         self.zero = ir.Constant(self.type, [0.0] * self.type.count)
 
     def at(self, data, index):
-        """Return where an item of an array lies."""
+        """Return the address of an item of an array."""
         return self.builder.gep(data, [index])
 
     def load(self, place, k):
-        """Load the vector of number ``k`` from a place on."""
+        """Load the ``k``-th vector after an address."""
         return self.builder.load(self._vector(place, k), align=self.item)
 
     def store(self, values, place, k):
-        """Store the vector of number ``k`` from a place on."""
+        """Store the ``k``-th vector after an address."""
         self.builder.store(values, self._vector(place, k), align=self.item)
 
     def splat(self, value):
-        """Return a vector of one value."""
+        """Return a vector filled with one value."""
         kind = ir.VectorType(value.type, self.type.count)
         undefined = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(undefined, value, ir.Constant(_I32, 0))
@@ -121,7 +122,7 @@ class _Vectors:
         return self.builder.shuffle_vector(first, undefined, everywhere)
 
     def total(self, vectors):
-        """Return the sum of all numbers of some vectors."""
+        """Return the sum of all entries of some vectors."""
         while len(vectors) > 1:
             half = len(vectors) // 2
             vectors = [
@@ -138,7 +139,7 @@ class _Vectors:
 
 
 def _over_edges(builder, first, last, carried, body):
-    """Build a loop over the edges; ``body(edge, values)`` returns the next values, and the last ones are returned."""
+    """Build a loop over the edges, in which ``body(edge, values)`` returns the next values; return the last values."""
     before = builder.block
     loop, after = builder.append_basic_block("edges"), builder.append_basic_block("after_edges")
     builder.cbranch(builder.icmp_signed("<", first, last), loop, after)
@@ -173,6 +174,6 @@ def _item(builder, data, index):
 
 
 def _index(builder, data, index):
-    """Return an item, a whole number of 32 or 64 bits, as one of 64."""
+    """Return an item of a 32- or 64-bit integer array as a 64-bit integer."""
     item = _item(builder, data, index)
     return item if item.type == _I64 else builder.sext(item, _I64)
