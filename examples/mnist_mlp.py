@@ -53,7 +53,7 @@ EXPERIMENT = Experiment(
     presets={
         "paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"},
         # About as many parameters as paper3d, spent on more dimensions and a second hidden layer.
-        "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity_mode": "graded"},
+        "compact": {"hidden": [200, 143], "dim": 9, "spacing": "learned", "polarity": "graded"},
     },
     recipes={name: training.RECIPES[name] for name in ("fast", "paper")},
     candidates=candidates,

@@ -128,6 +128,7 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     model = YinYangSNN(delays, args.hidden)
     data = training.yin_yang(args.points, seed=1000)
     rows = training.fit(model, data, recipe, folder, seed=seed, resume=args.resume, progress=sys.stderr.isatty())
+    model.eval()
     judged = training.yin_yang(TEST_POINTS, seed=1001 if args.validate else 1002)
     accuracy = training.accuracy(model, judged)
     figures = {

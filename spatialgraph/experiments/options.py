@@ -129,7 +129,7 @@ def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
         sizes: numbers of neurons in the layers.
 
     Example:
-        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity_mode="graded", wiring="knn:32")
+        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32")
         >>> spatial_name(args, [784, 200, 10])
         'spatial 784-200-10, d=3, learned, graded, knn:32'
     """

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.training import checkpoints
+from spatialgraph.training.as_found import as_found, device_of, evaluating
 from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.folder import claim
@@ -72,6 +73,9 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model in place and return its history.
 
+    The model is trained in ``train()``. Afterwards, also if the training fails, its device, the mode of each module and
+    its ``requires_grad`` flags are as before, and hooks that the training added are removed.
+
     After every epoch a checkpoint (``last.ckpt``) takes the place of the one before, which stays as ``previous.ckpt``:
     an interruption of any kind loses one epoch at most, and a last checkpoint that the disk has damaged one more. A
     resumed training ends at the same bits as an uninterrupted one. One training at a time may use a folder. A loss that
@@ -90,7 +94,7 @@ def fit(
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss, a function without arguments.
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
-        device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
+        device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
             ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
         resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe, seed
@@ -141,7 +145,7 @@ def fit(
         files = checkpoints.CheckpointFiles(folder, last_is_whole=checkpoint == folder / checkpoints.LAST)
         with _quiet():
             trainer = _trainer(recipe, [*own, *callbacks], files, processes, device, strategy, progress)
-        with _quiet(), _interruptible(trainer):
+        with _quiet(), _interruptible(trainer), as_found(model):
             trainer.fit(
                 task,
                 batches(*train, sampler),
@@ -149,7 +153,6 @@ def fit(
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
-    model.cpu().eval()
     return history.rows
 
 
@@ -158,7 +161,8 @@ def accuracy(model: nn.Module, images: Images) -> float:
     """Return the share of right answers.
 
     Args:
-        model: from ``(batch, features)`` to ``(batch, classes)``; it is put into ``eval()``.
+        model: from ``(batch, features)`` to ``(batch, classes)``; it is evaluated in ``eval()`` and on its device, and
+            its mode is restored.
         images: images and labels, as for :func:`fit`.
 
     Raises:
@@ -170,11 +174,11 @@ def accuracy(model: nn.Module, images: Images) -> float:
         1.0
     """
     _check_model_type(model)
-    model.eval()
-    images = checked("images", images, model)
-    parts = zip(torch.split(images[0], 1000), torch.split(images[1], 1000), strict=True)
-    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in parts)
-    return right / len(images[1])
+    samples, labels = checked("images", images, model)
+    device = device_of(model)
+    with evaluating(model):
+        answers = torch.cat([model(part.to(device)).argmax(1) for part in samples.split(1000)])
+    return int((answers == labels.to(device)).sum()) / len(labels)
 
 
 def _check_model_type(model: nn.Module) -> None:
