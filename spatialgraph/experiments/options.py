@@ -59,13 +59,25 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
 
 def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
     add = parser.add_argument
-    add("--preset", choices=experiment.presets, default="paper3d", help="a network; the options below change it")
+    add(
+        "--preset",
+        choices=experiment.presets,
+        default="paper3d",
+        help="network to start from; the options below override it",
+    )
     add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
     add("--dim", type=int, help="dimensions of space")
     add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
     add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
     add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
-    add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense networks with N hidden neurons")
+    add(
+        "--baseline",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="also train dense networks with N hidden neurons",
+    )
 
 
 def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -73,22 +85,22 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
     protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
     add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
-    add("--epochs", type=int, help="number of epochs, in place of the protocol's")
-    add("--batch-size", type=int, metavar="N", help="images in a step, in place of the protocol's")
-    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, in place of the protocol's")
+    add("--epochs", type=int, help="number of epochs (default: the protocol's)")
+    add("--batch-size", type=int, metavar="N", help="images per step (default: the protocol's)")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate (default: the protocol's)")
     add("--seed", type=int, help="train with this seed")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
-    add("--validate", action="store_true", help="hold out 5,000 training images and do not read the test images")
-    add("--patience", type=int, help="with --validate: stop after so many epochs without a better accuracy")
-    add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
+    add("--validate", action="store_true", help="evaluate on 5,000 held-out training images, not on the test images")
+    add("--patience", type=int, help="with --validate: stop after this many epochs without a better accuracy")
+    add("--penalty", type=float, default=0.0, help="weight of the penalty on layers that collapse into each other")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or auto")
-    add("--data-dir", help="folder that holds MNIST, or shall")
-    add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
-    add("--out", type=Path, help="folder for the results, in place of one below runs/")
+    add("--data-dir", help="MNIST folder; download target")
+    add("--resume", action="store_true", help="continue an interrupted run; finished trainings are not repeated")
+    add("--out", type=Path, help="folder for the results (default: below runs/, named after the options)")
 
 
 def _fill(args: argparse.Namespace, experiment: Experiment) -> None:

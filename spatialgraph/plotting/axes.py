@@ -1,4 +1,4 @@
-"""The axes that figures are drawn on."""
+"""The axes that figures are drawn on, and their colours."""
 
 from typing import TYPE_CHECKING
 
@@ -6,7 +6,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["given_or_new", "whole_numbers"]
+__all__ = ["COLORS", "given_or_new", "whole_numbers"]
+
+COLORS = ("#0072b2", "#e69f00", "#56b4e9", "#cc79a7", "#000000", "#009e73")
+"""Colours for classes and curves that colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)."""
 
 
 def given_or_new(ax: "Axes | None") -> "Axes":
