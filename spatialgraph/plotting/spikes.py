@@ -80,15 +80,12 @@ def potentials(values: Tensor, ax: "Axes | None" = None) -> "Axes":
     ax = given_or_new(ax)
     shown = values.detach().cpu().double()
     steps, neurons = shown.shape
-    limit = float(shown.abs().max()) or 1.0
     image = ax.imshow(
-        shown.t(),
+        shown.t().numpy(),
         origin="lower",
         aspect="auto",
         extent=(0.5, steps + 0.5, -0.5, neurons - 0.5),
-        cmap="PuOr",
-        vmin=-limit,
-        vmax=limit,
+        cmap="viridis",
         interpolation="nearest",
     )
     ax.figure.colorbar(image, ax=ax, label="potential (thresholds)", shrink=0.8)

@@ -128,7 +128,7 @@ class EverySteps(lightning.Callback):
             warnings.warn(
                 f"EverySteps calls nothing in this training: it has {steps} steps, and calls come every {self.steps} "
                 f"steps in the first {self.until:.0%} of them",
-                stacklevel=2,
+                stacklevel=1,  # Lightning's own warnings are hidden
             )
 
     def on_train_batch_start(
