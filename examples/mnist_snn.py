@@ -3,15 +3,16 @@
     python examples/mnist_snn.py                              # 784-2048-10 in 3-D, 25 time steps, 20 epochs
     python examples/mnist_snn.py --polarity binary --baseline 14 --seeds 3
     python examples/mnist_snn.py --coding latency --read-out count --hidden 200
+    python examples/mnist_snn.py --epochs 1 --hidden 200      # a quick look
 
-Prints a table and writes metrics, checkpoints and figures to ``runs/``. The test images are read once, after training;
-``--validate`` holds out 5,000 training images instead and leaves the test images alone.
+Prints a table and writes metrics, checkpoints and figures to ``runs/``. Models are evaluated on the test images once,
+after training; with ``--validate`` on 5,000 held-out training images instead. ``--resume`` continues an
+interrupted run.
 """
 
 import argparse
 import dataclasses
 import functools
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from spatialgraph.models.spiking_network import SpikingNetwork
 PAPER_SPATIAL = {"learned": "92.16 ± 0.52"}
 PAPER_DENSE = {14: "90.31", 2048: "95.25"}
 
-# The paper's figures stand beside runs with these options only.
+# The paper's accuracies are shown beside runs with these options only.
 COMPARABLE = {"num_steps": 25, "coding": "current", "read_out": "potential"}
 
 SPIKING = ("num_steps", "coding", "read_out", "beta", "spike_grad")
@@ -37,11 +38,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of spiking networks."""
     add = parser.add_argument
     add("--num-steps", type=int, default=25, help="time steps of a run (25)")
-    add("--coding", choices=["current", "rate", "latency"], default="current", help="how pixels enter (current)")
-    add("--read-out", choices=["potential", "count"], default="potential", help="what logits are (potential)")
-    add("--beta", type=float, default=0.95, help="share of a potential that stays in each step (0.95)")
-    add("--spike-grad", default="fast_sigmoid", metavar="NAME", help="gradient of a spike (fast_sigmoid)")
-    add("--drive", type=float, default=0.8, help="standard deviation of normalised currents, in thresholds (0.8)")
+    add("--coding", choices=["current", "rate", "latency"], default="current", help="how pixels become input (current)")
+    add("--read-out", choices=["potential", "count"], default="potential", help="what the logits are (potential)")
+    add("--beta", type=float, default=0.95, help="share of the potential that is kept in each step (0.95)")
+    add("--spike-grad", default="fast_sigmoid", metavar="NAME", help="surrogate gradient (fast_sigmoid)")
+    add(
+        "--drive",
+        type=float,
+        default=0.8,
+        help="standard deviation of the normalised input currents, in thresholds (0.8)",
+    )
 
 
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
@@ -97,12 +103,9 @@ def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
         ax.set_title(f"layer {number + 1}: {ax.get_title()}")
     if model.read_out == "count":
         plotting.raster(run.spikes[-1][:, 0], of_outputs)
-        of_outputs.set(title=f"outputs: {of_outputs.get_title()}", ylabel="digit", yticks=range(CLASSES))
     else:
-        for digit, potential in enumerate(run.potentials[-1][:, 0].T):
-            of_outputs.plot(range(1, model.num_steps + 1), potential, label=str(digit), color=f"C{digit}")
-        of_outputs.set(title="outputs", xlabel="time step", ylabel="potential (thresholds)")
-        of_outputs.legend(title="digit", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        plotting.potentials(run.potentials[-1][:, 0], of_outputs)
+    of_outputs.set(title=f"outputs: {of_outputs.get_title()}", ylabel="digit", yticks=range(CLASSES))
     experiments.save_figure(figure, path)
 
 
@@ -123,10 +126,7 @@ EXPERIMENT = Experiment(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> list[training.Result]:
-    """Train what the command line asks for and report."""
-    return experiments.run(EXPERIMENT, argv)
-
+main = functools.partial(experiments.run, EXPERIMENT)
 
 if __name__ == "__main__":
     experiments.as_script(main)

@@ -1,17 +1,21 @@
-"""Train a spatial perceptron on MNIST with a tenth of its synapses, which move to where they are short.
+"""Train a spatial perceptron on MNIST with a tenth of its synapses, and regrow the longest ones elsewhere.
 
-    python examples/regrowth.py --seeds 3                       # about half an hour on a small machine
-    python examples/regrowth.py --epochs 2 --hidden 200         # a quick look
+    python examples/regrowth.py --seeds 3                               # about half an hour on a small machine
+    python examples/regrowth.py --epochs 2 --hidden 200 --every 4       # a quick look
 
-Trains three networks: all-to-all; sparse, where every so many steps the longest synapses are dropped and as many of the
-nearest absent ones are grown; and the same sparse start with synapses that stay. The sparse networks keep all synapses
-to the outputs, a small part of the budget, and draw the others at random. Prints tables and writes metrics, checkpoints
-and figures to ``runs/``. The test images are read once a training is over; ``--resume`` continues an interrupted run.
+Trains three networks: an all-to-all one; a sparse one where, every so many steps, the longest synapses are removed and
+as many of the nearest unconnected pairs are connected; and one with the same sparse start whose synapses stay. The
+sparse networks keep all synapses to the outputs and draw the others at random. Prints tables and writes metrics,
+checkpoints and figures to ``runs/``. Models are evaluated on the test images after training. ``--resume`` continues an
+interrupted run.
+
+Synapses regrow in the first quarter of the training only (``--until``). A short training needs a small ``--every``; a
+warning says so if it ends before the first regrowth.
 """
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,13 @@ from torch import nn
 import spatialgraph as sg
 from spatialgraph import experiments, training
 from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.graph.network import graph_of
 
 COLUMNS = {
-    "first_projection": "synapses into the hidden neurons",
-    "wire": "their length in all",
-    "silent_inputs": "inputs without a synapse",
-    "deaf_neurons": "hidden neurons without a synapse from an input",
+    "first_projection": "synapses to hidden neurons",
+    "wire": "their total length",
+    "unconnected_inputs": "inputs with no outgoing synapses",
+    "unconnected_hidden": "hidden neurons with no incoming synapses",
 }
 
 
@@ -58,41 +63,33 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
 
 
 def thin_out(graph: sg.SpatialGraph, density: float) -> None:
-    """Keep a share of an all-to-all network's synapses: all to the outputs, the others drawn at random."""
+    """Keep a share of the synapses of an all-to-all network: all to the outputs, the others drawn at random."""
     to_outputs = graph.projections[-1].synapses
     others = graph.synapses - to_outputs
     left = round(density * graph.synapses) - to_outputs
     if not 0 < left <= others:
         low = to_outputs / graph.synapses
-        raise SystemExit(f"--density must be above {low:.3g}, what the outputs take, and at most 1, got {density:g}")
+        raise SystemExit(f"--density must be above {low:.3g}, the share of the outputs, and at most 1, got {density:g}")
     kept = torch.ones(graph.synapses, dtype=torch.bool)
     kept[torch.randperm(others)[left:]] = False
     graph.keep_(kept)
 
 
-def graph_of(model: nn.Module) -> sg.SpatialGraph:
-    """Return the network of a model of this example."""
-    graph = model.graph
-    if not isinstance(graph, sg.SpatialGraph):
-        raise TypeError(f"model must have a SpatialGraph, got {type(graph).__name__}")
-    return graph
-
-
 def examine(model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
-    """Return where the synapses of a trained network are, and how long."""
+    """Count the synapses of a trained network and what they leave unconnected, and measure their length."""
     graph = graph_of(model)
     sources, targets = (torch.bincount(ends, minlength=graph.neurons) for ends in graph.edge_index)
     first = graph.projections[0].synapses
     return {
         "first_projection": first,
         "wire": float(graph.lengths()[:first].detach().sum()),
-        "silent_inputs": int((sources[graph.is_input] == 0).sum()),
-        "deaf_neurons": int((targets[graph.layer == 1] == 0).sum()),
+        "unconnected_inputs": int((sources[graph.is_input] == 0).sum()),
+        "unconnected_hidden": int((targets[graph.layer == 1] == 0).sum()),
     }
 
 
 def report(results: list[training.Result], figures: Figures, folder: Path, data: str) -> dict[str, Any]:
-    """Print how far the sparse networks are from the all-to-all one."""
+    """Print the differences in accuracy between the sparse networks and the all-to-all one."""
     whole, *sparse = results
     points = {result.model: round(100 * (result.mean - whole.mean), 3) for result in sparse}
     for name, difference in points.items():
@@ -103,11 +100,16 @@ def report(results: list[training.Result], figures: Figures, folder: Path, data:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of regrowth; the defaults were chosen on held-out training images."""
     add = parser.add_argument
-    add("--density", type=float, default=0.1, metavar="X", help="share of all pairs that have a synapse")
-    add("--start", choices=["random", "nearest"], default="random", help="which synapses into hidden neurons exist")
-    add("--share", type=float, default=0.1, metavar="X", help="share of the synapses that move at a time")
-    add("--every", type=int, default=100, metavar="N", help="steps from one regrowth to the next")
-    add("--until", type=float, default=0.25, metavar="X", help="share of the training after which synapses stay")
+    add("--density", type=float, default=0.1, metavar="X", help="share of all pairs that are connected (0.1)")
+    add(
+        "--start",
+        choices=["random", "nearest"],
+        default="random",
+        help="synapses kept at the start (random)",
+    )
+    add("--share", type=float, default=0.1, metavar="X", help="share of the synapses that regrow at a time (0.1)")
+    add("--every", type=int, default=100, metavar="N", help="steps from one regrowth to the next (100)")
+    add("--until", type=float, default=0.25, metavar="X", help="share of the training with regrowth (0.25)")
 
 
 EXPERIMENT = Experiment(
@@ -123,10 +125,7 @@ EXPERIMENT = Experiment(
 )
 
 
-def main(argv: Sequence[str] | None = None) -> list[training.Result]:
-    """Train what the command line asks for and report."""
-    return experiments.run(EXPERIMENT, argv)
-
+main = functools.partial(experiments.run, EXPERIMENT)
 
 if __name__ == "__main__":
     experiments.as_script(main)

@@ -1,18 +1,19 @@
-"""Learn the Yin-Yang task with spikes, and see what delays are worth.
+"""Train spiking networks on the Yin-Yang task, with and without delays.
 
     python examples/yin_yang.py                          # all four networks, one seed
     python examples/yin_yang.py --seeds 3
     python examples/yin_yang.py --networks 3d --validate
+    python examples/yin_yang.py --epochs 5               # a quick look, far from the final accuracies
 
-Each coordinate of a point is one spike, the sooner the larger it is. The networks have the same neurons and a free
-weight for each synapse; they differ in their delays: none, one free number for each synapse, or the distance between
-neurons that learn where to stand in two or three dimensions. Prints a table and writes metrics, checkpoints and figures
-to ``runs/``. The test points are read once, after training; ``--validate`` judges by other points instead.
+Each coordinate of a point is one spike: the larger the coordinate, the earlier the spike. The networks have the same
+neurons and a free weight for each synapse. They differ in their delays: none, a free delay for each synapse, or delays
+proportional to the distance between neurons with learnable positions in two or three dimensions. Prints a table and
+writes metrics, checkpoints and figures to ``runs/``. Models are evaluated on the test points once, after training; with
+``--validate`` on other points instead. ``--resume`` continues an interrupted run.
 """
 
 import argparse
 import dataclasses
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
+from spatialgraph.plotting.axes import COLORS
 
 CLASSES = ["yin", "yang", "dot"]
 NETWORKS = ["none", "free", "2d", "3d"]
@@ -31,9 +33,9 @@ NETWORKS = ["none", "free", "2d", "3d"]
 PUBLISHED = {"none": "93.2", "free": "97.6", "2d": "98.0", "3d": "98.1"}
 
 STEPS = 60
-LAST_SPIKE = 40  # the spike of a coordinate of 0; the rest of the run is left to the delays
+LAST_SPIKE = 40  # the spike of a coordinate of 0; later steps leave time for the delays
 
-# Ten times as many as published test sets have, whose accuracies have a standard error of half a point.
+# Published test sets have a tenth of this, which leaves accuracies with a standard error of half a point.
 TEST_POINTS = 10_000
 
 # A spike crosses the unit cube, where neurons start, in 20 steps.
@@ -41,7 +43,7 @@ VELOCITY = 0.05
 
 RECIPE = training.Recipe(epochs=140, learning_rate=0.01, batch_size=50)
 
-# A free delay is counted in steps, a coordinate in lengths of 20 steps: each learns at a rate that fits its unit.
+# Free delays are in steps, and positions in units of 20 steps: their learning rates differ by their units.
 RATES: dict[str, dict[str, float]] = {
     "none": {},
     "free": {"free_synapses.delay": 0.05},
@@ -51,7 +53,7 @@ RATES: dict[str, dict[str, float]] = {
 
 
 class YinYangSNN(nn.Module):
-    """A spiking network for points of four coordinates, with delays as named."""
+    """A spiking network for points of four coordinates, with one of the kinds of delays in ``NETWORKS``."""
 
     def __init__(self, delays: str, hidden: int) -> None:
         super().__init__()
@@ -65,13 +67,13 @@ class YinYangSNN(nn.Module):
             weight_mode="free",
             velocity=None if delays == "none" else VELOCITY,
             delay_mode="free" if delays == "free" else "length",
-            # Without spatial delays positions have no effect, and are no parameters.
+            # Without spatial delays positions have no effect; anchored, they are not parameters.
             anchored=[0, 1, 2] if delays in ("none", "free") else None,
         )
         self.snn = sg.SpatialSNN(
             graph, num_steps=STEPS, coding="latency", spike_grad=sg.neurons.FastSigmoid(slope=12.0)
         )
-        graph.raw_bias.requires_grad_(False)  # a constant current would be a clock, which the task does not give
+        graph.raw_bias.requires_grad_(False)  # a constant current would act as a clock, which the task does not provide
         with torch.no_grad():
             weights = graph.get_parameter("free_synapses.weight")
             parts = torch.split(weights, [projection.synapses for projection in graph.projections])
@@ -84,7 +86,7 @@ class YinYangSNN(nn.Module):
         return self.snn.graph
 
     def forward(self, points: Tensor) -> Tensor:
-        """Return logits, ten times the mean potentials: these alone would hold the probabilities close together."""
+        """Return logits, ten times the mean potentials: potentials alone give nearly equal probabilities."""
         logits: Tensor = 10.0 * self.snn(spike_values(points))
         return logits
 
@@ -92,7 +94,7 @@ class YinYangSNN(nn.Module):
 def spike_values(points: Tensor) -> Tensor:
     """Return values whose latencies are the spike times of points ``(x, y, 1 - x, 1 - y)``, in whole steps.
 
-    The mirrored coordinates are rounded down and the others to the nearest step, so that each pair tells half steps.
+    The mirrored coordinates are rounded down and the others to the nearest step, so that a pair resolves half steps.
     """
     shift = points.new_tensor([0.5, 0.5, 0.0, 0.0])
     return 1.0 - torch.floor((1.0 - points) * LAST_SPIKE + shift) / (STEPS - 1)
@@ -102,13 +104,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="which delays to train with")
+    add("--networks", nargs="+", choices=NETWORKS, default=NETWORKS, help="kinds of delays to train with (all)")
     add("--hidden", type=int, default=40, metavar="N", help="hidden neurons (40)")
     add("--epochs", type=int, default=RECIPE.epochs, help=f"number of epochs ({RECIPE.epochs})")
     add("--points", type=int, default=5000, metavar="N", help="points to train on (5000)")
     add("--seed", type=int, default=0, help="train with this seed (0)")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
-    add("--validate", action="store_true", help="judge by points other than the test points")
+    add("--validate", action="store_true", help="evaluate on points other than the test points")
     add("--resume", action="store_true", help="continue an interrupted run; finished trainings are not repeated")
     add("--out", type=Path, default=Path("runs/yin_yang"), help="folder for the results (runs/yin_yang)")
     return parser.parse_args(argv)
@@ -128,9 +130,11 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     model = YinYangSNN(delays, args.hidden)
     data = training.yin_yang(args.points, seed=1000)
     rows = training.fit(model, data, recipe, folder, seed=seed, resume=args.resume, progress=sys.stderr.isatty())
+    model.eval()
     judged = training.yin_yang(TEST_POINTS, seed=1001 if args.validate else 1002)
     accuracy = training.accuracy(model, judged)
     figures = {
+        "seed": seed,
         "accuracy": accuracy,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "synapses": model.graph.synapses,
@@ -143,8 +147,10 @@ def train(delays: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
 
 @torch.no_grad()
 def draw(model: YinYangSNN, title: str, path: Path) -> None:
-    """Draw what the network takes each point for, and its delays."""
+    """Draw the predicted class of each point, and the delays."""
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     axis = torch.linspace(0, 1, 200)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -153,10 +159,19 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
     classes[(x - 0.5) ** 2 + (y - 0.5) ** 2 > 0.25] = torch.nan
     figure = Figure(figsize=(9.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
+    colors = COLORS[: len(CLASSES)]
     left.imshow(
-        classes.numpy(), origin="lower", extent=(0, 1, 0, 1), cmap="viridis", vmin=0, vmax=2, interpolation="nearest"
+        classes.numpy(),
+        origin="lower",
+        extent=(0, 1, 0, 1),
+        cmap=ListedColormap(colors),
+        vmin=0,
+        vmax=len(CLASSES) - 1,
+        interpolation="nearest",
     )
     left.set(title=title, xlabel="x", ylabel="y")
+    patches = [Patch(color=color, label=name) for color, name in zip(colors, CLASSES, strict=True)]
+    left.legend(handles=patches, title="predicted class", loc="center left", bbox_to_anchor=(1.0, 0.5))
     delays = model.graph.delays()
     counts = [projection.synapses for projection in model.graph.projections]
     right.hist(
@@ -164,6 +179,7 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
         bins=30,
         stacked=True,
         label=["to hidden neurons", "to outputs"],
+        color=COLORS[:2],
     )
     right.set(title="delays", xlabel="delay (time steps)", ylabel="synapses")
     right.legend()
@@ -174,30 +190,16 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
     args = parse(argv)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed]
-    results = []
-    for delays in args.networks:
-        trained = [train(delays, seed, args) for seed in seeds]
-        results.append(
-            training.Result(
-                f"delays: {delays}",
-                trained[0]["parameters"],
-                trained[0]["synapses"],
-                tuple(seeds),
-                tuple(run["accuracy"] for run in trained),
-                PUBLISHED[delays],
-                sum(run["seconds"] for run in trained) / len(trained),
-            )
-        )
-    command = shlex.join(["python", "examples/yin_yang.py", *(sys.argv[1:] if argv is None else argv)])
-    recipe = dataclasses.replace(RECIPE, epochs=args.epochs)
+    results = [
+        experiments.summary(f"delays: {delays}", [train(delays, seed, args) for seed in seeds], PUBLISHED[delays])
+        for delays in args.networks
+    ]
     about = {
-        "command": command,
-        "recipe": dataclasses.asdict(recipe),
+        "command": experiments.command_line("yin_yang", argv),
+        "recipe": dataclasses.asdict(dataclasses.replace(RECIPE, epochs=args.epochs)),
         "rates": RATES,
-        "environment": training.environment(),
     }
-    training.write_results(args.out, results, about)
-    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n\nWritten to {args.out}")
+    experiments.write_report(args.out, results, about, judged_on="validation" if args.validate else "test")
     return results
 
 

@@ -1,11 +1,11 @@
-"""The examples as a user runs them: short trainings on the bundled sample, resumed and repeated."""
+"""The examples as a user runs them: short trainings on the bundled sample."""
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -44,6 +44,14 @@ def example(load):
     return load("mnist_mlp")
 
 
+@pytest.fixture(autouse=True)
+def plain_folders(tmp_path):
+    """Every file and folder that an example makes has a name of letters, digits, dots, dashes and underscores."""
+    yield
+    names = {part for path in tmp_path.rglob("*") for part in path.relative_to(tmp_path).parts}
+    assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)] == []
+
+
 SHORT = ["--epochs", "1", "--hidden", "12", "--dim", "2"]
 
 
@@ -60,7 +68,7 @@ def test_it_prints_a_table_and_writes_all_files(example, capsys):
     written = json.loads((folder / "metrics.json").read_text())
     assert written["command"].startswith("python examples/mnist_mlp.py --epochs 1")
     assert [row["mean"] for row in written["results"]] == [result.mean for result in results]
-    names = {path.name for path in (folder / "spatial_784-12-10_d=2_learned_graded" / "seed-1").iterdir()}
+    names = {path.name for path in (folder / "spatial_784-12-10_d2_learned_graded" / "seed-1").iterdir()}
     expected = {"accuracy.png", "layers.png", "last.ckpt", "model.pt", "metrics.json", "history.csv", "history.json"}
     assert expected <= names
 
@@ -74,157 +82,6 @@ def test_the_written_model_has_the_reported_accuracy(example):
         data = example.training.load_mnist(None)
     found = example.training.accuracy(model, (data.test_images, data.test_labels))
     assert found == result.accuracies[0]
-
-
-def test_resume_repeats_nothing_and_refuses_other_settings(example, capsys):
-    first = example.main([*SHORT, "--out", "here"])
-    again = example.main([*SHORT, "--out", "here", "--resume"])
-    assert again == first
-    assert "finished before" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*penalty was 0.0, got 1.0"):
-        example.main([*SHORT, "--out", "here", "--resume", "--penalty", "1"])
-
-
-def test_another_seed_keeps_the_first_one(example):
-    example.main([*SHORT, "--seed", "0"])
-    example.main([*SHORT, "--seed", "1"])
-    assert sorted(path.name for path in Path("runs").rglob("seed-*")) == ["seed-0", "seed-1"]
-
-
-def test_validation_leaves_the_test_images_alone(example, monkeypatch, capsys):
-    load = example.training.load_mnist
-
-    def without_test_images(folder):
-        data = load(folder)
-        return example.training.Mnist(data.train_images, data.train_labels, None, None, data.source)
-
-    monkeypatch.setattr(example.training, "load_mnist", without_test_images)
-    example.main([*SHORT, "--validate", "--patience", "3"])
-    assert "validation accuracy (%)" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("wiring", ["knn:3", "radius:1.5", "random:0.1", "small-world:3,2"])
-def test_wirings(example, wiring):
-    (result,) = example.main([*SHORT, "--wiring", wiring])
-    assert 0 < result.synapses < 784 * 12 + 12 * 10
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--wiring", "ring:3"], "--wiring must be all, knn:K"),
-        (["--wiring", "knn"], "--wiring must be all, knn:K"),
-        (["--wiring", "random:2"], "density must be"),
-    ],
-)
-def test_wrong_wirings(example, argv, message):
-    with pytest.raises(SystemExit, match=message):
-        example.main([*SHORT, *argv])
-
-
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--seed", "1", "--seeds", "2"],
-        ["--patience", "2"],
-        ["--protocol", "slow"],
-        ["--protocol", "fast_spiking"],
-        ["--preset", "tiny"],
-    ],
-)
-def test_options_that_make_no_sense(example, argv, capsys):
-    with pytest.raises(SystemExit):
-        example.main(argv)
-    assert "error:" in capsys.readouterr().err
-
-
-# What is resumed, and what of a damaged disk ----
-
-
-def write_digits(folder, seed=0, train=100, test=40):
-    """Write images of noise in the format of MNIST."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    generator = np.random.default_rng(seed)
-    for name, count in (("train", train), ("t10k", test)):
-        images = generator.integers(0, 256, (count, 28, 28)).astype(np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count).astype(np.uint8) % 10)):
-            header = np.array([0x800 + array.ndim, *array.shape], ">u4")
-            (raw / f"{name}-{kind}-ubyte").write_bytes(header.tobytes() + array.tobytes())
-    return str(folder)
-
-
-def tiny(folder, *more):
-    return [*SHORT, "--out", "here", "--data-dir", folder, *more]
-
-
-def seed_folder():
-    return next(Path("here").rglob("seed-0"))
-
-
-def test_other_data_are_named_and_not_taken_for_those_before(example, tmp_path, monkeypatch):
-    monkeypatch.setattr(example.experiments, "is_papers", lambda args: True)
-    first, second = (write_digits(tmp_path / name, seed) for seed, name in enumerate("ab"))
-    (result,) = example.main(tiny(first))
-    written = json.loads(Path("here/metrics.json").read_text())
-    assert written["data"].startswith("other 28 x 28 images (sha256 ")
-    assert result.paper == ""
-    assert example.main(tiny(first, "--resume")) == [result]
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*data was 'other .*', got 'other .*'"):
-        example.main(tiny(second, "--resume"))
-
-
-@pytest.mark.parametrize("content", [b"", b'{"seed": 0, "accur', b'{"seed": 0}'])
-def test_half_written_figures_count_as_unfinished(example, tmp_path, capsys, content):
-    folder = write_digits(tmp_path / "a")
-    first = example.main(tiny(folder))
-    whole = json.loads((seed_folder() / "metrics.json").read_text())
-    (seed_folder() / "metrics.json").write_bytes(content)
-    assert example.main(tiny(folder, "--resume")) == first
-    printed = capsys.readouterr().out
-    assert "metrics.json is damaged" in printed and "finished before" not in printed
-    assert json.loads((seed_folder() / "metrics.json").read_text()) == whole
-
-
-@pytest.mark.parametrize("content", [b'{"epochs": 1', None])
-def test_a_training_of_unknown_settings_starts_anew(example, tmp_path, capsys, content):
-    folder = write_digits(tmp_path / "a")
-    (first,) = example.main(tiny(folder))
-    settings = seed_folder() / "settings.json"
-    if content is None:
-        settings.unlink()
-    else:
-        settings.write_bytes(content)
-    (again,) = example.main(tiny(folder, "--resume", "--learning-rate", "0.001"))
-    printed = capsys.readouterr().out
-    assert "has files but no settings: they are deleted" in printed and "finished before" not in printed
-    assert json.loads(settings.read_text())["learning_rate"] == 0.001
-
-
-def test_other_half_written_files_are_no_matter(example, tmp_path):
-    folder = write_digits(tmp_path / "a")
-    first = example.main(tiny(folder))
-    others = [seed_folder() / name for name in ("history.json", "history.csv", "accuracy.png", "model.pt")]
-    for path in others:
-        path.write_bytes(b"")
-    (seed_folder() / "metrics.json").unlink()
-    assert example.main(tiny(folder, "--resume")) == first
-    assert all(path.stat().st_size > 0 for path in others)
-
-
-def test_folders_that_cannot_be_used_end_with_a_sentence(load, tmp_path):
-    example = load("mnist_mlp")
-    folder = write_digits(tmp_path / "a")
-    Path("here").write_text("a file")
-    with pytest.raises(SystemExit, match=r"here.*\. The same command with --resume continues once this is fixed"):
-        example.experiments.as_script(lambda: example.main(tiny(folder)))
-    assert Path("here").read_text() == "a file"
-    Path("here").unlink()
-    example.main(tiny(folder))
-    before = {path: path.read_bytes() for path in seed_folder().iterdir()}
-    with example.training.claim(seed_folder()), pytest.raises(BlockingIOError, match="another running training"):
-        example.main(tiny(folder))
-    assert {path: path.read_bytes() for path in seed_folder().iterdir()} == before
 
 
 # Spiking networks ----
@@ -244,7 +101,7 @@ def test_spiking_networks_report_spikes_and_operations(load, capsys):
     assert figures["input_operations"] == 784 * 14
     assert figures["dense_operations"] == 5 * (784 * 14 + 14 * 10)
     assert figures["synaptic_operations"] == pytest.approx(10 * figures["spikes"])  # outputs do not fire
-    names = {path.name for path in (folder / "spiking_spatial_784-12-10_d=2_learned_graded" / "seed-0").iterdir()}
+    names = {path.name for path in (folder / "spiking_spatial_784-12-10_d2_learned_graded" / "seed-0").iterdir()}
     assert {"raster.png", "accuracy.png", "layers.png", "model.pt", "metrics.json"} <= names
 
 
@@ -337,6 +194,25 @@ def test_densities_that_make_no_sense(load, density):
         load("regrowth").main([*SPARSE, "--density", density])
 
 
+@pytest.mark.parametrize("every", [4, 100])
+def test_the_quick_look_of_regrowth_regrows_and_without_a_short_interval_says_so(load, every, recwarn):
+    example = load("regrowth")
+    assert "--epochs 2 --hidden 200 --every 4 " in example.__doc__
+    example.main(["--epochs", "2", "--hidden", "20", "--every", str(every), "--out", "here"])
+    states = [torch.load(next(folder.rglob("model.pt")), weights_only=True) for folder in Path("here").glob("*0_*10_*")]
+    edges = [Topology.decode(state["spatial_graph.connectivity._extra_state"]).listed_edges for state in states]
+    assert len(edges) == 2 and torch.equal(*edges) == (every == 100)
+    said = [str(note.message) for note in recwarn if "EverySteps calls nothing in this training" in str(note.message)]
+    assert len(said) == (every == 100)
+
+
+def test_the_presets_of_the_perceptron(example):
+    args = example.experiments.parse(example.EXPERIMENT, ["--preset", "compact"])
+    (candidate,) = example.candidates(args, 784)
+    assert candidate.name == "spatial 784-200-143-10, d=9, learned, graded"
+    assert sum(parameter.numel() for parameter in candidate.build().parameters()) == 11028
+
+
 def test_pruning_after_and_in_training(load, monkeypatch, capsys):
     example = load("pruning")
     monkeypatch.setattr(example, "AMOUNTS", (90,))
@@ -351,7 +227,7 @@ def test_pruning_after_and_in_training(load, monkeypatch, capsys):
     assert (folder / "pruning.png").exists()
     written = json.loads((folder / "metrics.json").read_text())
     assert [set(run["after_training"]) for run in written["figures"]["dense 784-14-10"]] == [{"90"}, {"90"}]
-    state = torch.load(folder / "dense_784-14-10_90_%_in_training" / "seed-1" / "model.pt", weights_only=True)
+    state = torch.load(folder / "dense_784-14-10_90_in_training" / "seed-1" / "model.pt", weights_only=True)
     assert sum(int(values.count_nonzero()) for name, values in state.items() if "weight" in name) == left[1]
     assert example.main([*SHORT, "--baseline", "14", "--seeds", "2", "--resume"]) == results
 

@@ -4,6 +4,7 @@ from spatialgraph.experiments.experiment import CLASSES, Candidate, Experiment, 
 from spatialgraph.experiments.options import is_papers, make_wiring, parse, spatial_name
 from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.records import finish, finished, prepare
+from spatialgraph.experiments.reports import command_line, summary, write_report
 from spatialgraph.experiments.runs import as_script, run
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Experiment",
     "Figures",
     "as_script",
+    "command_line",
     "finish",
     "finished",
     "is_papers",
@@ -21,4 +23,6 @@ __all__ = [
     "run",
     "save_figure",
     "spatial_name",
+    "summary",
+    "write_report",
 ]

@@ -19,14 +19,14 @@ _WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
 
 
 def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line; defaults come from the preset and the protocol.
+    """Read the command line; the options of a preset and a protocol fill what was not given.
 
     Args:
         experiment: the experiment.
-        argv: the arguments; None for ``sys.argv``.
+        argv: the arguments; None for those of the process.
 
     Raises:
-        SystemExit: if an option is unknown, or options exclude each other.
+        SystemExit: if an option is unknown, or two do not fit together.
 
     Example:
         >>> from spatialgraph.training import Recipe
@@ -59,13 +59,25 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
 
 def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
     add = parser.add_argument
-    add("--preset", choices=experiment.presets, default="paper3d", help="a network; the options below change it")
+    add(
+        "--preset",
+        choices=experiment.presets,
+        default="paper3d",
+        help="network to start from; the options below override it",
+    )
     add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
     add("--dim", type=int, help="dimensions of space")
     add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
     add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
     add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
-    add("--baseline", type=int, nargs="+", default=[], metavar="N", help="also dense networks with N hidden neurons")
+    add(
+        "--baseline",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="also train dense networks with N hidden neurons",
+    )
 
 
 def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -73,26 +85,22 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
     protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
     add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
-    add("--epochs", type=int, help="number of epochs, instead of the protocol's")
-    add("--batch-size", type=int, metavar="N", help="images per step, instead of the protocol's")
-    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate, instead of the protocol's")
+    add("--epochs", type=int, help="number of epochs (default: the protocol's)")
+    add("--batch-size", type=int, metavar="N", help="images per step (default: the protocol's)")
+    add("--learning-rate", type=float, metavar="X", help="(peak) learning rate (default: the protocol's)")
     add("--seed", type=int, help="train with this seed")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
-    add(
-        "--validate",
-        action="store_true",
-        help="hold out 5,000 training images for validation and do not use the test images",
-    )
+    add("--validate", action="store_true", help="evaluate on 5,000 held-out training images, not on the test images")
     add("--patience", type=int, help="with --validate: stop after this many epochs without a better accuracy")
-    add("--penalty", type=float, default=0.0, help="factor of the penalty on layers that collapse into each other")
+    add("--penalty", type=float, default=0.0, help="weight of the penalty on layers that collapse into each other")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or auto")
     add("--data-dir", help="MNIST folder; download target")
-    add("--resume", action="store_true", help="continue an interrupted run; finished seeds are not repeated")
-    add("--out", type=Path, help="folder for the results, instead of one below runs/")
+    add("--resume", action="store_true", help="continue an interrupted run; finished trainings are not repeated")
+    add("--out", type=Path, help="folder for the results (default: below runs/, named after the options)")
 
 
 def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
@@ -104,13 +112,13 @@ def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
 
 
 def make_wiring(text: str) -> wiring.Wiring:
-    """Convert the text of ``--wiring`` to a wiring.
+    """Turn the text of ``--wiring`` into a wiring.
 
     Args:
         text: ``all``, ``knn:K``, ``radius:R``, ``random:DENSITY`` or ``small-world:K,FAR``.
 
     Raises:
-        SystemExit: if the text has another form, or a number in it is out of range.
+        SystemExit: if the text is none of these, or a number in it is out of range.
 
     Example:
         >>> make_wiring("knn:32")
@@ -126,14 +134,14 @@ def make_wiring(text: str) -> wiring.Wiring:
 
 
 def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
-    """Return the name of a spatial network for tables.
+    """Return the name of a spatial network in tables.
 
     Args:
         args: the options.
         sizes: numbers of neurons in the layers.
 
     Example:
-        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity_mode="graded", wiring="knn:32")
+        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32")
         >>> spatial_name(args, [784, 200, 10])
         'spatial 784-200-10, d=3, learned, graded, knn:32'
     """
@@ -142,7 +150,7 @@ def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
 
 
 def is_papers(args: argparse.Namespace) -> bool:
-    """Tell whether the network is the paper's, so that results are comparable.
+    """Tell whether the network is the paper's, so that its figures may stand beside ours.
 
     Args:
         args: the options.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from spatialgraph import atomic, plotting
 from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.plotting.layers import draw_neurons, polarity_colors
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,13 +35,15 @@ def save_figure(figure: "Figure", path: Path, dpi: int = 110) -> None:
 
 
 def draw_layers(graph: SpatialGraph, path: Path) -> None:
-    """Draw the positions of each layer."""
+    """Draw the positions of each layer, on the same scales and with one colour bar."""
     from matplotlib.figure import Figure
 
     count = int(graph.layer.max()) + 1
-    figure = Figure(figsize=(5.2 * count, 4.6), layout="constrained")
-    for number in range(count):
-        plotting.layer(graph, number, ax=figure.add_subplot(1, count, number + 1))
+    figure = Figure(figsize=(4.6 * count + 1.0, 4.6), layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    for number, ax in enumerate(axes):
+        draw_neurons(graph, number, ax)
+    figure.colorbar(polarity_colors(graph), ax=axes, label="polarity", shrink=0.8)
     save_figure(figure, path)
 
 

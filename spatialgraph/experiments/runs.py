@@ -1,33 +1,30 @@
-"""Runs of an experiment: all models with all seeds, and the report."""
+"""A run of an experiment: all models with all seeds, and the report on them."""
 
-import argparse
 import dataclasses
-import shlex
 import statistics
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from spatialgraph import training
-from spatialgraph.experiments import records
-from spatialgraph.experiments.experiment import Candidate, Experiment, Figures
+from spatialgraph.experiments import records, reports
+from spatialgraph.experiments.experiment import Experiment, Figures
 from spatialgraph.experiments.options import parse
-from spatialgraph.experiments.plans import folder_of, folder_of_seed, recipe_of
+from spatialgraph.experiments.plans import check_folders, folder_of, folder_of_seed, recipe_of
 from spatialgraph.experiments.trainings import train_seed
 
 __all__ = ["as_script", "run"]
 
 
 def as_script(main: Callable[[], object]) -> None:
-    """Run an example, and exit with a message instead of a traceback for errors that the user can resolve.
+    """Run an example; end it with a message, without a traceback, on errors that its user can mend.
 
     Args:
         main: the example.
 
     Raises:
-        SystemExit: if the example is interrupted, a file cannot be used, or a value in training is not finite.
+        SystemExit: if the example was interrupted, a file could not be used, or a loss or parameter was not finite.
 
     Example:
         >>> def main():
@@ -52,13 +49,13 @@ def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[train
 
     Args:
         experiment: the experiment.
-        argv: the arguments; None for ``sys.argv``.
+        argv: the arguments; None for those of the process.
 
     Returns:
-        A row for each model; no rows in processes other than the first.
+        A row for each model; none in all processes but the first.
 
     Raises:
-        SystemExit: if an option is invalid, or a training to resume has other settings.
+        SystemExit: if an option is invalid, or a training to resume had other settings.
         OSError: if a file or folder cannot be used.
     """
     args = parse(experiment, argv)
@@ -66,23 +63,27 @@ def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[train
     folder = folder_of(experiment, args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     candidates = experiment.candidates(args, data.train_images.shape[1])
+    check_folders(candidates)
     trained = [
         [train_seed(experiment, listed, seed, data, args, folder_of_seed(folder, listed, seed)) for seed in seeds]
         for listed in candidates
     ]
     if not training.is_main_process():
         return []
-    results = [_result(listed, each, data) for listed, each in zip(candidates, trained, strict=True)]
+    results = [
+        reports.summary(listed.name, each, listed.paper if data.source == "MNIST" else "")
+        for listed, each in zip(candidates, trained, strict=True)
+    ]
     figures = {
         listed.name: [figures.get("examined", {}) for figures in each]
         for listed, each in zip(candidates, trained, strict=True)
     }
-    about: dict[str, Any] = {"command": _command(experiment, argv), "data": data.source}
+    about: dict[str, Any] = {"command": reports.command_line(experiment.name, argv), "data": data.source}
     about |= _recipes({listed.name: recipe_of(experiment, args, listed) for listed in candidates})
     about |= {"figures": figures} if any(any(rows) for rows in figures.values()) else {}
     about |= experiment.report(results, figures, folder, data.source)
-    training.write_results(folder, results, about | {"environment": training.environment()})
-    _print(experiment, args, results, figures, folder)
+    more = _means(experiment.columns, figures) if experiment.columns else ""
+    reports.write_report(folder, results, about, judged_on="validation" if args.validate else "test", more=more)
     return results
 
 
@@ -95,23 +96,6 @@ def _load(folder: str | None) -> training.Mnist:
     return data
 
 
-def _result(candidate: Candidate, trained: list[dict[str, Any]], data: training.Mnist) -> training.Result:
-    """Summarise the trainings of a model as a row of the table."""
-    return training.Result(
-        candidate.name,
-        trained[0]["parameters"],
-        trained[0]["synapses"],
-        tuple(each["seed"] for each in trained),
-        tuple(each["accuracy"] for each in trained),
-        candidate.paper if data.source == "MNIST" else "",
-        sum(each["seconds"] for each in trained) / len(trained),
-    )
-
-
-def _command(experiment: Experiment, argv: Sequence[str] | None) -> str:
-    return shlex.join(["python", f"examples/{experiment.name}.py", *(sys.argv[1:] if argv is None else argv)])
-
-
 def _recipes(recipes: dict[str, training.Recipe]) -> dict[str, Any]:
     """Return the recipe for the record, or that of each model where they differ."""
     first, *others = (dataclasses.asdict(recipe) for recipe in recipes.values())
@@ -120,17 +104,8 @@ def _recipes(recipes: dict[str, training.Recipe]) -> dict[str, Any]:
     return {"recipes": {name: dataclasses.asdict(recipe) for name, recipe in recipes.items()}}
 
 
-def _print(
-    experiment: Experiment, args: argparse.Namespace, results: list[training.Result], figures: Figures, folder: Path
-) -> None:
-    print(f"\n{training.table(results, 'validation' if args.validate else 'test')}\n")
-    if experiment.columns:
-        print(f"{_means(experiment.columns, figures)}\n")
-    print(f"Written to {folder}")
-
-
 def _means(columns: dict[str, str], figures: Figures) -> str:
-    """Return further metrics, averaged over seeds, as a Markdown table."""
+    """Return the means over the seeds of further figures as a Markdown table."""
     rows = [
         [model, *(f"{statistics.fmean(each[name] for each in trained):,.0f}" for name in columns)]
         for model, trained in figures.items()

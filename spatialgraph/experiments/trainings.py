@@ -65,6 +65,7 @@ def train_seed(
     if not training.is_main_process():
         return {}
     candidate.finish()
+    model.eval()
     figures = _figures(candidate, model, judged, seed, folder) | {"seconds": rows[-1]["seconds"]}
     pictures.draw_history(rows, candidate.name, folder / "accuracy.png")
     records.finish(folder, model, figures)

@@ -1,7 +1,7 @@
 """Figures; every function takes ``ax=None`` and returns the axes."""
 
 from spatialgraph.plotting.layers import layer
-from spatialgraph.plotting.spikes import raster
+from spatialgraph.plotting.spikes import potentials, raster
 from spatialgraph.plotting.training import history
 
-__all__ = ["history", "layer", "raster"]
+__all__ = ["history", "layer", "potentials", "raster"]

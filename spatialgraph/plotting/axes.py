@@ -1,4 +1,4 @@
-"""Axes of figures."""
+"""The axes that figures are drawn on, and their colours."""
 
 from typing import TYPE_CHECKING
 
@@ -6,11 +6,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.ticker import MaxNLocator
 
-__all__ = ["given_or_new", "whole_numbers"]
+__all__ = ["COLORS", "given_or_new", "whole_numbers"]
+
+COLORS = ("#0072b2", "#e69f00", "#56b4e9", "#cc79a7", "#000000", "#009e73")
+"""Colours for classes and curves that colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)."""
 
 
 def given_or_new(ax: "Axes | None") -> "Axes":
-    """Return the given axes, or new ones if None.
+    """Return the axes that were given, or new ones where there are none.
 
     Raises:
         ImportError: if new ones are needed and matplotlib is not installed.
@@ -29,7 +32,7 @@ def given_or_new(ax: "Axes | None") -> "Axes":
 
 
 def whole_numbers() -> "MaxNLocator":
-    """Return a locator that places ticks at integers only."""
+    """Return what puts the marks of an axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(integer=True, min_n_ticks=1)

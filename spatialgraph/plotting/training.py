@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from spatialgraph.plotting.axes import given_or_new, whole_numbers
+from spatialgraph.plotting.axes import COLORS, given_or_new, whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,9 +37,11 @@ def history(rows: Sequence[dict[str, Any]], ax: "Axes | None" = None, label: str
         raise ValueError("rows must hold at least one epoch, got none")
     ax = given_or_new(ax)
     epochs = [row["epoch"] for row in rows]
-    for name, words in _CURVES.items():
+    for (name, words), color in zip(_CURVES.items(), COLORS, strict=False):
         if name in rows[0]:
-            ax.plot(epochs, [100 * row[name] for row in rows], label=f"{label} {words}".strip())
+            # A line through a single point is empty: the marker shows it.
+            percent = [100 * row[name] for row in rows]
+            ax.plot(epochs, percent, marker="o", markersize=3, color=color, label=f"{label} {words}".strip())
     ax.set(xlabel="epoch", ylabel="accuracy (%)")
     ax.xaxis.set_major_locator(whole_numbers())
     ax.grid(alpha=0.3)

@@ -1,6 +1,7 @@
 """Callbacks that change a network during training: gradual pruning, and functions called at regular steps."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -99,6 +100,9 @@ class EverySteps(lightning.Callback):
         ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1; during training, if the function
             creates new parameters.
 
+    Warns:
+        UserWarning: if the training is too short for a single call.
+
     Example:
         >>> EverySteps(100, lambda: None, until=0.5).until
         0.5
@@ -115,6 +119,16 @@ class EverySteps(lightning.Callback):
             raise ValueError(f"until must be between 0 and 1, got {until}")
         self.steps, self.action, self.until = steps, action, until
         self._steps_before = 0
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Warn where the training is too short for a single call."""
+        steps = _steps(trainer)
+        if self.steps / steps >= self.until:
+            warnings.warn(
+                f"EverySteps calls nothing in this training: it has {steps} steps, and calls come every {self.steps} "
+                f"steps in the first {self.until:.0%} of them",
+                stacklevel=1,  # Lightning's own warnings are hidden
+            )
 
     def on_train_batch_start(
         self,
@@ -143,7 +157,12 @@ class EverySteps(lightning.Callback):
 
 def _done(trainer: lightning.Trainer) -> float:
     """Return the share of all optimiser steps that are done."""
+    return trainer.global_step / _steps(trainer)
+
+
+def _steps(trainer: lightning.Trainer) -> int:
+    """Return the number of optimiser steps of the whole training."""
     steps = trainer.estimated_stepping_batches
     if not 0 < steps < math.inf:
         raise ValueError("the training must have a known number of steps; give the trainer max_steps")
-    return trainer.global_step / steps
+    return int(steps)

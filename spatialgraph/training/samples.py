@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spatialgraph.training.as_found import device_of, evaluating
+
 __all__ = ["Images", "checked", "checksum"]
 
 Images = tuple[Tensor, Tensor]
@@ -96,22 +98,15 @@ def _check_labels(name: str, labels: Tensor, count: int) -> None:
 def _outputs(name: str, sample: Tensor, model: nn.Module) -> int:
     """Return the number of a model's outputs for a sample."""
     model = getattr(model, "_orig_mod", model)  # torch.compile would compile for this one pass
-    parameter = next(model.parameters(), sample)
-    modes = {module: module.training for module in model.modules()}
-    devices = [parameter.device] if parameter.is_cuda else []
-    model.eval()
+    device = device_of(model)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices):
-            outputs = model(sample.to(parameter.device))
+        with evaluating(model), torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+            outputs = model(sample.to(device))
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise ValueError(
             f"{name} must hold samples that the model takes, got {sample.dtype} of shape {tuple(sample.shape[1:])} "
             f"for each ({' '.join(str(error).split())})"
         ) from error
-    finally:
-        model.train(modes[model])
-        for module, mode in modes.items():
-            module.training = mode
     if not isinstance(outputs, Tensor):
         raise TypeError(f"model must return a tensor of logits, got {type(outputs).__name__}")
     if outputs.dim() != 2 or len(outputs) != 1 or not outputs.shape[1]:

@@ -1,4 +1,4 @@
-"""Training of a model with checkpoints, resume and early stopping."""
+"""Training a model with checkpoints, resume and early stop."""
 
 import contextlib
 import dataclasses
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.training import checkpoints
+from spatialgraph.training.as_found import as_found, device_of, evaluating
 from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.folder import claim
@@ -31,7 +32,7 @@ __all__ = ["accuracy", "fit", "is_main_process"]
 
 @dataclasses.dataclass(frozen=True)
 class _Processes:
-    """The processes started by ``torchrun``, or this one only."""
+    """The processes that ``torchrun`` started, or this one alone."""
 
     rank: int
     world: int
@@ -45,7 +46,7 @@ class _Processes:
 
 
 def is_main_process() -> bool:
-    """Tell whether this is the process that prints and writes files.
+    """Tell whether this process is the one that reports and writes files.
 
     Example:
         >>> is_main_process()
@@ -72,47 +73,48 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train a model in place and return its history.
 
-    After every epoch a checkpoint ``last.ckpt`` is written, and the one before is kept as ``previous.ckpt``: an
-    interruption loses at most one epoch, and a damaged last checkpoint one more. A resumed training gives results
-    identical to the bit to those of an uninterrupted one. Only one training at a time can use a folder. A loss that is
-    not finite ends the training, and no checkpoint is written for a model with values that are not finite. If started
-    by ``torchrun``, the processes share each batch (distributed data parallel): the loss is the mean over the samples
-    of the whole batch. All processes start with the network of the first, even if each has drawn a random wiring.
+    The model is trained in ``train()``. Afterwards, also if the training fails, its device, the mode of each module and
+    its ``requires_grad`` flags are as before, and hooks that the training added are removed.
+
+    After every epoch a checkpoint (``last.ckpt``) takes the place of the one before, which stays as ``previous.ckpt``:
+    an interruption of any kind loses one epoch at most, and a last checkpoint that the disk has damaged one more. A
+    resumed training ends at the same bits as an uninterrupted one. One training at a time may use a folder. A loss that
+    is not finite ends the training, and no checkpoint is written of a model whose numbers are not. Started by
+    ``torchrun``, the processes share each batch (distributed data parallel): the loss is the mean over the samples of
+    the whole batch. All begin with the network of the first process, also where each has drawn a random wiring.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``, already initialised.
-        train: training images, finite, shape ``(samples, features)``, and labels, integers of shape ``(samples,)`` from
-            0 to the number of classes minus 1.
+        train: training images and labels: finite numbers of shape ``(samples, features)`` and whole ones of shape
+            ``(samples,)``, from 0 to the number of classes minus 1.
         recipe: the schedule.
-        folder: folder for checkpoints and history.
-        seed: seed of the shuffling and, at each epoch, of PyTorch's random numbers.
-        validation: validation images and labels; None for no validation.
-        patience: stop after this many epochs without a better validation accuracy; None for no early stopping.
+        folder: where checkpoints and history go.
+        seed: seed of the shuffling, and at each epoch of PyTorch's random numbers.
+        validation: held-out images and labels; None trains without.
+        patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss, a function without arguments.
-        callbacks: further Lightning callbacks, such as :class:`GradualPruning`.
-        device: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
-        strategy: strategy for several processes, as in Lightning's ``Trainer``, such as ``"ddp"`` or a ``DDPStrategy``;
-            ``"auto"`` selects ``"ddp"`` if there are several.
-        resume: continue from a checkpoint in ``folder`` if there is one; it must have the same data, recipe, seed and
-            parameters. If false, existing checkpoints are removed.
+        callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
+        device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
+        strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
+            ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
+        resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe, seed
+            and parameters. Without, checkpoints that are there are removed.
         progress: whether to show a progress bar.
 
     Returns:
-        A row for each epoch with ``epoch``, ``train_loss``, ``train_accuracy``, ``seconds`` and, with validation
-        images, ``validation_loss`` and ``validation_accuracy``.
+        A row for each epoch, of ``epoch``, ``train_loss``, ``train_accuracy``, ``seconds`` and, with held-out images,
+        ``validation_loss`` and ``validation_accuracy``.
 
     Raises:
-        TypeError: if ``model`` is not a module, ``recipe`` not a :class:`Recipe`, images and labels not tensors, or
-            ``patience`` or ``seed`` not an int.
-        ValueError: if the shapes of images and labels do not match the model or each other, an image is not finite, a
-            label is out of range, ``patience`` is given without ``validation``, or the checkpoints to resume from are
-            damaged or of another training.
-        FloatingPointError: if a loss or, at the end of an epoch, a parameter, gradient or optimiser state is not
-            finite.
-        NotADirectoryError, PermissionError: if ``folder`` is a file or not writable.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if images and labels do not fit the model or each other, if a number among them is not finite, if
+            ``patience`` is given without ``validation``, if the checkpoints to resume from are damaged or of another
+            training.
+        FloatingPointError: if a loss or, at the end of an epoch, a number of the model is not finite.
+        NotADirectoryError, PermissionError: if ``folder`` is a file or must not be written.
         BlockingIOError: if another training uses ``folder``.
-        OSError: if the disk is full; the checkpoints of earlier epochs remain.
-        KeyboardInterrupt: on Ctrl-C; the checkpoint of the last full epoch remains.
+        OSError: if the disk is full; the checkpoints are then those of the epochs before.
+        KeyboardInterrupt: on Ctrl-C, after the checkpoint of the last full epoch was kept.
 
     Example:
         >>> import tempfile
@@ -143,7 +145,7 @@ def fit(
         files = checkpoints.CheckpointFiles(folder, last_is_whole=checkpoint == folder / checkpoints.LAST)
         with _quiet():
             trainer = _trainer(recipe, [*own, *callbacks], files, processes, device, strategy, progress)
-        with _quiet(), _interruptible(trainer):
+        with _quiet(), _interruptible(trainer), as_found(model):
             trainer.fit(
                 task,
                 batches(*train, sampler),
@@ -151,33 +153,32 @@ def fit(
                 ckpt_path=checkpoint,
                 weights_only=True,
             )
-    model.cpu().eval()
     return history.rows
 
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Images) -> float:
-    """Return the accuracy of a model, from 0 to 1.
+    """Return the share of right answers.
 
     Args:
-        model: from ``(batch, features)`` to ``(batch, classes)``; it is put into ``eval()``.
+        model: from ``(batch, features)`` to ``(batch, classes)``; it is evaluated in ``eval()`` and on its device, and
+            its mode is restored.
         images: images and labels, as for :func:`fit`.
 
     Raises:
-        TypeError: if ``model`` is not a module, or images and labels are not tensors.
-        ValueError: if the shapes of images and labels do not match the model or each other, an image is not finite,
-            or a label is out of range.
+        TypeError: if an argument is of the wrong type.
+        ValueError: if images and labels do not fit the model or each other, or a number among them is not finite.
 
     Example:
         >>> accuracy(nn.Identity(), (torch.eye(4), torch.arange(4)))
         1.0
     """
     _check_model_type(model)
-    model.eval()
-    images = checked("images", images, model)
-    parts = zip(torch.split(images[0], 1000), torch.split(images[1], 1000), strict=True)
-    right = sum(int((model(x).argmax(1) == y).sum()) for x, y in parts)
-    return right / len(images[1])
+    samples, labels = checked("images", images, model)
+    device = device_of(model)
+    with evaluating(model):
+        answers = torch.cat([model(part.to(device)).argmax(1) for part in samples.split(1000)])
+    return int((answers == labels.to(device)).sum()) / len(labels)
 
 
 def _check_model_type(model: nn.Module) -> None:
@@ -202,7 +203,7 @@ def _check_arguments(model: nn.Module, recipe: Recipe, validation: Images | None
 
 
 def _seed(seed: int) -> int:
-    """Check a seed and return it."""
+    """Return a seed that all random numbers of a training can be drawn from."""
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise TypeError(f"seed must be an int, got {type(seed).__name__}")
     if not 0 <= seed < 2**32:
@@ -211,20 +212,20 @@ def _seed(seed: int) -> int:
 
 
 def _begin(folder: Path, record: checkpoints.Record, resume: bool, processes: _Processes) -> Path | None:
-    """Remove files of earlier trainings from the folder, and return the checkpoint to resume from."""
+    """Clear away what the folder holds of trainings that were killed or are over; return what to resume from."""
     checkpoint, note = checkpoints.find(folder, record) if resume else (None, "")
     if processes.rank == 0:
         if note:
             warnings.warn(note, stacklevel=3)
         atomic.remove_parts(folder, [checkpoints.LAST, *History.FILES])
-        if not resume:  # a later resume must not continue another training
+        if not resume:  # to resume later must not continue another training
             for name in (checkpoints.PREVIOUS, checkpoints.LAST):
                 (folder / name).unlink(missing_ok=True)
     return checkpoint
 
 
 class _Patience(EarlyStopping):
-    """Early stopping that also applies to a training resumed after it had stopped."""
+    """Stop also a training that is resumed after it had stopped."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.wait_count >= self.patience:
@@ -258,7 +259,7 @@ def _trainer(
 
 @contextlib.contextmanager
 def _interruptible(trainer: Trainer) -> Iterator[None]:
-    """Raise KeyboardInterrupt on Ctrl-C, which Lightning would turn into an exit."""
+    """Let Ctrl-C arrive as KeyboardInterrupt: Lightning turns it into an exit and ignores later ones."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -275,7 +276,7 @@ def _interruptible(trainer: Trainer) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide Lightning's start-up messages, and its advice on loader workers, which does not apply to data in memory."""
+    """Hide Lightning's start-up notes and its advice on loader workers, which does not fit data in memory."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     with warnings.catch_warnings():

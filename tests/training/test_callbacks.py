@@ -147,6 +147,7 @@ def test_stopping_early_keeps_the_amount(tmp_path):
     assert pruner.log[-1] == "removed"
 
 
+@pytest.mark.filterwarnings("ignore:EverySteps calls nothing")
 @pytest.mark.parametrize(
     ("steps", "until", "expected"),
     [
@@ -278,3 +279,20 @@ def test_a_spatial_network_is_pruned_gradually(tmp_path):
     assert shares == sorted(shares) and shares[0] == 0.0 and shares[-1] == pytest.approx(0.8)
     assert [projection.synapses for projection in model.graph.projections] == [72 - 58, 36 - 29]
     assert model.graph.masked_share == 0.0
+
+
+@pytest.mark.parametrize(("steps", "until", "calls"), [(5, 0.26, 1), (5, 0.25, 0), (20, 1.0, 0), (19, 1.0, 1)])
+def test_a_training_too_short_for_a_call_says_so(tmp_path, steps, until, calls, recwarn):
+    seen = []
+    fit(
+        new_model(),
+        images(),
+        RECIPE,
+        tmp_path,
+        callbacks=[EverySteps(steps, lambda: seen.append(0), until)],
+        progress=False,
+    )
+    assert bool(seen) == bool(calls)
+    said = [str(note.message) for note in recwarn.list if "EverySteps calls nothing" in str(note.message)]
+    assert len(said) == (not calls)
+    assert all(f"it has 20 steps, and calls come every {steps} steps" in text for text in said)
