@@ -57,7 +57,7 @@ def unseal(kind: str, version: int, data: bytes) -> tuple[dict[str, Any], dict[s
 
 def _smallest(values: Tensor) -> Tensor:
     """Return whole numbers in the smallest type that holds them; other tensors as they are."""
-    if values.dtype != torch.int64:
+    if values.dtype not in WHOLE:
         return values
     low, high = (int(end) for end in values.aminmax()) if values.numel() else (0, 0)
     return values.to(next(t for t in WHOLE if torch.iinfo(t).min <= low and high <= torch.iinfo(t).max))
