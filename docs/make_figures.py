@@ -35,18 +35,16 @@ def digits():
             return training.validation_split(datasets.load_mnist(folder, download=False))
 
 
-def train(model, epochs, rate=0.03, on_epoch=None):
+def train(model, epochs):
     """Train a model by a plain loop on the sample."""
     images, labels, *_ = digits()
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    for epoch in range(epochs):
+    optimizer = torch.optim.Adam(sg.parameter_groups(model))
+    for _ in range(epochs):
         model.train()
         for batch in torch.randperm(len(images)).split(100):
             optimizer.zero_grad()
             F.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
-        if on_epoch is not None:
-            on_epoch(epoch)
     return model.eval()
 
 
@@ -104,7 +102,7 @@ def spiking():
     for delay, color, shift in ((2.0, BLUE, -0.25), (2.25, ORANGE, 0.0), (2.75, PURPLE, 0.25)):
         share = torch.tensor([0.0, 0.0, 3.0 - delay, delay - 2.0, 0.0])
         right.bar(torch.arange(5) + shift, share, width=0.22, color=color, label=f"delay {delay:g} steps")
-    right.set(title="arrival of a spike sent at step 0", xlabel="time step", ylabel="share of the charge", ylim=(0, 1.3))
+    right.set(title="arrival of a spike sent at step 0", xlabel="time step", ylabel="share of charge", ylim=(0, 1.7))
     right.legend(loc="upper left", frameon=False)
     return figure
 
@@ -231,7 +229,6 @@ def pytorch():
         below.set(title=f"slope of logit {int(label)}", xticks=[], yticks=[])
     figure.colorbar(drawn, ax=axes[1], label="logit per grey value", shrink=0.9)
     return figure
-
 
 
 def save(figure, path):
