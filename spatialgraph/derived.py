@@ -11,7 +11,7 @@ __all__ = ["Derived", "refusing"]
 class Derived(Tensor):
     """A tensor like others that refuses to be written to; what is computed with it are plain tensors.
 
-    Use a subclass of :func:`refusing`, whose message says what to write to in its place.
+    Use a subclass that ``refusing`` returns, whose message says what to write to in its place.
     """
 
     # As nn.Parameter: functions take it for the plain tensor that it is, also those that refuse other subclasses.

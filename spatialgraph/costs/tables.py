@@ -78,12 +78,12 @@ class Summary:
 
     @property
     def other_parameters(self) -> int:
-        """Parameters of no projection: those of the inputs, of the law, and of the model beside its graph."""
+        """Number of parameters outside all projections, of inputs, law, and the model without its graph."""
         return self.pruned.parameters - sum(row.pruned.parameters for row in self.rows)
 
     @property
     def other_bytes(self) -> int:
-        """Bytes of the file that belong to no synapse: positions, polarities, biases, number of edges, header."""
+        """Size in bytes of what no synapse has in the file, such as positions, polarities, biases and header."""
         return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:

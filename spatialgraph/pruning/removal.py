@@ -29,7 +29,7 @@ def prune_(
     All parameters stay the same objects, so that an optimiser goes on with the state of positions, polarities and
     biases. Free weights and delays of the synapses that remain keep their values; an optimiser that has a state of them
     must forget it (see :meth:`SpatialGraph.rewire_ <spatialgraph.SpatialGraph.rewire_>`). What is removed is no longer
-    computed (see :mod:`spatialgraph.graph.projections` for the choice of the engine). The rule is that of `Erb et al.
+    computed. The rule is that of `Erb et al.
     (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance and polarities of -1 and 1 the
     longest synapses are those of the smallest weights.
 
