@@ -23,9 +23,8 @@ extensions = [
 exclude_patterns = ["_build", "results"]
 default_role = "code"
 
-# The names of other projects that these pages link to, and their pages there. They are listed in docs/inventories, in
-# plain text, so that a build needs no network; a new name needs a line. Names without a module are those that code imports
-# for type checkers only.
+# The names of other projects that these pages link to are listed in docs/inventories, in plain text, so that a build
+# needs no network; a new name needs a line. Names without a module are those imported for type checkers only.
 intersphinx_mapping = {
     "lightning": ("https://lightning.ai/docs/pytorch/stable/", "inventories/lightning.inv"),
     "matplotlib": ("https://matplotlib.org/stable/", "inventories/matplotlib.inv"),

@@ -78,12 +78,12 @@ class Summary:
 
     @property
     def other_parameters(self) -> int:
-        """Number of parameters outside all projections, of inputs, law, and the model without its graph."""
+        """Number of parameters outside the projections, such as those of the inputs and of the law."""
         return self.pruned.parameters - sum(row.pruned.parameters for row in self.rows)
 
     @property
     def other_bytes(self) -> int:
-        """Size in bytes of what no synapse has in the file, such as positions, polarities, biases and header."""
+        """Size in bytes of everything in the file but synapses, such as positions and the header."""
         return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
