@@ -64,6 +64,7 @@ def test_blocks_of_a_page_run_in_order(page, small_data):
             assert printed.getvalue().splitlines() == expected, f"{page}, block at line {line}"
 
 
+@pytest.mark.filterwarnings("ignore:load_mnist returns the bundled sample")
 def test_the_quick_start_trains(monkeypatch, small_data):
     full = datasets.load_mnist(download=False)
     few = dataclasses.replace(
