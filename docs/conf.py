@@ -1,4 +1,4 @@
-"""Configuration of the documentation; build it with ``sphinx-build -W -b html docs docs/_build/html``."""
+"""Configuration of the documentation; build it with ``sphinx-build -n -W -b html docs docs/_build/html``."""
 
 import sys
 from pathlib import Path
@@ -13,12 +13,33 @@ version = release = spatialgraph.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # MathJax lies beside the pages, which then need no network
+    "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "results"]
 default_role = "code"
+
+# The names of other projects that these pages link to are listed in docs/inventories, in plain text, so that a build
+# needs no network; a new name needs a line. Names without a module are those imported for type checkers only.
+intersphinx_mapping = {
+    "lightning": ("https://lightning.ai/docs/pytorch/stable/", "inventories/lightning.inv"),
+    "matplotlib": ("https://matplotlib.org/stable/", "inventories/matplotlib.inv"),
+    "networkx": ("https://networkx.org/documentation/stable/", "inventories/networkx.inv"),
+    "python": ("https://docs.python.org/3/", "inventories/python.inv"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/torch.inv"),
+    "torch_geometric": ("https://pytorch-geometric.readthedocs.io/en/latest/", "inventories/torch_geometric.inv"),
+}
+nitpick_ignore_regex = [
+    ("py:class", r"spatialgraph\..*\.(Network|Model)"),  # type variables
+    ("py:class", r"nir\.\w+"),  # NIR's reference has no address for a class
+    ("py:class", r"torch_geometric\.typing\.SparseTensor"),  # a stand-in where torch-sparse is absent, in no reference
+]
+
+copybutton_exclude = ".linenos, .gp"
 
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 3

@@ -11,7 +11,7 @@ __all__ = ["Derived", "refusing"]
 class Derived(Tensor):
     """A read-only tensor; results of operations on it are plain tensors.
 
-    Create subclasses with :func:`refusing`, whose message says what to change instead.
+    Use a subclass that ``refusing`` returns, whose message says what to write to in its place.
     """
 
     # As in nn.Parameter: functions treat it as a plain tensor, even those that reject other subclasses.

@@ -1,6 +1,7 @@
-"""Every block of Python on the pages runs, and prints what its comments say; options of the example are all named."""
+"""Every block of Python on the pages runs, and prints what its comments say; readers find what they look for."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import io
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+import spatialgraph as sg
+from spatialgraph import datasets
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 # A block of Python, and the comment before it that says why it is not run.
@@ -22,6 +26,9 @@ PAGES = sorted(
     for page in DOCS.rglob("*.md")
     if "_build" not in page.parts and "```python" in page.read_text(encoding="utf-8")
 )
+
+# What readers search for in the documentation.
+SEARCHED = ["visualize", "3d", "gpu", "cite", "recurrent", "convert", "pretrained", "onnx", "dropout"]
 
 
 @pytest.fixture
@@ -57,6 +64,41 @@ def test_blocks_of_a_page_run_in_order(page, small_data):
             assert printed.getvalue().splitlines() == expected, f"{page}, block at line {line}"
 
 
+@pytest.mark.filterwarnings("ignore:load_mnist returns the bundled sample")
+def test_the_quick_start_trains(monkeypatch, small_data):
+    full = datasets.load_mnist(download=False)
+    few = dataclasses.replace(
+        full,
+        train_images=full.train_images[:2000],
+        train_labels=full.train_labels[:2000],
+        test_images=full.test_images[:500],
+        test_labels=full.test_labels[:500],
+    )
+    monkeypatch.setattr(datasets, "load_mnist", lambda: few)
+    namespace, printed = {}, io.StringIO()
+    torch.manual_seed(0)
+    blocks = [block[2] for block in BLOCK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))]
+    with contextlib.redirect_stdout(printed):
+        for block in blocks:
+            exec(block, namespace)  # noqa: S102 - the page is part of the repository
+    assert len(blocks) == 2
+    assert float(re.search(r"[0-9.]+", printed.getvalue())[0]) > 0.6
+    assert sg.load("network.safetensors").graph.synapses == namespace["graph"].synapses
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 120
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", text)
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("word", SEARCHED)
+def test_a_search_finds_a_page(word):
+    pages = [page.read_text(encoding="utf-8").lower() for page in DOCS.rglob("*.md") if "_build" not in page.parts]
+    assert any(re.search(rf"\b{word}\b", page) for page in pages)
+
+
 def test_all_pages_have_blocks_that_run():
     assert len(PAGES) >= 7
 
@@ -74,7 +116,7 @@ def test_every_option_of_an_example_is_named(example, page, capsys, monkeypatch)
 
 
 def test_lines_are_short():
-    for page in DOCS.rglob("*.md"):
+    for page in [*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
         if "_build" in page.parts:
             continue
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):

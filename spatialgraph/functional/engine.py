@@ -51,7 +51,7 @@ class Engine(abc.ABC):
     synapses: int
     """Number of synapses E."""
     shape: tuple[int, ...]
-    """Shape of values of synapses: ``(E,)``, or ``(m, n)``."""
+    """Shape in which the engine takes values of synapses, ``(E,)`` or ``(m, n)``."""
 
     def __init__(self, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> None:
         self.n_sources, self.n_targets, self.edges = n_sources, n_targets, edges

@@ -58,7 +58,7 @@ class Connectivity(nn.Module):
 
     All this is one :class:`~spatialgraph.graph.topology.Topology`, no buffer, so that nothing that averages, broadcasts
     or casts buffers can change a part of it; ``state_dict`` holds its bytes. The one buffer, ``fingerprint``, tells
-    whether the parameters and buffers here are those of a network of another structure: see :meth:`verify`.
+    whether the parameters and buffers here are those of a network of another structure, which ``verify`` refuses.
 
     Args:
         pos: positions that a wiring selects by, shape ``(N, d)``.

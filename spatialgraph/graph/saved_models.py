@@ -36,7 +36,8 @@ def register_model(model: Model) -> Model:
     """Let :func:`spatialgraph.save` and :func:`spatialgraph.load` keep models of a class, by its name. A decorator.
 
     Args:
-        model: a class with ``graph``, ``saved_settings`` and ``from_saved``, see :class:`Saved`.
+        model: a class with ``graph``, ``saved_settings`` and ``from_saved``, see
+            :class:`~spatialgraph.graph.saved_models.Saved`.
 
     Raises:
         TypeError: if it lacks one of them.

@@ -57,7 +57,8 @@ class SpatialGraph(Changeable):
         law: from length to weight: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"`` or a
             :class:`~spatialgraph.laws.Law`.
         gain: constant factor :math:`\gamma` on all weights; None for one that keeps the scale of what the sources of
-            the last projection send, see :func:`~spatialgraph.functional.default_gain`, and for 1 with free weights.
+            the last projection send (see :func:`~spatialgraph.functional.gains.default_gain`), and for 1 with free
+            weights.
         weight_mode: where weights come from: ``"law"``, as above; ``"free"`` (a learnable number for each synapse, and
             no polarities); or ``"both"`` (a learnable factor for each synapse on top of the law).
         velocity: length units that a spike travels in a time step, so that a synapse delays by ``length / velocity``

@@ -66,8 +66,8 @@ class SpatialLinear(nn.Module):
         dim: number of dimensions d.
         polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma`; None for one that preserves the scale of the inputs, see
-            :func:`~spatialgraph.functional.default_gain`.
+        gain: constant factor :math:`\gamma`; None for one that keeps the scale of the inputs, see
+            :func:`~spatialgraph.functional.gains.default_gain`.
         device: as in ``nn.Linear``.
         dtype: as in ``nn.Linear``.
 

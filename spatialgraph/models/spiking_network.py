@@ -25,7 +25,7 @@ READ_OUTS = ("potential", "count")
 
 
 class SpikingNetwork(nn.Module, abc.ABC):
-    """What spiking networks have in common; :class:`SpatialSNN` describes the arguments.
+    """What spiking networks have in common; :class:`~spatialgraph.SpatialSNN` describes the arguments.
 
     A signal is a time series of shape ``(T, ..., neurons)``, or ``(1, ..., neurons)`` if it is constant.
     """

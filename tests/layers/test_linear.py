@@ -206,7 +206,9 @@ def test_who_wants_to_write_the_weight_is_told_what_to_do(writer, training):
     layer, x = SpatialLinear(4, 3).train(training), torch.randn(2, 4)
     with torch.no_grad():
         expected, state, names = layer(x), copy.deepcopy(layer.state_dict()), sorted(vars(layer))
-        with pytest.raises(TypeError, match=r"weight of a SpatialLinear is computed from the positions .* to_linear\(\)"):
+        with pytest.raises(
+            TypeError, match=r"weight of a SpatialLinear is computed from the positions .* to_linear\(\)"
+        ):
             WRITERS[writer](layer)
         assert type(layer) is SpatialLinear and sorted(vars(layer)) == names
         assert layer.state_dict().keys() == state.keys() and not layer._forward_pre_hooks
