@@ -10,6 +10,7 @@ from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import DenseMLP, SpatialMLP
 from spatialgraph.models.snn import DenseSNN, SpatialSNN
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
@@ -37,6 +38,7 @@ __all__ = [
     "laws",
     "load",
     "neurons",
+    "parameter_groups",
     "prune",
     "prune_",
     "prune_linear_",
