@@ -11,6 +11,7 @@ from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
+from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.pruning.isolated import drop_isolated, isolated
@@ -39,6 +40,7 @@ __all__ = [
     "laws",
     "load",
     "neurons",
+    "parameter_groups",
     "prune",
     "prune_",
     "prune_linear_",

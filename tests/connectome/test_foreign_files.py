@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from network_files import NETWORKS, assert_same, layered, outputs, refused, rewrite, settings_of, tensors_of
 
-from spatialgraph import SpatialGraph, SpatialMLP, load, prune_, save
+from spatialgraph import SpatialGraph, load, prune_, save
 from spatialgraph.laws import InversePower, Law
 
 

@@ -1,0 +1,106 @@
+"""Learning rates: which parameters learn faster than weights do, and how many times."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+from spatialgraph import checks
+from spatialgraph.graph.positions import Positions
+from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.layers.linear import SpatialLinear
+
+__all__ = ["parameter_groups"]
+
+# Chosen on held-out images: docs/results/default_rate.json.
+_MULTIPLIERS = {"positions": 10.0, "polarity": 50.0, "bias": 30.0, "delays": 30.0}
+
+_KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
+    (Positions, {"coords": "positions", "gaps": "positions"}),
+    (SpatialGraph, {"raw_polarity": "polarity", "raw_bias": "bias"}),
+    (SpatialLinear, {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarity", "bias": "bias"}),
+    (FreeSynapses, {"delay": "delays"}),
+)
+
+
+def parameter_groups(
+    model: nn.Module, lr: float = 1e-3, multipliers: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    r"""Return the parameters of a model in groups for an optimiser, with a learning rate for each kind.
+
+    A rate that suits weights, such as the default of :class:`torch.optim.Adam`, is too small for positions. The groups
+    have :math:`\eta_k = m_k\, \eta` with the given rate :math:`\eta` and a multiplier :math:`m_k` for each kind:
+
+    ============== =========== ===========================================================================
+    group          multiplier  parameters
+    ============== =========== ===========================================================================
+    ``positions``  10          positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
+                               :class:`~spatialgraph.SpatialLinear`
+    ``polarity``   50          polarities of both
+    ``bias``       30          biases of both
+    ``delays``     30          free delays
+    ``others``     1           everything else: free weights, parameters of laws and of other modules
+    ============== =========== ===========================================================================
+
+    Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
+    ``[group["lr"] for group in optimizer.param_groups]``.
+
+    Args:
+        model: any module that holds such parts.
+        lr: learning rate :math:`\eta` of ordinary weights.
+        multipliers: for parameters whose name ends in a key, whole words between dots, the multiplier in place of the
+            one above, such as ``{"pos": 10, "positions.gaps": 1}``. Each key has a group of its own.
+
+    Returns:
+        A list of dictionaries with ``"params"``, ``"lr"`` and ``"name"``. Frozen parameters are among them, as in
+        ``model.parameters()``; a shared parameter is there once.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the model has no parameters, a rate or multiplier is not above 0, or a key is the end of no name.
+
+    Example:
+        >>> import torch
+        >>> from spatialgraph.models.mlp import SpatialMLP
+        >>> optimizer = torch.optim.Adam(parameter_groups(SpatialMLP([64, 32, 10]), lr=1e-3))
+        >>> [(group["name"], round(group["lr"], 3)) for group in optimizer.param_groups]
+        [('polarity', 0.05), ('bias', 0.03), ('positions', 0.01)]
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
+    rate, given = checks.positive("lr", lr), _checked({} if multipliers is None else multipliers)
+    groups: dict[str, dict[str, Any]] = {}
+    for name, kind, parameter in _kinds(model):
+        kind = next((key for key in given if f".{name}".endswith(f".{key}")), kind)
+        multiplier = given.get(kind, _MULTIPLIERS.get(kind, 1.0))
+        group = groups.setdefault(kind, {"params": [], "lr": multiplier * rate, "name": kind})
+        group["params"].append(parameter)
+    _check_groups(groups, given)
+    return list(groups.values())
+
+
+def _kinds(model: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
+    """Yield name, kind and value of each parameter, once."""
+    owners = dict(model.named_modules())
+    for name, parameter in model.named_parameters():
+        owner, _, own = name.rpartition(".")
+        yield name, _kind(owners[owner], own), parameter
+
+
+def _kind(owner: nn.Module, name: str) -> str:
+    return next((kinds[name] for part, kinds in _KINDS if isinstance(owner, part) and name in kinds), "others")
+
+
+def _checked(multipliers: Mapping[str, float]) -> dict[str, float]:
+    if not isinstance(multipliers, Mapping):
+        raise TypeError(f"multipliers must be a mapping from names to numbers, got {type(multipliers).__name__}")
+    return {key: checks.positive(f"multipliers[{key!r}]", value) for key, value in multipliers.items()}
+
+
+def _check_groups(groups: Mapping[str, Any], keys: Mapping[str, float]) -> None:
+    if not groups:
+        raise ValueError("model must have parameters, got none")
+    for key in keys:
+        if key not in groups:
+            raise ValueError(f"multipliers must name parameters of the model, got {key!r}, which no name ends in")
