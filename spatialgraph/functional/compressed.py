@@ -8,10 +8,9 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.fused import serves
+from spatialgraph.functional.fused import COMPRESSED, compressed_law
 from spatialgraph.functional.precision import in_single
-from spatialgraph.kernels import compressed as sparse_kernels
-from spatialgraph.kernels import handover
+from spatialgraph.kernels.registry import find
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed
 
@@ -47,7 +46,7 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         got = source_pos.shape[0], target_pos.shape[0]
         raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     geometry = geometry_in_single(source_pos, target_pos, scale)
-    if serves(law, *geometry):
+    if compressed_law(law, *geometry) is not None:
         weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
     else:
         weight = composed.edge_weight(*geometry, law, edges)
@@ -55,7 +54,7 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
 
 
 class _EdgeWeight(torch.autograd.Function):
-    """The fused kernels of the inverse distance."""
+    """The fused kernels of a law."""
 
     @staticmethod
     def forward(
@@ -68,7 +67,11 @@ class _EdgeWeight(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(source_pos, target_pos, scale)
         ctx.law, ctx.edges = law, edges
-        return sparse_kernels.weights(edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening)
+        kernel: Any = compressed_law(law, source_pos, target_pos, scale)
+        weight: Tensor = kernel.weights(
+            edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening
+        )
+        return weight
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -77,7 +80,8 @@ class _EdgeWeight(torch.autograd.Function):
         if torch.is_grad_enabled():
             inputs = (source_pos, target_pos, scale, ctx.law, edges)
             return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
-        grads = sparse_kernels.gradients(
+        kernel: Any = compressed_law(ctx.law, source_pos, target_pos, scale)
+        grads = kernel.gradients(
             edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.law.softening, grad
         )
         return (*grads, None, None)
@@ -136,8 +140,9 @@ class _SparseProduct(torch.autograd.Function):
         edges: CompressedEdges,
         rectify: bool,
     ) -> Tensor:
-        if handover.available(x):
-            y = sparse_kernels.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
+        kernel = find(COMPRESSED, x)
+        if kernel is not None:
+            y = kernel.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
             with torch.autocast(x.device.type, enabled=False):  # products of compressed rows do not support bfloat16
                 y = edges.matrix(weight) @ x.contiguous()
@@ -154,7 +159,8 @@ class _SparseProduct(torch.autograd.Function):
         x, weight, active = ctx.saved_tensors
         edges: CompressedEdges = ctx.edges
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        is_fused = handover.available(x) and not torch.is_grad_enabled()
+        kernel: Any = None if torch.is_grad_enabled() else find(COMPRESSED, x)
+        is_fused = kernel is not None
         grad_y = grad_y.contiguous()
         if active is not None and (needs_x or not is_fused):
             grad_y, active = grad_y.masked_fill(active <= 0, 0.0), None
@@ -162,11 +168,11 @@ class _SparseProduct(torch.autograd.Function):
         if needs_x:
             order = edges.by_source
             if is_fused:
-                grad_x = sparse_kernels.product(edges.source_pointer, edges.targets_by_source, weight[order], grad_y)
+                grad_x = kernel.product(edges.source_pointer, edges.targets_by_source, weight[order], grad_y)
             else:
                 grad_x = _SparseProduct.apply(grad_y, weight[order], None, edges.turned(), False)
         if is_fused and (needs_weight or needs_bias):
-            grad_weight, grad_bias = sparse_kernels.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
+            grad_weight, grad_bias = kernel.sampled(edges.target_pointer, edges.sources, grad_y, x, active)
         elif needs_weight:
             grad_weight = _SampledProduct.apply(grad_y, x, edges)
         if needs_bias and grad_bias is None:
@@ -181,8 +187,10 @@ class _SampledProduct(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, x: Tensor, edges: CompressedEdges) -> Tensor:  # noqa: ANN401
         ctx.save_for_backward(rows, x)
         ctx.edges = edges
-        if handover.available(x):
-            return sparse_kernels.sampled(edges.target_pointer, edges.sources, rows, x)[0]
+        kernel = find(COMPRESSED, x)
+        if kernel is not None:
+            products: Tensor = kernel.sampled(edges.target_pointer, edges.sources, rows, x)[0]
+            return products
         with torch.autocast(x.device.type, enabled=False):
             pattern = edges.matrix(x.new_zeros(edges.count))
             products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)

@@ -22,9 +22,9 @@ from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_edges, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.fused import DELAYS
 from spatialgraph.functional.precision import in_single
-from spatialgraph.kernels import delays as delay_kernels
-from spatialgraph.kernels import handover
+from spatialgraph.kernels.registry import find
 from spatialgraph.tracing import is_observed
 
 __all__ = ["delayed", "line_length"]
@@ -65,7 +65,7 @@ def delayed(
     y: Tensor
     if is_observed(flat, weight, delay):
         y = _composed(flat, weight, delay, edges, before)
-    elif handover.available(flat):
+    elif find(DELAYS, flat) is not None:
         y = _Fused.apply(flat, weight, delay, edges, before)
     elif edges is None:
         y = _DelayedAllToAll.apply(flat, weight, delay, before)
@@ -194,7 +194,9 @@ class _Fused(torch.autograd.Function):
         ctx.edges, ctx.by_source, ctx.sorted_edges, ctx.before = edges, by_source, sorted_edges, before
         targets = weight.shape[0] if edges is None else edges.n_targets
         runs = x.permute(1, 2, 0)
-        return delay_kernels.send(runs, *sorted_edges, targets, before).permute(2, 0, 1).contiguous()
+        ctx.kernel = find(DELAYS, x)
+        sent: Tensor = ctx.kernel.send(runs, *sorted_edges, targets, before)
+        return sent.permute(2, 0, 1).contiguous()
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -204,7 +206,7 @@ class _Fused(torch.autograd.Function):
             return composed.gradients(_composed, inputs, ctx.needs_input_grad, [grad_y])
         runs, by_target = x.permute(1, 2, 0), grad_y.permute(1, 2, 0)
         arguments = (runs, *ctx.sorted_edges, by_target, ctx.before, ctx.needs_input_grad[0])
-        by_runs, *by_edges = delay_kernels.gradients(*arguments)
+        by_runs, *by_edges = ctx.kernel.gradients(*arguments)
         by_weight, by_delay = (ctx.by_source.unsort(values, weight) for values in by_edges)
         return None if by_runs is None else by_runs.permute(2, 0, 1), by_weight, by_delay, None, None
 

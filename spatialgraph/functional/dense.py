@@ -21,10 +21,9 @@ from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_geometry, edge_weight, geometry_in_single, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.fused import serves
+from spatialgraph.functional.fused import dense_law
 from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.smallest import without_smallest
-from spatialgraph.kernels import dense as dense_kernels
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed
 
@@ -137,8 +136,10 @@ class _PairwiseWeight(torch.autograd.Function):
 
 def _build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
     with torch.no_grad():
-        if serves(law, source_pos):
-            return dense_kernels.weight(source_pos, target_pos, scale, law.softening)
+        kernel = dense_law(law, source_pos)
+        if kernel is not None:
+            fused: Tensor = kernel.weight(source_pos, target_pos, scale, law.softening)
+            return fused
         weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0])
         for rows in _row_blocks(weight):
             square = _square(source_pos, target_pos[rows], law.softening)
@@ -276,8 +277,9 @@ def _geometry_gradients(
     grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
 ) -> tuple[Gradients, list[Tensor]]:
     """Return the gradients of positions, scales and the law's parameters, given that of the signed weight matrix."""
-    if serves(law, source_pos):
-        return dense_kernels.geometry_gradients(grad_weight, source_pos, target_pos, scale, law.softening), []
+    kernel = dense_law(law, source_pos)
+    if kernel is not None:
+        return kernel.geometry_gradients(grad_weight, source_pos, target_pos, scale, law.softening), []
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.kernels import handover
-from spatialgraph.kernels import leaky as leaky_kernels
+from spatialgraph.functional.fused import LEAKY
+from spatialgraph.kernels.registry import find
 from spatialgraph.tracing import is_observed
 
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
@@ -153,7 +153,7 @@ def leaky_run(
     for name, value in (("beta", beta), ("threshold", threshold)):
         checks.number(name, value)
     spikes, potentials = "spikes" in record, "potentials" in record
-    if type(spike_grad) is FastSigmoid and handover.available(current):
+    if type(spike_grad) is FastSigmoid and find(LEAKY, current) is not None:
         settings = _Settings(
             beta, threshold, RESETS.index(reset_mechanism), spike_grad.slope, num_steps, spikes, potentials, shares
         )
@@ -225,7 +225,8 @@ class _Run(torch.autograd.Function):
         ctx.save_for_backward(current, potential)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
-        return leaky_kernels.run(
+        ctx.kernel = find(LEAKY, current)
+        recorded: tuple[Tensor, Tensor, Tensor, Tensor] = ctx.kernel.run(
             current,
             potential,
             settings.beta,
@@ -236,6 +237,7 @@ class _Run(torch.autograd.Function):
             settings.spikes,
             settings.potentials,
         )
+        return recorded
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -244,7 +246,7 @@ class _Run(torch.autograd.Function):
         if torch.is_grad_enabled():
             return composed.gradients(_composed, (current, potential, settings), ctx.needs_input_grad, grads)
         by_spikes, by_potentials, by_sum, by_last = grads
-        by_current, by_first = leaky_kernels.gradients(
+        by_current, by_first = ctx.kernel.gradients(
             current,
             potential,
             settings.beta,

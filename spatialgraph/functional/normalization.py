@@ -1,6 +1,6 @@
 """Layer normalisation with a bias after it, fast for the memory layout of the outputs of sparse projections."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,8 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.kernels import handover
-from spatialgraph.kernels import normalization as normalisation_kernels
+from spatialgraph.functional.fused import NORMALIZATION
+from spatialgraph.kernels.registry import find
 
 __all__ = ["normalised"]
 
@@ -42,7 +42,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
     if not total.is_floating_point():
         raise TypeError(f"total must be floating point, got {total.dtype}")
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
-    if lies_by_neuron and total.dtype == bias.dtype and handover.available(total, bias):
+    if lies_by_neuron and total.dtype == bias.dtype and find(NORMALIZATION, total, bias) is not None:
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)
         return y.t()
     return _composed(total, bias, rectify)
@@ -59,10 +59,11 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, total: Tensor, bias: Tensor, rectify: bool) -> Tensor:  # noqa: ANN401
-        y, mean, scale = normalisation_kernels.normalise(total, bias, rectify)
+        ctx.kernel = find(NORMALIZATION, total, bias)
+        y, mean, scale = ctx.kernel.normalise(total, bias, rectify)
         ctx.save_for_backward(total, bias, mean, scale)
         ctx.rectify = rectify
-        return y
+        return cast(Tensor, y)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -70,7 +71,7 @@ class _Normalised(torch.autograd.Function):
         if torch.is_grad_enabled():
             inputs = (total, bias, ctx.rectify)
             return composed.gradients(_by_neuron, inputs, ctx.needs_input_grad, [grad])
-        return (*normalisation_kernels.gradients(total, bias, mean, scale, grad, ctx.rectify), None)
+        return (*ctx.kernel.gradients(total, bias, mean, scale, grad, ctx.rectify), None)
 
 
 def _by_neuron(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:

@@ -73,7 +73,7 @@ def fitting(
 
 
 def refuse(name: str, rule: str, values: np.ndarray, bad: np.ndarray, labels: Labels) -> None:
-    """Raise where a column breaks a rule."""
+    """Raise where values of a column are not allowed."""
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
         raise ValueError(f"graph must hold {rule} in {name!r}, got {values[at]:g} for {labels.neuron(at)}")

@@ -65,7 +65,7 @@ class Connectivity(nn.Module):
         edges: an ``edge_index`` of shape ``(2, E)``, a wiring, or the whole topology.
         layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
         generator: source of random numbers for random wirings.
-        anchored: marks the neurons that never move, shape ``(N,)``; None for nobody.
+        anchored: marks the neurons that never move, shape ``(N,)``; None for none.
 
     Raises:
         TypeError: if ``edges`` is of the wrong type.
@@ -92,8 +92,8 @@ class Connectivity(nn.Module):
         self._gain = 1.0
         self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
         layer = layer.cpu().clone()
-        nobody = torch.zeros_like(layer, dtype=torch.bool)
-        anchored = nobody if anchored is None else anchored.cpu().clone()
+        none = torch.zeros_like(layer, dtype=torch.bool)
+        anchored = none if anchored is None else anchored.cpu().clone()
         self.wiring: Wiring | None = None
         if isinstance(edges, Wiring):
             self.wiring = edges
@@ -219,7 +219,7 @@ class Connectivity(nn.Module):
 
         Raises:
             TypeError: if ``state`` is not a tensor.
-            ValueError: if it is damaged, breaks a rule, or is of other neurons.
+            ValueError: if it is damaged, no valid structure, or of other neurons.
         """
         topology = Topology.decode(state)
         if not torch.equal(topology.layer, self._topology.layer):
@@ -235,7 +235,7 @@ class Connectivity(nn.Module):
         return self._topology.encode()
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take over the topology of a ``state_dict``."""
+        """Adopt the topology of a ``state_dict``."""
         self._hold(self.read(state))
 
     # Tripwire --------------------------------------------------------------------------------------------------------

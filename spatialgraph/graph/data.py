@@ -46,7 +46,7 @@ def read_data(data: Any) -> NetworkFields:  # noqa: ANN401 - any value is checke
 
     Raises:
         TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.
-        ValueError: if an attribute is missing or breaks a rule.
+        ValueError: if an attribute is missing, or has a wrong shape or value.
     """
     if not isinstance(data, Data):
         raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")

@@ -96,7 +96,7 @@ def make_fields(
 
     Raises:
         TypeError: if a setting is of the wrong type.
-        ValueError: if a value breaks a rule; the message names the neuron or edge, its attribute, the rule and the
+        ValueError: if a value is out of range; the message names the neuron or edge, its attribute, the rule and the
             value.
 
     Example:
@@ -181,8 +181,8 @@ def _roles(
     count = max(map(len, columns.values()), default=0)
     if layer is not None or not {"is_input", "is_output"} & columns.keys():
         return None, None
-    hears, heard = (torch.bincount(ends, minlength=count) > 0 for ends in edge_index.flip(0))
-    by_edges = {"is_input": ~hears, "is_output": hears & ~heard}
+    has_incoming, has_outgoing = (torch.bincount(ends, minlength=count) > 0 for ends in edge_index.flip(0))
+    by_edges = {"is_input": ~has_incoming, "is_output": has_incoming & ~has_outgoing}
     roles = []
     for name, default in by_edges.items():
         values = columns.get(name, np.full(count, np.nan))
@@ -196,8 +196,8 @@ def _roles(
                 f"graph must hold True in {name!r} for a neuron at least, got False for {first} and others"
             )
     for name, wrong, rule in (
-        ("is_input", is_input & hears, "lead no edge into an input"),
-        ("is_output", is_output & heard, "lead no edge out of an output"),
+        ("is_input", is_input & has_incoming, "lead no edge into an input"),
+        ("is_output", is_output & has_outgoing, "lead no edge out of an output"),
         ("is_input' and 'is_output", is_output & is_input, "have no input that is an output as well"),
     ):
         if wrong.any():

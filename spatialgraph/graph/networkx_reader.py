@@ -28,7 +28,7 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
 
     Raises:
         TypeError: if ``graph`` is not a directed networkx graph without parallel edges.
-        ValueError: if an attribute breaks a rule; the message names the node or edge, the attribute and the value.
+        ValueError: if an attribute has a wrong value; the message names the node or edge, the attribute and the value.
     """
     _check_graph(graph)
     nodes, labels = dict(graph.nodes.items()), Labels(list(graph))

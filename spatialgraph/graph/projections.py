@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 with warnings.catch_warnings():
-    # PyTorch says once a process that compressed rows are in beta: to whoever makes the first such tensor.
+    # PyTorch says once a process that compressed rows are in beta: on the first such tensor.
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device="cpu", check_invariants=False)
 
@@ -158,7 +158,7 @@ def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, 
         projections: the projections of a network, in the order of computation.
 
     Returns:
-        The same ones if there is no dead end. A block keeps one neuron at least.
+        The same ones if all neurons have a path to an output. A block keeps one neuron at least.
 
     Example:
         >>> from spatialgraph.graph.connectivity import Connectivity

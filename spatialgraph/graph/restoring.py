@@ -1,4 +1,4 @@
-"""Restoring: a network takes over the parameters that a reader of graphs or files found."""
+"""Restoring: a network adopts the parameters that a reader of graphs or files found."""
 
 import torch
 
@@ -11,7 +11,7 @@ __all__ = ["restore"]
 
 @torch.no_grad()
 def restore(graph: Structure, law: Law, fields: NetworkFields) -> None:
-    """Take over parameters that a reader found; what it left open stays as it was drawn.
+    """Adopt parameters that a reader found; what it left open stays as it was drawn.
 
     Args:
         graph: a network built of the same fields.

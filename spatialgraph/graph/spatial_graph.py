@@ -71,7 +71,7 @@ class SpatialGraph(Changeable):
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument breaks a rule; the message names argument, rule and value.
+        ValueError: if an argument has a wrong shape, value or name; the message names the argument and the value.
 
     Example:
         >>> graph = SpatialGraph(torch.randn(3, 2), torch.tensor([[0, 0, 1], [1, 2, 2]]))
@@ -153,7 +153,7 @@ class SpatialGraph(Changeable):
 
         Raises:
             TypeError: if an argument is of the wrong type.
-            ValueError: if an argument breaks a rule.
+            ValueError: if an argument has a wrong shape, value or name.
 
         Example:
             >>> SpatialGraph.layered([784, 2048, 10])
@@ -261,7 +261,7 @@ class SpatialGraph(Changeable):
 
         Raises:
             TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.
-            ValueError: if an attribute is missing or breaks a rule, or the edges form a cycle.
+            ValueError: if an attribute is missing, or has a wrong shape or value, or the edges form a cycle.
 
         Example:
             >>> graph = SpatialGraph.layered([3, 2])

@@ -1,4 +1,4 @@
-"""Structure: what the neurons of a network are, and who hears whom."""
+"""Structure: what the neurons of a network are, and which edges exist."""
 
 from typing import Any
 

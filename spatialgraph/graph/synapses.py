@@ -72,7 +72,7 @@ class FreeSynapses(nn.Module):
 
     @torch.no_grad()
     def restore(self, name: str, values: Tensor, theirs: Tensor, own: Tensor) -> None:
-        """Take over ``"weight"`` or ``"delay"`` of those edges that are in another list, of values in its order."""
+        """Adopt ``"weight"`` or ``"delay"`` of those edges that are in another list, of values in its order."""
         if theirs.numel() == 0 or own.numel() == 0:
             return
         count = int(max(theirs.max(), own.max())) + 1

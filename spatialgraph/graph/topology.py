@@ -37,8 +37,8 @@ class Topology:
 
     Example:
         >>> layer = torch.tensor([0, 0, 1])
-        >>> nobody = torch.zeros(3, dtype=torch.bool)
-        >>> neurons = Topology.without_edges(layer, layer == 0, layer == 1, nobody)
+        >>> none = torch.zeros(3, dtype=torch.bool)
+        >>> neurons = Topology.without_edges(layer, layer == 0, layer == 1, none)
         >>> topology = neurons.connected(torch.tensor([[1, 0], [2, 2]]))
         >>> topology.all_to_all, topology.synapses
         (tensor([1]), 2)
@@ -166,7 +166,7 @@ class Topology:
         return topology
 
     def check(self) -> None:
-        """Raise ``TypeError`` or ``ValueError`` where it breaks a rule of :class:`~spatialgraph.SpatialGraph`."""
+        """Raise ``TypeError`` or ``ValueError`` where it is no valid structure of a network."""
         neurons = self.layer.numel()
         for name in ("is_input", "is_output", "anchored"):
             checks.mask(f"connectivity.{name}", getattr(self, name), neurons)

@@ -54,7 +54,7 @@ class Weighted(Structure):
         return torch.tensor([self.gain], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Take over the gain of a ``state_dict``."""
+        """Adopt the gain of a ``state_dict``."""
         self.gain = float(checks.shape("gain", state, (1,)))
 
     @property

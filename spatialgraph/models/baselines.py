@@ -30,7 +30,7 @@ class DenseMLP(nn.Sequential):
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument breaks a rule.
+        ValueError: if an argument has a wrong shape, value or name.
 
     Example:
         >>> sum(p.numel() for p in DenseMLP([784, 14, 10]).parameters())
@@ -95,7 +95,7 @@ class DenseSNN(SpikingNetwork):
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if an argument breaks a rule.
+        ValueError: if an argument has a wrong shape, value or name.
 
     Example:
         >>> sum(p.numel() for p in DenseSNN([784, 14, 10]).parameters())

@@ -45,7 +45,7 @@ class SpatialMLP(nn.Module):
 
     Raises:
         TypeError: if an argument is of the wrong type, or an option is given beside a graph that settles it.
-        ValueError: if an argument breaks a rule.
+        ValueError: if an argument has a wrong shape, value or name.
 
     Example:
         >>> model = SpatialMLP([784, 2048, 10])

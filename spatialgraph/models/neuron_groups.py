@@ -71,7 +71,7 @@ class NeuronGroups(nn.ModuleList):
         return [None if isinstance(group, nn.Identity) else _settings(group) for group in self]
 
     def restore(self, saved: Sequence[Mapping[str, Any] | None]) -> None:
-        """Take over what :meth:`saved_settings` returned."""
+        """Adopt what :meth:`saved_settings` returned."""
         for number, settings in enumerate(saved):
             if settings is not None:
                 self[number] = Leaky.from_saved(settings)

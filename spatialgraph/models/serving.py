@@ -59,7 +59,7 @@ class Served:
 
 
 def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection, ...]:
-    """Return the stages to compute; dead ends matter too where synapses are counted."""
+    """Return the stages to compute; neurons without a path to an output matter where synapses are counted."""
     graph.connectivity.verify()
     if with_dead_ends or graph.masked_share or graph.weight_mode != "law":
         return graph.projections

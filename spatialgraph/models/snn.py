@@ -70,7 +70,7 @@ class SpatialSNN(SpikingNetwork):
 
     Raises:
         TypeError: if an argument is of the wrong type, or an option is given beside a graph that settles it.
-        ValueError: if an argument breaks a rule, or a delay is longer than the line.
+        ValueError: if an argument has a wrong shape, value or name, or a delay is longer than the line.
 
     Example:
         >>> model = SpatialSNN([784, 2048, 10], dim=3, num_steps=25)

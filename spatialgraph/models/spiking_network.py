@@ -59,7 +59,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if self.normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
         self.integrator = LeakyIntegrator(beta)
-        Leaky(beta, threshold, reset_mechanism, spike_grad)  # checks them, also where nobody fires
+        Leaky(beta, threshold, reset_mechanism, spike_grad)  # checks them, also in networks without firing neurons
         own = functools.partial(Leaky, beta, threshold, reset_mechanism)
         hidden = [stage.hidden for stage in stages]
         outputs = [stage.n_targets - stage.hidden for stage in stages]
