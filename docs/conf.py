@@ -62,6 +62,8 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_title = f"spatialgraph {version}"
 html_show_copyright = False
 html_show_sphinx = False
