@@ -26,14 +26,14 @@ SAMPLE = 64
 
 def sampled_lengths(pos: Tensor, projection: Projection) -> Tensor:
     """Return the lengths of at most 64 x 64 pairs, or of at most 64 x 64 listed edges, evenly spread."""
-    if projection.edges is not None:
-        edges = projection.edges
-        chosen = slice(None, None, math.ceil(edges.count / SAMPLE**2) or 1)
-        sources = projection.sources[edges.sources[chosen]]
-        return torch.linalg.vector_norm(pos[sources] - pos[projection.targets[edges.targets[chosen]]], dim=1)
+    if not projection.is_complete:
+        sources, targets = projection.edge_index()[:, :: math.ceil(projection.synapses / SAMPLE**2) or 1]
+        lengths: Tensor = torch.linalg.vector_norm(pos[sources] - pos[targets], dim=1)
+        return lengths
     sources = projection.sources[:: math.ceil(projection.n_sources / SAMPLE)]
     targets = projection.targets[:: math.ceil(projection.n_targets / SAMPLE)]
-    return torch.linalg.vector_norm(pos[sources] - pos[targets, None], dim=2)
+    lengths = torch.linalg.vector_norm(pos[sources] - pos[targets, None], dim=2)
+    return lengths
 
 
 @torch.no_grad()

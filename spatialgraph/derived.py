@@ -35,7 +35,7 @@ def refusing(name: str, message: str) -> type[Derived]:
     def refuse(*args: object, **kwargs: object) -> NoReturn:
         raise TypeError(message)
 
-    kind = type(name, (Derived,), {})
+    kind = type(name, (Derived,), {"__doc__": f"A derived tensor: {message}."})
     writing = [n for n in dir(Tensor) if n.endswith("_") and not n.startswith("_")]
     in_place = [n for n in dir(Tensor) if n.startswith("__i") and hasattr(Tensor, "__" + n[3:])]
     for method in [*writing, *in_place, "__setitem__"]:

@@ -14,7 +14,17 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 
-__all__ = ["Gaussian", "InverseDistance", "InversePower", "Law", "Yukawa", "make_law", "softened_square"]
+__all__ = [
+    "Gaussian",
+    "InverseDistance",
+    "InversePower",
+    "Law",
+    "Yukawa",
+    "make_law",
+    "register_law",
+    "softened_square",
+    "unregister_law",
+]
 
 # For smaller softenings the slope of an inverse distance at length 0 overflows in single precision.
 _LEAST_SOFTENING = 1e-12
@@ -290,6 +300,40 @@ LAWS: dict[str, type[Law]] = {
     "gaussian": Gaussian,
     "yukawa": Yukawa,
 }
+
+
+def register_law(name: str, law: type[Law]) -> None:
+    """Let graphs, files and exports know a law of your own by a name.
+
+    The constructor's arguments must be numbers or booleans, and :meth:`Law.settings` return them.
+
+    Args:
+        name: the name; not one of another law.
+        law: a subclass of :class:`Law`.
+
+    Raises:
+        TypeError: if ``law`` is not a subclass of :class:`Law`.
+        ValueError: if the name belongs to another law.
+
+    Example:
+        >>> class Exponential(Law):
+        ...     def from_square(self, square):
+        ...         return torch.exp(-square.sqrt())
+        >>> register_law("exponential", Exponential)
+        >>> make_law("exponential").name
+        'exponential'
+        >>> unregister_law("exponential")
+    """
+    if not (isinstance(law, type) and issubclass(law, Law)):
+        raise TypeError(f"law must be a subclass of Law, got {law!r}")
+    if LAWS.get(name, law) is not law:
+        raise ValueError(f"name must not be that of another law, got {name!r}")
+    LAWS[name] = law
+
+
+def unregister_law(name: str) -> None:
+    """Undo :func:`register_law`."""
+    del LAWS[name]
 
 
 def make_law(law: str | Law, **settings: float | bool) -> Law:

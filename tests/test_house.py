@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # spatial network, and data sets know no training.
 MAY_IMPORT = {
     "tracing": "",
+    "derived": "",
     "checks": "tracing",
     "settings": "",
     "used": "",
@@ -28,8 +29,8 @@ MAY_IMPORT = {
     "laws": "checks",
     "wiring": "checks",
     "functional": "kernels laws checks tracing",
-    "graph": "functional wiring laws checks settings used pyg",
-    "layers": "functional laws checks tracing settings pyg",
+    "graph": "functional wiring laws checks tracing settings used derived pyg",
+    "layers": "functional laws checks tracing settings derived pyg",
     "neurons": "functional checks tracing settings",
     "models": "graph layers neurons functional checks tracing settings",
     "pruning": "graph functional wiring used checks",

@@ -142,7 +142,7 @@ class _SparseProduct(torch.autograd.Function):
     ) -> Tensor:
         kernel = find(COMPRESSED, x)
         if kernel is not None:
-            y = kernel.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
+            y: Tensor = kernel.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
             with torch.autocast(x.device.type, enabled=False):  # products of compressed rows do not support bfloat16
                 y = edges.matrix(weight) @ x.contiguous()

@@ -214,17 +214,16 @@ class SpatialGraph(Changeable):
         """Build a network from the plain tensors that a reader of graphs or files returns.
 
         Args:
-                    fields: positions, edges, parameters and settings.
+            fields: positions, edges, parameters and settings.
 
         Raises:
-                    ValueError: if they break a rule of :class:`SpatialGraph`.
+            ValueError: if they contradict each other or what :class:`SpatialGraph` allows.
 
         Example:
-                    >>> import numpy as np
-                    >>> from spatialgraph.graph.data import read_data, write_data
-        from spatialgraph.graph.fields import make_fields
-                    >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
-                    SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
+            >>> import numpy as np
+            >>> from spatialgraph.graph.fields import make_fields
+            >>> SpatialGraph.from_fields(make_fields({}, np.eye(2), torch.tensor([[0], [1]]), {}, {}))
+            SpatialGraph(neurons=2, synapses=1, dim=2, spacing='free')
         """
         graph = cls(
             fields.pos,

@@ -59,9 +59,9 @@ def test_nested_loops(way, listed, longest, dtype):
     density=st.floats(0.0, 1.0),
     seed=st.integers(0, 2**31),
 )
-def test_any_run_and_line(steps, before, longest, density, seed):
+def test_any_run_and_line(num_steps, before, longest, density, seed):
     torch.manual_seed(seed)
-    x, weight, delay = operands(steps + before, longest=longest, density=density)
+    x, weight, delay = operands(num_steps + before, longest=longest, density=density)
     if seed % 3 == 0:
         delay = delay.detach().round()
     expected = loops(x, weight, delay, before)
