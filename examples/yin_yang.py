@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.plotting.axes import COLORS
+from spatialgraph.plotting.axes import COLORS, whole_numbers
 
 CLASSES = ["yin", "yang", "dot"]
 NETWORKS = ["none", "free", "2d", "3d"]
@@ -176,12 +176,14 @@ def draw(model: YinYangSNN, title: str, path: Path) -> None:
     counts = [projection.synapses for projection in model.graph.projections]
     right.hist(
         [part.numpy() for part in delays.split(counts)],
-        bins=30,
+        bins=range(int(delays.max()) + 2),
         stacked=True,
         label=["to hidden neurons", "to outputs"],
         color=COLORS[:2],
     )
-    right.set(title="delays", xlabel="delay (time steps)", ylabel="synapses")
+    right.set(title="delays", xlabel="delay (time steps)", ylabel="number of synapses")
+    right.xaxis.set_major_locator(whole_numbers())
+    right.yaxis.set_major_locator(whole_numbers())
     right.legend()
     experiments.save_figure(figure, path)
 

@@ -210,7 +210,7 @@ def test_the_presets_of_the_perceptron(example):
     args = example.experiments.parse(example.EXPERIMENT, ["--preset", "compact"])
     (candidate,) = example.candidates(args, 784)
     assert candidate.name == "spatial 784-200-143-10, d=9, learned, graded"
-    assert sum(parameter.numel() for parameter in candidate.build().parameters()) == 11028
+    assert sum(parameter.numel() for parameter in candidate.build().parameters()) == 10579
 
 
 def test_pruning_after_and_in_training(load, monkeypatch, capsys):

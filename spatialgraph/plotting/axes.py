@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORS", "given_or_new", "whole_numbers"]
 
-COLORS = ("#0072b2", "#e69f00", "#56b4e9", "#cc79a7", "#000000", "#009e73")
+COLORS = ("#0072b2", "#e69f00", "#000000", "#56b4e9", "#cc79a7", "#009e73")
 """Colours for classes and curves that colour-blind readers can tell apart (https://jfly.uni-koeln.de/color/)."""
 
 
