@@ -34,7 +34,7 @@ class Classifier(lightning.LightningModule):
             processes by their numbers of samples; without one, a batch is not distributed.
 
     Example:
-        >>> task = Classifier(nn.Linear(3, 2), Recipe(), num_steps=10)
+        >>> task = Classifier(nn.Linear(3, 2), Recipe(), steps=10)
         >>> task.training_step((torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64)), 0).shape
         torch.Size([])
     """
