@@ -33,10 +33,10 @@ DAMAGES = {
     ),
     "no item": (FILES[1], idx(np.zeros(0)), "at least one item, found 0"),
     "label": (FILES[1], idx(np.arange(20)), "labels from 0 to 9, found 19"),
-    "half a gzip": (f"{FILES[0]}.gz", gzip.compress(IMAGES)[:5000], "complete gzip file, found 5000 bytes"),
+    "half a gzip": (f"{FILES[0]}.gz", gzip.compress(IMAGES)[:5000], "complete gzip file, found 5000 invalid bytes"),
     "flipped gzip": (f"{FILES[1]}.gz", gzip.compress(LABELS)[:-8] + bytes(8), "complete gzip file"),
     "no gzip": (f"{FILES[1]}.gz", LABELS, "complete gzip file"),
-    "empty gzip": (f"{FILES[1]}.gz", b"", "header of 8 bytes, found 0|complete gzip file, found 0"),
+    "empty gzip": (f"{FILES[1]}.gz", b"", "header of 8 bytes, found 0|complete gzip file, found 0 invalid"),
     "damage in a gzip": (f"{FILES[0]}.gz", gzip.compress(IMAGES[:-1]), "expected 15696 bytes"),
 }
 

@@ -56,8 +56,8 @@ BAD_IMAGES = {
     ),
     "one-hot": ((X, nn.functional.one_hot(Y)), ValueError, r"{}\[1\] must have shape \(90,\).*got \(90, 3\)"),
     "a column": ((X, Y[:, None]), ValueError, r"{}\[1\] must have shape \(90,\).*got \(90, 1\)"),
-    "float labels": ((X, Y.float()), TypeError, r"{}\[1\] must be whole numbers \(int64\).*got torch.float32"),
-    "bool labels": ((X, Y > 0), TypeError, r"{}\[1\] must be whole numbers \(int64\).*got torch.bool"),
+    "float labels": ((X, Y.float()), TypeError, r"{}\[1\] must be integers \(int64\).*got torch.float32"),
+    "bool labels": ((X, Y > 0), TypeError, r"{}\[1\] must be integers \(int64\).*got torch.bool"),
     "too large": (
         (X, with_value(Y, 12, 3)),
         ValueError,
