@@ -1,6 +1,6 @@
 """Fused CPU kernels for layer normalisation with a bias after it, compiled by Numba where it is installed.
 
-They compute the same as the tensor operations in :mod:`spatialgraph.functional.normalization`, on inputs with the batch
+They compute the same as the tensor operations in ``spatialgraph.functional.normalization``, on inputs with the batch
 as their last axis.
 """
 

@@ -43,7 +43,7 @@ def raster(spikes: Tensor, ax: "Axes | None" = None, *, by_first_spike: bool = F
     title = f"{neurons:,} neurons, {int(fired.sum()):,} spikes"
     if by_first_spike:
         fired = _by_first_spike(fired)
-        title += f", {neurons - fired.shape[1]:,} silent"
+        title += f", {neurons - fired.shape[1]:,} without spikes"
     rows = max(1, fired.shape[1])
     ax = given_or_new(ax)
     step, neuron = torch.nonzero(fired, as_tuple=True)

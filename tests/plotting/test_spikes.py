@@ -9,7 +9,7 @@ pytest.importorskip("matplotlib")
 
 from spatialgraph import plotting
 
-# Five steps of four neurons: the second is silent, the others fire first at the steps 3, 1 and 1.
+# Five steps of four neurons: the second never fires, the others fire first at the steps 3, 1 and 1.
 SPIKES = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0], [1, 0, 0, 0]], dtype=torch.float32)
 
 
@@ -27,10 +27,10 @@ def test_a_raster_has_a_tick_for_each_spike():
     assert ax.get_xlim() == (0.5, 5.5) and ax.get_ylim() == (-0.5, 3.5)
 
 
-def test_a_sorted_raster_begins_with_the_first_to_fire_and_counts_the_silent():
+def test_a_sorted_raster_begins_with_the_first_to_fire_and_counts_those_without_spikes():
     ax = plotting.raster(SPIKES, by_first_spike=True)
     assert ticks(ax) == {(0, 1), (0, 3), (1, 1), (1, 4), (2, 3), (2, 5)}
-    assert ax.get_title() == "4 neurons, 6 spikes, 1 silent"
+    assert ax.get_title() == "4 neurons, 6 spikes, 1 without spikes"
     assert ax.get_ylabel() == "neuron, by first spike"
     assert ax.get_ylim() == (-0.5, 2.5)
 
