@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_house import MAY_IMPORT
 
 import spatialgraph as sg
 from spatialgraph import datasets
@@ -121,3 +122,39 @@ def test_lines_are_short():
             continue
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
             assert len(line) <= 120 or line.startswith("|"), f"{page}:{number} has {len(line)} characters"
+
+
+def test_the_tables_of_rooms_are_those_of_the_imports():
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## From a wiring")[0]
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \| .+ \| (.+) \|$", text, re.MULTILINE)
+    assert {room: set(re.findall(r"`(\w+)`", others)) for room, others in rows} == {
+        room: set(others.split()) for room, others in MAY_IMPORT.items()
+    }
+
+
+@pytest.fixture
+def draw_rooms(monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(DOCS))
+    yield importlib.import_module("draw_rooms")
+    sys.modules.pop("draw_rooms")
+
+
+def test_no_arrow_of_the_drawing_leads_upwards(draw_rooms):
+    levels = {room: level for room, (level, _) in draw_rooms.PLACES.items()}
+    folders = {path.parent.name for path in draw_rooms.PACKAGE.glob("*/__init__.py")}
+    assert set(levels) == folders | {"laws"}
+    pairs = draw_rooms.arrows()
+    assert [pair for pair in pairs if levels[pair[0]] <= levels[pair[1]]] == []
+    assert {room for room in levels if room not in {end for pair in pairs for end in pair}} == set()
+
+
+def test_the_drawing_finds_imports_wherever_they_stand(draw_rooms, tmp_path):
+    path = tmp_path / "sample.py"
+    path.write_text(
+        "import torch\nfrom spatialgraph import checks\nimport spatialgraph.laws as laws\n"
+        "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
+    )
+    assert draw_rooms.imported(path) == {"checks", "laws", "graph"}
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    assert [pair for pair in pairs if draw_rooms.is_direct(pair, pairs)] == [("a", "b"), ("b", "c")]
