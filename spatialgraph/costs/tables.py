@@ -78,12 +78,12 @@ class Summary:
 
     @property
     def other_parameters(self) -> int:
-        """Parameters outside of projections: those of the inputs, of the law, and of the model outside of its graph."""
+        """Parameters outside of projections, namely of the inputs, the law, and the model outside of its graph."""
         return self.pruned.parameters - sum(row.pruned.parameters for row in self.rows)
 
     @property
     def other_bytes(self) -> int:
-        """Bytes of the file that do not store synapses: positions, polarities, biases, number of edges, header."""
+        """Bytes of the file for positions, polarities, biases, number of edges and header, without synapses."""
         return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ _ENGINES: list[type[Engine]] = [DenseEngine, MaskedEngine, CompressedEngine]
 
 
 def register(engine: type[Engine]) -> type[Engine]:
-    """Register an engine for the projections for which its :meth:`serves` returns true.
+    """Register an engine for the projections for which its ``serves`` returns true.
 
     It takes precedence over engines registered earlier, and applies to networks created or changed afterwards. Can be
     used as a decorator.
