@@ -49,11 +49,12 @@ def test_rates_follow_the_kinds():
 
 
 @pytest.mark.parametrize("weights", ["free", "both"])
-def test_free_weights_learn_as_weights_do_and_free_delays_faster(weights):
+def test_numbers_of_single_synapses_have_groups(weights):
     graph = sg.SpatialGraph.layered([3, 2], weights=weights, velocity=1.0, delays="free")
-    rates = named_rates(graph, parameter_groups(graph))
-    assert rates["free_synapses.weight"] == 0.001
-    assert rates["free_synapses.delay"] == pytest.approx(0.03)
+    groups = parameter_groups(graph)
+    rates = named_rates(graph, groups)
+    assert rates["free_synapses.weight"] == rates["free_synapses.delay"] == pytest.approx(0.03)
+    assert {"free_weights", "free_delays"} < {group["name"] for group in groups}
 
 
 @pytest.mark.parametrize(

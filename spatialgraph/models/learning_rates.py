@@ -14,13 +14,13 @@ from spatialgraph.layers.linear import SpatialLinear
 __all__ = ["parameter_groups"]
 
 # Chosen on held-out images: docs/results/default_rate.json.
-_MULTIPLIERS = {"positions": 10.0, "polarity": 50.0, "bias": 30.0, "delays": 30.0}
+_MULTIPLIERS = {"positions": 10.0, "polarity": 50.0, "bias": 30.0, "free_weights": 30.0, "free_delays": 30.0}
 
 _KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
     (Positions, {"coords": "positions", "gaps": "positions"}),
     (SpatialGraph, {"raw_polarity": "polarity", "raw_bias": "bias"}),
     (SpatialLinear, {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarity", "bias": "bias"}),
-    (FreeSynapses, {"delay": "delays"}),
+    (FreeSynapses, {"weight": "free_weights", "delay": "free_delays"}),
 )
 
 
@@ -32,17 +32,20 @@ def parameter_groups(
     A rate that suits weights, such as the default of :class:`torch.optim.Adam`, is too small for positions. The groups
     have :math:`\eta_k = m_k\, \eta` with the given rate :math:`\eta` and a multiplier :math:`m_k` for each kind:
 
-    ============== =========== ===========================================================================
-    group          multiplier  parameters
-    ============== =========== ===========================================================================
-    ``positions``  10          positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
-                               :class:`~spatialgraph.SpatialLinear`
-    ``polarity``   50          polarities of both
-    ``bias``       30          biases of both
-    ``delays``     30          free delays
-    ``others``     1           everything else: free weights, parameters of laws and of other modules
-    ============== =========== ===========================================================================
+    ================ ========== ==========================================================================
+    group            multiplier parameters
+    ================ ========== ==========================================================================
+    ``positions``    10         positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
+                                :class:`~spatialgraph.SpatialLinear`
+    ``polarity``     50         polarities of both
+    ``bias``         30         biases of both
+    ``free_weights`` 30         free weights of a graph's synapses
+    ``free_delays``  30         free delays of a graph's synapses
+    ``others``       1          everything else: parameters of laws and of other modules
+    ================ ========== ==========================================================================
 
+    The multipliers were chosen for Adam and AdamW at 0.001; SGD with momentum needs about 0.03.
+    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialConv`, are ``others``.
     Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
     ``[group["lr"] for group in optimizer.param_groups]``.
 
