@@ -96,6 +96,15 @@ def test_own_positions_are_named():
     assert len({group["name"] for group in groups}) == len(groups)
 
 
+def test_a_key_is_no_kind():
+    model = Mixed()
+    rates = named_rates(model, parameter_groups(model, 1.0, {"bias": 2}))
+    assert rates["first.bias"] == rates["norm.bias"] == 2.0
+    assert rates["last.spatial_graph.raw_bias"] == pytest.approx(30.0)
+    with pytest.raises(ValueError, match="got 'biases', which no name ends in"):
+        parameter_groups(model, multipliers={"biases": 2})
+
+
 @pytest.mark.parametrize(
     "scheduler",
     [
