@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,6 @@ from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.training import environment, load_mnist, yin_yang
-
-Groups = Iterable[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,19 +114,11 @@ class Record:
         row = settings | run()
         self.runs.append(row)
         print(row, flush=True)
+        self.write()
+        return row
+
+    def write(self) -> None:
+        """Replace the file."""
         rows = ",\n  ".join(json.dumps(each) for each in self.runs)
         head = json.dumps(self.about, indent=1).removesuffix("\n}")
         atomic.write_text(self.path, f'{head},\n "runs": [\n  {rows}\n ]\n}}\n')
-        return row
-
-    def means(self, *names: str) -> dict[tuple[Any, ...], list[float]]:
-        """Return the accuracies of all seeds by the values of some settings."""
-        found: dict[tuple[Any, ...], list[float]] = {}
-        for row in self.runs:
-            found.setdefault(tuple(row.get(name) for name in names), []).append(row["accuracy"])
-        return found
-
-
-def product(**values: Iterable[Any]) -> Iterable[dict[str, Any]]:
-    """Return all combinations of named values."""
-    return (dict(zip(values, each, strict=True)) for each in itertools.product(*values.values()))

@@ -64,7 +64,9 @@ def shorter(value: Tensor, draw: Draw) -> Tensor:
 def pointing_away(value: Tensor, draw: Draw) -> Tensor:
     """Set an integer far out of the range of an index, or another number to NaN or infinity."""
     value = value.clone(memory_format=torch.contiguous_format)
-    far: list[float] = [-1, 10, 10**9, 2**31, 2**62, -(2**63)]
+    far: list[float] = [-1, 10, 10**9, 2**31 - 1, -(2**31)]
+    if value.dtype == torch.int64:
+        far += [2**31, 2**62, -(2**63)]
     if value.is_floating_point():
         far = [float("nan"), float("inf"), -1.0, 1e30]
     if value.numel():
@@ -124,7 +126,7 @@ NUMBERS: list[Any] = [-1, 10**6, 2**40, -(2**40), 1.5, True, None, "abc"]
 def spoil(name: str, value: Any, draw: Draw) -> tuple[Any, str]:  # noqa: ANN401
     """Return a malformed value, and a description of the change."""
     if isinstance(value, CompressedEdges):  # modified after it was checked
-        field = draw.rng.choice(["target_pointer", "sources", "targets", "source_pointer", "by_source"])
+        field = draw.rng.choice(["target_pointer", "sources", "source_pointer", "by_source", "targets_by_source"])
         numbers = getattr(value, field)
         numbers.copy_(pointing_away(numbers, draw))
         return value, f"{name}.{field} written to"

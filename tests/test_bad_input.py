@@ -25,7 +25,7 @@ def test_the_table_is_long_enough():
 
 def test_wrong_calls_that_need_snntorch():
     pytest.importorskip("snntorch")
-    with pytest.raises(ValueError, match="surrogate must be one of 'fast_sigmoid', .* got 'step'"):
+    with pytest.raises(ValueError, match="spike_grad must be one of 'fast_sigmoid', .* got 'step'"):
         snn(spike_grad="step")
     with pytest.raises(TypeError, match="neuron must return a spiking neuron of snnTorch, got Linear"):
         snn(neuron=lambda n: torch.nn.Linear(n, n))

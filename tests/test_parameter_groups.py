@@ -49,11 +49,12 @@ def test_rates_follow_the_kinds():
 
 
 @pytest.mark.parametrize("weights", ["free", "both"])
-def test_free_weights_learn_as_weights_do_and_free_delays_faster(weights):
+def test_numbers_of_single_synapses_have_groups(weights):
     graph = sg.SpatialGraph.layered([3, 2], weights=weights, velocity=1.0, delays="free")
-    rates = named_rates(graph, parameter_groups(graph))
-    assert rates["free_synapses.weight"] == 0.001
-    assert rates["free_synapses.delay"] == pytest.approx(0.03)
+    groups = parameter_groups(graph)
+    rates = named_rates(graph, groups)
+    assert rates["free_synapses.weight"] == rates["free_synapses.delay"] == pytest.approx(0.03)
+    assert {"free_weights", "free_delays"} < {group["name"] for group in groups}
 
 
 @pytest.mark.parametrize(
@@ -93,6 +94,15 @@ def test_own_positions_are_named():
     assert rates["last.spatial_graph.positions.coords"] == pytest.approx(0.1)
     assert rates["last.spatial_graph.raw_bias"] == pytest.approx(0.02)
     assert len({group["name"] for group in groups}) == len(groups)
+
+
+def test_a_key_is_no_kind():
+    model = Mixed()
+    rates = named_rates(model, parameter_groups(model, 1.0, {"bias": 2}))
+    assert rates["first.bias"] == rates["norm.bias"] == 2.0
+    assert rates["last.spatial_graph.raw_bias"] == pytest.approx(30.0)
+    with pytest.raises(ValueError, match="got 'biases', which no name ends in"):
+        parameter_groups(model, multipliers={"biases": 2})
 
 
 @pytest.mark.parametrize(

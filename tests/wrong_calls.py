@@ -76,7 +76,12 @@ NAMES = [
         ValueError,
         "spacing must be one of 'free', got 'fixed'",
     ),
-    ("polarity of a linear layer", lambda: sg.SpatialLinear(2, 2, polarity="x"), ValueError, "polarity must be one of"),
+    (
+        "polarity of a linear layer",
+        lambda: sg.SpatialLinear(2, 2, polarity_mode="x"),
+        ValueError,
+        "polarity_mode must be one",
+    ),
 ]
 NUMBERS = [
     ("gain", lambda: layered(gain=NAN), ValueError, "gain must be finite, got nan"),
@@ -225,10 +230,10 @@ CALLS = [
     ),
     ("conv law", lambda: sg.SpatialConv(law="x"), ValueError, "law must be one of"),
     (
-        "export of a model",
-        lambda: sg.to_networkx(mlp()),
+        "export of a layer",
+        lambda: sg.to_networkx(sg.SpatialLinear(2, 2)),
         TypeError,
-        "graph must be a SpatialGraph (of a model: model.gr",
+        "network must be a SpatialGraph or a model that",
     ),
     ("undirected", lambda: sg.from_networkx(nx.Graph()), TypeError, "graph must be a plain directed networkx graph"),
     (

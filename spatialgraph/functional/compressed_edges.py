@@ -104,6 +104,8 @@ class CompressedEdges:
             checks.indices(name, indices)
             if checks.has_values(indices):
                 checks.within(name, indices, checks.integer(f"n_{name}", size, minimum=0))
+        if checks.has_values(targets) and bool((targets[1:] < targets[:-1]).any()):
+            raise ValueError(f"edges must be sorted by target, then source, got the targets {targets[:10].tolist()}")
         narrow = _index_dtype(sources.numel(), n_sources, n_targets)
         by_source = torch.argsort(sources, stable=True)
         return cls(

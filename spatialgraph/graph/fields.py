@@ -104,6 +104,8 @@ def make_fields(
         InverseDistance(softening=0.001)
     """
     labels = Labels() if labels is None else labels
+    if "gain" in settings:
+        checks.number("gain", settings["gain"])
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
     dtype = getattr(torch, checks.choice("dtype", settings.get("dtype", "float32"), DTYPES))
     places = [fitting(name, pos[:, axis], dtype, labels) for axis, name in enumerate(axis_names(pos.shape[1]))]

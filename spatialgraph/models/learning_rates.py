@@ -1,6 +1,6 @@
 """Learning rates: which parameters learn faster than weights do, and how many times."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -14,13 +14,16 @@ from spatialgraph.layers.linear import SpatialLinear
 __all__ = ["parameter_groups"]
 
 # Chosen on held-out images: docs/results/default_rate.json.
-_MULTIPLIERS = {"positions": 10.0, "polarity": 50.0, "bias": 30.0, "delays": 30.0}
+_MULTIPLIERS = {"positions": 10.0, "polarities": 50.0, "biases": 30.0, "free_weights": 30.0, "free_delays": 30.0}
 
 _KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
     (Positions, {"coords": "positions", "gaps": "positions"}),
-    (SpatialGraph, {"raw_polarity": "polarity", "raw_bias": "bias"}),
-    (SpatialLinear, {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarity", "bias": "bias"}),
-    (FreeSynapses, {"delay": "delays"}),
+    (SpatialGraph, {"raw_polarity": "polarities", "raw_bias": "biases"}),
+    (
+        SpatialLinear,
+        {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarities", "bias": "biases"},
+    ),
+    (FreeSynapses, {"weight": "free_weights", "delay": "free_delays"}),
 )
 
 
@@ -32,17 +35,20 @@ def parameter_groups(
     A rate that suits weights, such as the default of :class:`torch.optim.Adam`, is too small for positions. The groups
     have :math:`\eta_k = m_k\, \eta` with the given rate :math:`\eta` and a multiplier :math:`m_k` for each kind:
 
-    ============== =========== ===========================================================================
-    group          multiplier  parameters
-    ============== =========== ===========================================================================
-    ``positions``  10          positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
-                               :class:`~spatialgraph.SpatialLinear`
-    ``polarity``   50          polarities of both
-    ``bias``       30          biases of both
-    ``delays``     30          free delays
-    ``others``     1           everything else: free weights, parameters of laws and of other modules
-    ============== =========== ===========================================================================
+    ================ ========== ==========================================================================
+    group            multiplier parameters
+    ================ ========== ==========================================================================
+    ``positions``    10         positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
+                                :class:`~spatialgraph.SpatialLinear`
+    ``polarities``   50         polarities of both
+    ``biases``       30         biases of both
+    ``free_weights`` 30         free weights of a graph's synapses
+    ``free_delays``  30         free delays of a graph's synapses
+    ``others``       1          everything else: parameters of laws and of other modules
+    ================ ========== ==========================================================================
 
+    The multipliers were chosen for Adam and AdamW at 0.001; SGD with momentum needs about 0.03.
+    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialConv`, are ``others``.
     Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
     ``[group["lr"] for group in optimizer.param_groups]``.
 
@@ -65,18 +71,19 @@ def parameter_groups(
         >>> from spatialgraph.models.mlp import SpatialMLP
         >>> optimizer = torch.optim.Adam(parameter_groups(SpatialMLP([64, 32, 10]), lr=1e-3))
         >>> [(group["name"], round(group["lr"], 3)) for group in optimizer.param_groups]
-        [('polarity', 0.05), ('bias', 0.03), ('positions', 0.01)]
+        [('polarities', 0.05), ('biases', 0.03), ('positions', 0.01)]
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be an nn.Module, got {type(model).__name__}")
     rate, given = checks.positive("lr", lr), _checked({} if multipliers is None else multipliers)
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[tuple[str | None, str], dict[str, Any]] = {}
     for name, kind, parameter in _kinds(model):
-        kind = next((key for key in given if f".{name}".endswith(f".{key}")), kind)
-        multiplier = given.get(kind, _MULTIPLIERS.get(kind, 1.0))
-        group = groups.setdefault(kind, {"params": [], "lr": multiplier * rate, "name": kind})
+        key = next((key for key in given if f".{name}".endswith(f".{key}")), None)
+        multiplier = _MULTIPLIERS.get(kind, 1.0) if key is None else given[key]
+        label = kind if key is None else key
+        group = groups.setdefault((key, label), {"params": [], "lr": multiplier * rate, "name": label})
         group["params"].append(parameter)
-    _check_groups(groups, given)
+    _check_found({key for key, _ in groups}, given)
     return list(groups.values())
 
 
@@ -98,9 +105,9 @@ def _checked(multipliers: Mapping[str, float]) -> dict[str, float]:
     return {key: checks.positive(f"multipliers[{key!r}]", value) for key, value in multipliers.items()}
 
 
-def _check_groups(groups: Mapping[str, Any], keys: Mapping[str, float]) -> None:
-    if not groups:
+def _check_found(found: Collection[str | None], keys: Collection[str]) -> None:
+    if not found:
         raise ValueError("model must have parameters, got none")
     for key in keys:
-        if key not in groups:
+        if key not in found:
             raise ValueError(f"multipliers must name parameters of the model, got {key!r}, which no name ends in")

@@ -245,18 +245,20 @@ def test_kernels_name_what_does_not_fit(call, message):
     [
         ({"sources": torch.tensor([0, 1, 3, 0])}, "source_pointer must count the edges of each source"),
         ({"sources": torch.tensor([0, 2, 1, 0])}, "edges of a target must be sorted"),
-        ({"targets": torch.tensor([0, 0, 1, 1])}, "target_pointer must count the edges of each target"),
+        ({"targets_by_source": torch.tensor([0, 0, 1, 1])}, "targets_by_source must be the targets of the same edges"),
+        ({"target_pointer": torch.tensor([0, 2, 4])}, "edges of a target must be sorted"),
         ({"by_source": torch.tensor([0, 0, 1, 2])}, "edges of a source must be sorted|name each edge once"),
         ({"by_source": torch.tensor([0, 3, 1, 4])}, "by_source must lie between 0 and 3, got 4"),
         ({"target_pointer": torch.tensor([0, 3])}, r"target_pointer must lead from 0 to .* \(4\), got 0 to 3"),
-        ({"targets": torch.tensor([0])}, r"targets must have shape \(4,\)"),
+        ({"targets_by_source": torch.tensor([0])}, r"targets_by_source must have shape \(4,\)"),
         ({"sources": torch.zeros(2, 2, dtype=torch.int64)}, "sources must have one axis"),
     ],
 )
 def test_edges_that_contradict_themselves_are_refused(changed, message):
     good = edges()
     given = {
-        name: getattr(good, name) for name in ("target_pointer", "sources", "targets", "source_pointer", "by_source")
+        name: getattr(good, name)
+        for name in ("target_pointer", "sources", "source_pointer", "by_source", "targets_by_source")
     }
     assert torch.equal(
         CompressedEdges(**given).matrix(torch.ones(4)).to_dense(), torch.tensor([[1.0, 1, 1], [1, 0, 0]])
@@ -271,7 +273,7 @@ def test_edges_that_contradict_themselves_are_refused(changed, message):
         ([[0, 3], [0, 1]], "sources must lie between 0 and 2, got 3"),
         ([[0, -1], [0, 1]], "sources must lie between 0 and 2, got -1"),
         ([[0, 1], [0, 2]], "targets must lie between 0 and 1, got 2"),
-        ([[0, 1], [1, 0]], "target_pointer must count the edges of each target, sorted by target"),
+        ([[0, 1], [1, 0]], r"edges must be sorted by target, then source, got the targets \[1, 0\]"),
         ([[1, 0], [0, 0]], r"edges of a target must be sorted, got \[1, 0\] for target 0"),
     ],
 )

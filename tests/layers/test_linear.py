@@ -39,12 +39,13 @@ def test_weights_of_a_linear_layer_by_hand():
     square = softened_squares(layer.source_pos.detach().numpy(), layer.target_pos.detach().numpy(), layer.law.softening)
     expected = 0.3 * law_weight(layer.law, square) * layer.polarity.detach().numpy()
     assert_close(layer.weight, expected, 1e-12)
-    assert SpatialLinear(16, 2).gain == 0.25
+    # The gain keeps the scale: 4 times as many sources, half of it.
+    assert SpatialLinear(16, 2).gain == pytest.approx(2.0 * SpatialLinear(64, 2).gain, rel=1e-12)
 
 
 @pytest.mark.parametrize(("dim", "bias", "count"), [(3, True, 11_328), (3, False, 9_280), (1, True, 5_664)])
 def test_number_of_parameters(dim, bias, count):
-    layer = SpatialLinear(784, 2048, dim, bias=bias)
+    layer = SpatialLinear(784, 2048, bias, dim=dim)
     assert sum(p.numel() for p in layer.parameters()) == count
     assert (layer.bias is None) == (not bias)
 
@@ -126,7 +127,7 @@ def test_repr():
     [
         ((0, 4), ValueError, "in_features must be at least 1, got 0"),
         ((6, 2.0), TypeError, r"out_features must be an int, got 2\.0 \(float\)"),
-        ((6, 4, 0), ValueError, "dim must be at least 1, got 0"),
+        ((6, 4, 2), TypeError, "bias must be True or False, got 2"),
     ],
 )
 def test_wrong_sizes(arguments, error, message):
@@ -276,9 +277,10 @@ def test_wrong_options(options, error, message):
         SpatialLinear(4, 3, **options)
 
 
-def test_bias_is_no_number_of_axes():
-    with pytest.raises(TypeError, match=r"dim must be an int, got False \(bool\)"):
-        SpatialLinear(8, 4, False)
+def test_bias_comes_third_as_in_linear():
+    assert SpatialLinear(8, 4, False).bias is None and nn.Linear(8, 4, False).bias is None
+    with pytest.raises(ValueError, match="dim must be at least 1, got 0"):
+        SpatialLinear(8, 4, dim=0)
 
 
 def test_settings_are_checked_later_too():

@@ -97,9 +97,9 @@ def test_latency_by_hand(x, steps, moment):
 
 
 @given(values=st.lists(st.floats(0.0, 1.0, width=32), min_size=1, max_size=20), num_steps=st.integers(1, 40))
-def test_one_spike_each_the_sooner_the_larger_the_value(values, steps):
+def test_one_spike_each_the_sooner_the_larger_the_value(values, num_steps):
     x = torch.tensor(values).sort().values
-    spikes = latency(x, steps)
+    spikes = latency(x, num_steps)
     assert torch.equal(spikes.sum(0), torch.ones(len(values)))
     assert (spikes.argmax(0).diff() <= 0).all()
 

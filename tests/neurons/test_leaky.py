@@ -119,7 +119,7 @@ def test_repr():
         (
             {"spike_grad": "step"},
             ValueError,
-            "surrogate must be one of 'fast_sigmoid', 'wide_fast_sigmoid', 'straight_through_estimator'",
+            "spike_grad must be one of 'fast_sigmoid', 'wide_fast_sigmoid', 'straight_through_estimator'",
         ),
         ({"spike_grad": 3}, ValueError, "got 3"),
         ({"spike_grad": "custom_surrogate"}, ValueError, "got 'custom_surrogate'"),

@@ -339,8 +339,8 @@ def broken():
         (lambda: regrow_(network(), "half"), TypeError, r"share must be a number, got 'half' \(str\)"),
         (lambda: regrow_(network(), True), TypeError, r"share must be a number, got True \(bool\)"),
         (lambda: regrow_(network(), 0.5, scope="layer"), ValueError, "scope must be one of 'projection', 'global'"),
-        (lambda: regrow_(SpatialMLP([3, 2]), 0.5), TypeError, "graph must be a SpatialGraph .*got SpatialMLP"),
-        (lambda: regrow_(None, 0.5), TypeError, "graph must be a SpatialGraph .*got NoneType"),
+        (lambda: regrow_(torch.nn.Linear(3, 2), 0.5), TypeError, "network must be a SpatialGraph .*got Linear"),
+        (lambda: regrow_(None, 0.5), TypeError, "network must be a SpatialGraph .*got NoneType"),
         (lambda: regrow_(broken(), 0.5), ValueError, "graph.pos must be finite, got NaN"),
     ],
 )

@@ -102,7 +102,7 @@ def test_the_amount_may_change_at_any_time():
 
 
 def test_training_goes_on_below_the_threshold():
-    graph = network()
+    graph = network(gain=1.0)
     model = SpatialMLP(graph)
     pruner = PruneWhileTraining(0.7).attach(graph)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
@@ -146,7 +146,7 @@ def test_it_compiles():
         (lambda: PruneWhileTraining(1.5), ValueError, "amount must be between 0 and 1, got 1.5"),
         (lambda: PruneWhileTraining("most"), TypeError, r"amount must be a number, got 'most' \(str\)"),
         (lambda: setattr(PruneWhileTraining(0.5), "amount", -1), ValueError, "amount must be between 0 and 1, got -1"),
-        (lambda: PruneWhileTraining(0.5).attach(SpatialMLP([3, 2])), TypeError, "graph must be a SpatialGraph"),
+        (lambda: PruneWhileTraining(0.5).attach(torch.nn.Linear(3, 2)), TypeError, "network must be a SpatialGraph"),
         (lambda: PruneWhileTraining(0.5).attach(network()).attach(network()), ValueError, "graph must be the one"),
         (lambda: setattr(network(), "masked_share", 2), ValueError, "masked_share must be between 0 and 1, got 2"),
     ],
