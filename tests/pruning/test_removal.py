@@ -175,9 +175,10 @@ def test_isolated_neurons_go_with_all_that_is_theirs(make, inputs):
         assert torch.equal(getattr(small, name), getattr(graph, name)[kept]), name
     assert torch.equal(small.positions.anchored, graph.positions.anchored[kept])
     for name in ("weights", "lengths"):  # the order of the edges is the same
-        assert torch.equal(getattr(small, name)(), getattr(graph, name)()), name
+        torch.testing.assert_close(getattr(small, name)(), getattr(graph, name)())  # engines may round differently
     assert torch.equal(torch.tensor(kept)[small.edge_index], graph.edge_index)
-    assert [p.is_complete for p in small.projections] >= [p.is_complete for p in graph.projections]
+    pairs_of_projections = list(zip(small.projections, graph.projections, strict=True))
+    assert all(mine.is_complete for mine, theirs in pairs_of_projections if theirs.is_complete)
     for mine, theirs in zip(small.parameters(), graph.parameters(), strict=True):
         assert mine is not theirs and (not mine.numel() or mine.data_ptr() != theirs.data_ptr())
     assert all(torch.equal(values, state[name]) for name, values in graph.state_dict().items())
