@@ -73,7 +73,7 @@ def simulate(model, x):
     """Spikes and potentials of each neuron that is not an input, shape ``(T, batch, N)``."""
     with torch.no_grad():
         result = model.simulate(x)
-    everyone = torch.zeros(2, model.steps, len(x), model.graph.neurons, dtype=x.dtype)
+    everyone = torch.zeros(2, model.num_steps, len(x), model.graph.neurons, dtype=x.dtype)
     for projection, *recorded in zip(model.graph.projections, result.spikes, result.potentials, strict=True):
         everyone[..., projection.targets] = torch.stack(recorded)
     return everyone.numpy()

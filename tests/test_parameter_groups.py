@@ -50,7 +50,7 @@ def test_rates_follow_the_kinds():
 
 @pytest.mark.parametrize("weights", ["free", "both"])
 def test_numbers_of_single_synapses_have_groups(weights):
-    graph = sg.SpatialGraph.layered([3, 2], weights=weights, velocity=1.0, delays="free")
+    graph = sg.SpatialGraph.layered([3, 2], weight_mode=weights, velocity=1.0, delay_mode="free")
     groups = parameter_groups(graph)
     rates = named_rates(graph, groups)
     assert rates["free_synapses.weight"] == rates["free_synapses.delay"] == pytest.approx(0.03)
@@ -62,7 +62,7 @@ def test_numbers_of_single_synapses_have_groups(weights):
     [
         Mixed(),
         sg.SpatialGraph.layered([3, 2]),
-        sg.SpatialSNN([3, 4, 2], weights="both"),
+        sg.SpatialSNN([3, 4, 2], weight_mode="both"),
         sg.DenseMLP([3, 2]),
         sg.SpatialLinear(3, 2, bias=False),
         nn.Sequential(sg.SpatialMLP([3, 2]), nn.Sequential(sg.SpatialLinear(2, 2), nn.PReLU())),

@@ -18,7 +18,7 @@ from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 SIZES = [6, 7, 5, 3]
 WIRINGS = [AllToAll(), AllToAll(reach="all"), KNN(k=3), Random(0.4), Random(0.6, reach="all"), Radius(r=2.0)]
-LEFT_BEHIND = "the structure of this copy is not that of the network whose parameters it was given"
+LEFT_BEHIND = "the structure or the gain of this copy is not that of the network whose parameters it was given"
 
 
 @st.composite

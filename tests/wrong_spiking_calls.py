@@ -13,9 +13,9 @@ SPIKING = [
     ("velocity as text", lambda: snn(velocity="fast"), TypeError, "velocity must be a number, got 'fast' (str)"),
     (
         "weights",
-        lambda: layered(weights="learned"),
+        lambda: layered(weight_mode="learned"),
         ValueError,
-        "weights must be one of 'law', 'free', 'both', got 'le",
+        "weight_mode must be one of 'law', 'free', 'both', got 'le",
     ),
     (
         "delays",
@@ -105,7 +105,7 @@ SPIKING = [
         "weights beside a graph",
         lambda: snn(layered(), weight_mode="free"),
         TypeError,
-        "weights must be set where the graph",
+        "weight_mode must be set where the graph",
     ),
     ("unknown option", lambda: snn(leak=0.1), TypeError, "leak"),
     ("unknown dense option", lambda: sg.DenseSNN([4, 2], velocity=1.0), TypeError, "velocity"),

@@ -54,7 +54,8 @@ class CompressedEngine(ListedEngine):
     def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
         """Return the length of each synapse, shape ``(E,)``."""
         edges = self.edges
-        differences = in_single(source_pos)[edges.sources] - in_single(target_pos)[edges.targets]
+        sources = in_single(source_pos).index_select(0, edges.sources)
+        differences = sources - in_single(target_pos).index_select(0, edges.targets)
         lengths: Tensor = torch.linalg.vector_norm(differences, dim=-1)
         return lengths.to(source_pos.dtype)
 

@@ -48,7 +48,7 @@ class NeuronGroups(nn.ModuleList):
         Raises:
             ValueError: if a factory made neurons for another number.
         """
-        made = self._counts[stage] if stage < len(self) else 0
+        made = self._counts[stage] if stage < len(self._counts) else 0
         if self._own is None:
             if made != count:
                 raise ValueError(
@@ -61,6 +61,10 @@ class NeuronGroups(nn.ModuleList):
             if not isinstance(self[stage], Neuron):
                 self[stage] = self._own()
         return cast(Neuron, self[stage])
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - as in nn.ModuleList
+        """Return a group, or a plain list of some."""
+        return nn.ModuleList(list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
     def saved_settings(self) -> list[dict[str, Any] | None]:
         """Return the settings of each group, None for one without neurons.

@@ -28,6 +28,7 @@ class NetworkState:
 
         Example:
             >>> import spatialgraph as sg
+            >>> import torch
             >>> model = sg.SpatialSNN([3, 2], num_steps=5)
             >>> state = model.simulate(torch.rand(1, 3)).state
             >>> state.detach().neurons[0][1][0].requires_grad

@@ -167,10 +167,10 @@ def test_random_networks(data, path):
     weights = data.draw(st.sampled_from(["law", "free", "both"]))
     velocity = data.draw(st.sampled_from([None, 0.3, 7.0]))
     options = {
-        "polarity": data.draw(st.sampled_from(["graded", "binary"])),
+        "polarity_mode": data.draw(st.sampled_from(["graded", "binary"])),
         "law": data.draw(st.sampled_from(list(LAWS.values())))(),
         "gain": data.draw(st.floats(-1e3, 1e3)),
-        "weights": weights,
+        "weight_mode": weights,
         "velocity": velocity,
         "delay_mode": "length" if velocity is None else data.draw(st.sampled_from(["length", "free"])),
     }

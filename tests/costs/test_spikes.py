@@ -10,11 +10,11 @@ from spatialgraph.wiring import KNN
 def counted(model, edge_index, x):
     """Count, for each sample, spikes and what each sends along each synapse; synapses of inputs apart."""
     run = model.simulate(x)
-    inputs, *layers = [run.inputs.expand(model.steps, *run.inputs.shape[1:]), *run.spikes]
+    inputs, *layers = [run.inputs.expand(model.num_steps, *run.inputs.shape[1:]), *run.spikes]
     of_neuron = torch.cat([inputs, *layers], dim=-1)
     leaving = [sum(1 for source in edge_index[0].tolist() if source == neuron) for neuron in range(of_neuron.shape[-1])]
     spikes = sent = fed = 0
-    for step in range(model.steps):
+    for step in range(model.num_steps):
         for sample in range(x.shape[0]):
             for neuron, value in enumerate(of_neuron[step, sample].tolist()):
                 if neuron < inputs.shape[-1]:

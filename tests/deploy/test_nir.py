@@ -55,7 +55,7 @@ def test_equations_of_the_nodes_give_the_spikes(graph, neuron):
     x = inputs(model)
     exported = to_nir(model)
     spikes, _ = simulate(model, x)
-    found = integrate(exported, x.double().numpy(), model.steps)
+    found = integrate(exported, x.double().numpy(), model.num_steps)
     members = {name: exported.nodes[name].metadata["neuron"] for name in found}
     assert sorted(np.concatenate(list(members.values()))) == torch.nonzero(~model.graph.is_input)[:, 0].tolist()
     for name, (fired, _) in found.items():
@@ -71,7 +71,7 @@ def test_outputs_that_integrate(graph):
     x = inputs(model)
     exported = to_nir(model)
     assert type(exported.nodes["outputs"]) is nir.LI
-    found = integrate(exported, x.double().numpy(), model.steps)
+    found = integrate(exported, x.double().numpy(), model.num_steps)
     _, potentials = simulate(model, x)
     outputs = model.graph.outputs
     np.testing.assert_allclose(found["outputs"][1], potentials[..., outputs], rtol=1e-4, atol=1e-5)
@@ -91,7 +91,7 @@ def test_importer_of_snntorch_gives_the_spikes(graph, neuron, tmp_path):
         groups[name].register_forward_hook(lambda _, __, result, name=name: seen[name].append(result))
     state, sent = None, []
     with torch.no_grad():
-        for _ in range(model.steps):
+        for _ in range(model.num_steps):
             spikes, state = imported(x, state)
             sent.append(spikes)
     expected = simulate(model, x)[0]

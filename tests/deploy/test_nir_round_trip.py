@@ -118,7 +118,7 @@ def test_neurons_that_differ_from_stage_to_stage(tmp_path):
 @pytest.mark.parametrize("reset", ["subtract", "none"])
 def test_other_resets_warn_and_return(reset, tmp_path):
     model = make(layered(), reset_mechanism=reset)
-    message = f"reset must be 'zero' for other programs to run the same network, got '{reset}'; they"
+    message = f"reset_mechanism must be 'zero' for other programs to run the same network, got '{reset}'; they"
     with pytest.warns(UserWarning, match=message) as caught:
         exported = to_nir(model)
     assert len(caught) == 1 and caught[0].filename == __file__
@@ -129,7 +129,7 @@ def test_other_resets_warn_and_return(reset, tmp_path):
 def test_other_resets_of_synaptic_warn_and_return(reset, delay, tmp_path):
     options = SYNAPTIC | {"reset_mechanism": reset, "reset_delay": delay}
     model = make(layered(), neuron=lambda _: snntorch.Synaptic(**options))
-    with pytest.warns(UserWarning, match=f"reset must be 'zero' with reset_delay=False .*, got '{reset}'"):
+    with pytest.warns(UserWarning, match=f"reset_mechanism must be 'zero' with reset_delay=False .*, got '{reset}'"):
         exported = to_nir(model)
     assert_same_models(model, from_nir(through_file(exported, tmp_path)))
 

@@ -86,7 +86,7 @@ def simulate(network, x):
     """Spikes, and potentials after resets to zero, of each neuron, shape ``(T, batch, N)``."""
     with torch.no_grad():
         result = network.simulate(x)
-    everyone = torch.zeros(2, network.steps, len(x), network.graph.neurons)
+    everyone = torch.zeros(2, network.num_steps, len(x), network.graph.neurons)
     for projection, *recorded in zip(network.graph.projections, result.spikes, result.potentials, strict=True):
         everyone[..., projection.targets] = torch.stack(recorded)
     spikes, potentials = everyone.numpy()
@@ -104,7 +104,9 @@ def program(request, tmp_path_factory):
         networks[name] = make()
         inputs[name] = 2.0 * torch.rand(3, len(networks[name].graph.inputs))
         nir.write(folder / f"{name}.nir", to_nir(networks[name]))
-    steps = {name: simulate(networks[name], x)[2].expand(networks[name].steps, -1, -1) for name, x in inputs.items()}
+    steps = {
+        name: simulate(networks[name], x)[2].expand(networks[name].num_steps, -1, -1) for name, x in inputs.items()
+    }
     (folder / "inputs.json").write_text(json.dumps({name: x.tolist() for name, x in steps.items()}))
     code = SCRIPT.replace("PREPARE", prepare).replace("        RUN", textwrap.indent(body, " " * 8))
     result = subprocess.run(

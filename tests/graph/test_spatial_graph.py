@@ -110,7 +110,7 @@ def test_listed_and_folded_edges_have_the_same_weights(make):
     folded = SpatialGraph.layered([4, 3], law=make(), spacing="free").double()
     pos = folded.pos.detach()
     one_less = complete_edges(4, 3)[:, :-1] + torch.tensor([[0], [4]])
-    listed = SpatialGraph(pos, one_less, layer=folded.layer, law=make())
+    listed = SpatialGraph(pos, one_less, layer=folded.layer, law=make(), gain=folded.gain)
     with torch.no_grad():
         listed.raw_polarity.copy_(folded.raw_polarity)
     assert listed.synapses == 11
@@ -174,7 +174,7 @@ def test_to_data():
     graph = randomise(SpatialGraph.layered(SIZES, wiring=KNN(k=2)))
     data = graph.to_data()
     assert data.validate() and data.num_nodes == 15 and data.num_edges == graph.synapses
-    assert set(data.keys()) == {"pos", "edge_index", "edge_weight", "layer", "polarity", "bias"}
+    assert set(data.keys()) == {"pos", "edge_index", "edge_weight", "layer", "polarity", "bias", "settings"}
     for name, expected in (
         ("pos", graph.pos),
         ("edge_index", graph.edge_index),

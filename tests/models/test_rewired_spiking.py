@@ -91,7 +91,7 @@ def test_more_edges_may_add_a_generation(read_out):
     assert len(model.graph.projections) == 3
     x = features(model, 3)
     assert_same_run(model, x, *neuron_by_neuron(model, x.expand(T, *x.shape).numpy()))
-    with pytest.raises(ValueError, match="neuron must have made 1 neurons for stage 1, got 0: edges have changed"):
+    with pytest.raises(ValueError, match="neuron must have made 1 neurons for stage 0, got 2: edges have changed"):
         snntorch = pytest.importorskip("snntorch")
         model = SpatialSNN(SpatialGraph(fewer.pos, edges[:, :4]), neuron=lambda n: snntorch.Leaky(beta=0.9))
         load_edges(model, edges)

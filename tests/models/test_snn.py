@@ -225,7 +225,7 @@ def test_autocast(kind):
 @pytest.mark.parametrize("kind", ["all-to-all", "count", "delays"])
 def test_compile(kind, fresh_compiler):
     model = make(kind, torch.float32)
-    model.steps = 2
+    model.num_steps = 2
     compiled = torch.compile(model, backend="eager", fullgraph=True)
     x = features(model, 8, dtype=torch.float32)
     y = compiled(x)
@@ -240,7 +240,7 @@ def test_compile(kind, fresh_compiler):
 @pytest.mark.parametrize("kind", ["all-to-all", "free delays"])
 def test_export(kind):
     model = make(kind, torch.float32)
-    model.steps = 2
+    model.num_steps = 2
     x = features(model, 8, dtype=torch.float32)
     exported = torch.export.export(model, (x,)).module()
     more = features(model, 8, dtype=torch.float32)

@@ -272,7 +272,7 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed, velocity):
     former = torch.randperm(neurons)  # former number of each neuron
     number = torch.argsort(former)
     shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled, velocity=velocity)
+    new = SpatialGraph(old.pos[former], shuffled, velocity=velocity, gain=old.gain)
     with torch.no_grad():
         new.raw_polarity.copy_(old.polarity[former][~new.is_output])
         new.raw_bias.copy_(old.bias[former][~new.is_input])
@@ -293,7 +293,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
     for gone in range(full.synapses):
         source, target = full.edge_index[:, gone].tolist()
         kept = torch.arange(full.synapses) != gone
-        layers = {"layer": full.layer, "spacing": "learned", "velocity": velocity}
+        layers = {"layer": full.layer, "spacing": "learned", "velocity": velocity, "gain": full.gain}
         graph = SpatialGraph(full.pos, full.edge_index[:, kept], **layers)
         graph.raw_polarity.data.copy_(full.raw_polarity)
         part = torch.autograd.functional.jacobian(SpatialSNN(graph, **options), x).abs().sum(1)
@@ -327,7 +327,7 @@ def test_batch_does_not_matter():
 def test_gradient_of_a_smooth_network_by_finite_differences(kind):
     # With a smooth function for the step and no reset the whole network is smooth, outputs included.
     model = make(kind, spike_grad=lambda u: torch.sigmoid(2.0 * u), reset_mechanism="none")
-    model.steps = 5
+    model.num_steps = 5
     times = model.graph.delays()
     assert not model.has_delays or (times - times.round()).abs().min() > 1e-5
     x = features(model, 2).requires_grad_()
