@@ -217,7 +217,9 @@ def fold_complete(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, Tenso
 
 def _members(generation: Tensor, is_output: Tensor) -> tuple[Tensor, ...]:
     """Return the neurons of each generation, outputs last."""
-    order = torch.argsort(2 * generation + is_output, stable=True)
+    key = 2 * generation + is_output
+    is_sorted = bool((key[1:] >= key[:-1]).all())  # as in networks of layers, where sorting would take most of the time
+    order = torch.arange(key.numel(), device=key.device) if is_sorted else torch.argsort(key, stable=True)
     return torch.split(order, torch.bincount(generation).tolist())
 
 

@@ -198,7 +198,7 @@ class SpatialGraph(Changeable):
         Raises:
             TypeError: if ``graph`` is not a directed networkx graph, or a setting is of the wrong type.
             ValueError: if a node lacks a coordinate, the edges form a cycle, values contradict each other, or a value
-                breaks a rule; the message names the node or edge, its attribute, the rule and the value.
+                is out of range; the message names the node or edge, its attribute and the value.
 
         Example:
             >>> import networkx as nx
