@@ -189,8 +189,8 @@ class Constant(sg.laws.Law):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: sg.summary(nn.Linear(3, 2)), TypeError, "model must be a SpatialGraph or a module .*got Linear"),
-        (lambda: sg.summary(None), TypeError, "model must be a SpatialGraph or a module .*got NoneType"),
+        (lambda: sg.summary(nn.Linear(3, 2)), TypeError, "model must be a SpatialGraph or a model .*got Linear"),
+        (lambda: sg.summary(None), TypeError, "model must be a SpatialGraph or a model .*got NoneType"),
         (lambda: sg.summary(small(law=Constant())), TypeError, "law must be one of .* to be saved, got Constant"),
         (lambda: sg.summary(small(), batch=0), ValueError, "batch must be at least 1, got 0"),
         (lambda: sg.summary(small(), rounds=0), ValueError, "rounds must be at least 1, got 0"),

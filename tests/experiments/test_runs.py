@@ -171,7 +171,7 @@ def test_a_training_of_unknown_settings_starts_anew(tmp_path, capsys, content):
         settings.write_bytes(content)
     (again,) = main(tiny(folder, "--resume", "--learning-rate", "0.001"))
     printed = capsys.readouterr().out
-    assert "does not say of what settings: it is emptied" in printed and "finished before" not in printed
+    assert "has files but no settings: they are deleted" in printed and "finished before" not in printed
     assert json.loads(settings.read_text())["learning_rate"] == 0.001
 
 
