@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -180,5 +180,6 @@ class SpatialMLP(nn.Module):
 
 def _joined(number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
     """Return what hidden neurons and outputs of a stage send."""
-    present = [part for part in (inner, outer) if part is not None]
-    return present[0] if len(present) == 1 else torch.cat(present, dim=-1)
+    if inner is None or outer is None:
+        return cast(Tensor, outer if inner is None else inner)
+    return torch.cat([inner, outer], dim=-1)

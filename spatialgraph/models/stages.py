@@ -87,8 +87,8 @@ def run_stages(
     """
     blocks = [x]
     for number, (stage, bias) in enumerate(zip(stages, biases, strict=True)):
-        received = [blocks[block] for block in stage.blocks]
-        sent = received[0] if len(received) == 1 else _side_by_side(received)
+        first, *others = stage.blocks
+        sent = _side_by_side([blocks[block] for block in stage.blocks]) if others else blocks[first]
         blocks.append(respond(number, *_inputs(number, stage, sent, bias, send, normalize, rectify)))
     return blocks
 
