@@ -8,8 +8,8 @@ from typing_extensions import Self
 
 from spatialgraph import checks
 from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
+from spatialgraph.graph.used import replace
 from spatialgraph.graph.weighted import Weighted
-from spatialgraph.used import replace
 from spatialgraph.wiring.wirings import Wiring
 
 __all__ = ["Changeable"]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.graph.connectivity import Connectivity
-from spatialgraph.used import hold, replace
+from spatialgraph.graph.used import hold, replace
 
 __all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
 

@@ -19,9 +19,9 @@ from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask,
 from spatialgraph.graph.restoring import restore
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.graph.topology import Topology
+from spatialgraph.graph.used import freeze, hold
 from spatialgraph.laws import Law, make_law
 from spatialgraph.pyg import Data
-from spatialgraph.used import freeze, hold
 from spatialgraph.wiring.wirings import AllToAll, Wiring
 
 if TYPE_CHECKING:

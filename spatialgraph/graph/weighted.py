@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.derived import refusing
+from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.structure import Structure

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.derived import refusing
 from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
+from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.gains import default_gain
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.laws import Law, make_law
