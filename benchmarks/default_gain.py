@@ -1,4 +1,4 @@
-"""Compare rules for the gain of a network with the constant 0.05; run by hand, a run that was measured is not repeated.
+"""Compare rules for the gain of a network with the constant 0.05; a run that was measured is not repeated.
 
     python benchmarks/default_gain.py --data FOLDER
 
@@ -6,7 +6,6 @@ A rule is 1 / (sqrt(n) mean|w|) of one projection, or a mean of all: n is the nu
 that of the law over the lengths at the start. Accuracies are those on held-out training images, except for ``final``.
 """
 
-import argparse
 import dataclasses
 import math
 import statistics
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from short_training import Record, Task, digits, mnist, train, yin_yang_points
+from short_training import Record, Task, command_line, digits, mnist, train, yin_yang_points
 from torch import Tensor, nn
 
 import spatialgraph as sg
@@ -83,7 +82,7 @@ def small_cases() -> dict[str, Case]:
         "64-32-10, yukawa": ([64, 32, 10], {"law": "yukawa"}),
         "64-32-10, inverse_power": ([64, 32, 10], {"law": "inverse_power"}),
         "64-32-10, free spacing": ([64, 32, 10], {"spacing": "free"}),
-        "64-32-10, fixed spacing, binary": ([64, 32, 10], {"spacing": "fixed", "polarity": "binary"}),
+        "64-32-10, fixed spacing, binary": ([64, 32, 10], {"spacing": "fixed", "polarity_mode": "binary"}),
         "64-128-10, KNN(k=8)": ([64, 128, 10], {"wiring": few}),
     }
     cases = {}
@@ -98,7 +97,7 @@ def small_cases() -> dict[str, Case]:
 
 def delayed(graph: sg.SpatialGraph) -> nn.Module:
     """Return a spiking network whose inputs are single spikes."""
-    return sg.SpatialSNN(graph, coding="latency", steps=40)
+    return sg.SpatialSNN(graph, coding="latency", num_steps=40)
 
 
 def mnist_cases(folder: Path) -> dict[str, Case]:
@@ -140,12 +139,7 @@ def gains(case: Case, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder that holds MNIST; without it the small networks only")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--json", type=Path, default=Path("docs/results/default_gain.json"))
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = command_line(__doc__, "default_gain.json")
     about = {
         "what": "accuracy in percent on held-out training images (final: on the test images) by the rule for the gain",
         "command": "python benchmarks/default_gain.py --data FOLDER",

@@ -5,18 +5,15 @@
 Plain loops without a schedule. Accuracies are those on held-out training images, except for ``final``: test images.
 """
 
-import argparse
 import dataclasses
 import functools
-import math
-import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from short_training import Record, Task, digits, mnist, train, yin_yang_points
+from short_training import Record, Task, command_line, digits, mean_and_spread, mnist, train, yin_yang_points
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid
@@ -107,8 +104,8 @@ class Cora:
 
 
 def spatial(sizes: list[int], **options: Any) -> Callable[[], nn.Module]:  # noqa: ANN401 - passed on
-    """Return a maker of networks, with the gain that default_gain.py finds for the last projection."""
-    return lambda: sg.SpatialMLP(sizes, gain=1.85 / math.sqrt(sizes[-2]), **options)
+    """Return a maker of networks."""
+    return functools.partial(sg.SpatialMLP, sizes, **options)
 
 
 def linear_layers() -> nn.Module:
@@ -118,8 +115,8 @@ def linear_layers() -> nn.Module:
 
 def free_delays() -> nn.Module:
     """Return a spiking network with a free weight and a free delay for each synapse."""
-    graph = sg.SpatialGraph.layered([4, 30, 3], weights="free", velocity=0.3, delays="free", gain=3.0)
-    return sg.SpatialSNN(graph, coding="latency", steps=30)
+    graph = sg.SpatialGraph.layered([4, 30, 3], weight_mode="free", velocity=0.3, delay_mode="free")
+    return sg.SpatialSNN(graph, coding="latency", num_steps=30)
 
 
 def cases(folder: Path | None) -> dict[str, Case | Cora]:
@@ -157,12 +154,7 @@ def measure(case: Case | Cora, optimizer: str, groups: str, rate: float, seed: i
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder that holds MNIST and Planetoid; without it digits only")
-    parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--json", type=Path, default=Path("docs/results/default_rate.json"))
-    args = parser.parse_args()
-    torch.set_num_threads(1)
+    args = command_line(__doc__, "default_rate.json")
     about = {
         "what": "accuracy in percent on held-out training samples (final: on the test images), plain loop",
         "command": "python benchmarks/default_rate.py --data FOLDER",
@@ -179,10 +171,9 @@ def main() -> None:
                 settings = {"case": name, "optimizer": optimizer, "rates": groups, "lr": rate, "seed": seed}
                 run = functools.partial(measure, case, optimizer, groups, rate, seed)
                 values.append(record.get(settings, run)["accuracy"])
-            mean = round(statistics.mean(values), 2)
-            record.about["means"].setdefault(name, {})[f"{optimizer}, {groups}, {rate:g}"] = mean
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
-            print(f"| {name} | {optimizer}, {groups}, {rate:g} | {mean:.1f} ± {spread:.1f} |", flush=True)
+            way = f"{optimizer}, {groups}, {rate:g}"
+            record.about["means"].setdefault(name, {})[way] = mean_and_spread(values)
+            print(f"| {name} | {way} | {mean_and_spread(values)} |", flush=True)
     record.write()
 
 

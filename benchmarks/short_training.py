@@ -1,10 +1,12 @@
-"""Short trainings in a plain PyTorch loop, for benchmarks that choose defaults on held-out images."""
+"""Short trainings in a plain PyTorch loop, for benchmarks that compare settings on held-out samples."""
 
+import argparse
 import dataclasses
 import functools
 import json
+import statistics
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import atomic
-from spatialgraph.training import environment, load_mnist, yin_yang
+from spatialgraph.datasets import load_mnist, yin_yang
+from spatialgraph.training import environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +51,9 @@ def digits(final: bool = False) -> Task:
 
 
 @functools.cache
-def yin_yang_points() -> Task:
+def yin_yang_points(final: bool = False) -> Task:
     """Return points of the Yin-Yang task."""
-    return Task(yin_yang(3000, seed=1000), yin_yang(2000, seed=1001))
+    return Task(yin_yang(3000, seed=1000), yin_yang(2000, seed=1002 if final else 1001))
 
 
 def _small(images: Tensor) -> Tensor:
@@ -91,6 +94,28 @@ def accuracy(model: nn.Module, data: tuple[Tensor, Tensor]) -> float:
     model.train()
     is_finite = all(bool(p.isfinite().all()) for p in model.parameters())
     return round(100 * right / len(data[1]), 2) if is_finite else float("nan")
+
+
+def command_line(description: str | None, record: str) -> argparse.Namespace:
+    """Read the options of a benchmark and let it compute with one thread.
+
+    Args:
+        description: text of the help.
+        record: name of the JSON file.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--data", type=Path, help="folder that contains MNIST and Planetoid; without it, small tasks only")
+    add("--only", default="", help="cases whose name contains this")
+    add("--json", type=Path, default=Path("docs/results", record), help="file with the runs measured so far")
+    torch.set_num_threads(1)
+    return parser.parse_args()
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Return mean and standard deviation, as in tables."""
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.2f} ± {spread:.2f}"
 
 
 class Record:

@@ -1,0 +1,59 @@
+"""Benchmarks: their cases can be built and run, so that a measurement can be repeated."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Import a benchmark by its name."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for path in FOLDER.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))
+def test_a_benchmark_can_be_imported(benchmark, name):
+    assert benchmark(name)
+
+
+def test_each_case_of_the_gains_answers(benchmark):
+    default_gain = benchmark("default_gain")
+    for case in default_gain.small_cases().values():
+        graph = default_gain.sg.SpatialGraph.layered(case.sizes, **case.options)
+        inputs, labels = case.task().train
+        assert case.model(graph)(inputs[:3]).shape == (3, int(labels.max()) + 1)
+        assert set(default_gain.gains(case, 0)) == set(default_gain.RULES)
+
+
+def test_the_rule_of_the_library_is_the_default_gain(benchmark):
+    default_gain = benchmark("default_gain")
+    graph = default_gain.sg.SpatialGraph.layered([200, 400, 1000])
+    assert default_gain.gain_of(graph, graph.projections[-1]) == pytest.approx(graph.gain, rel=0.1)
+
+
+def test_each_case_of_the_rates_answers(benchmark):
+    for case in benchmark("default_rate").cases(None).values():
+        inputs, labels = case.task().train
+        assert case.model()(inputs[:3]).shape == (3, int(labels.max()) + 1)
+
+
+def test_networks_are_compared_within_a_budget(benchmark, tmp_path):
+    equal = benchmark("equal_parameters")
+    small = equal.DataSet(equal.yin_yang_points, (30,), 1, 1000)
+    record = equal.Record(tmp_path / "equal.json", {"rows": {}})
+    equal.compare(record, "points", small)
+    rows = record.about["rows"]["points, 243 parameters"]
+    assert rows.keys() == {"dense", *equal.networks(small.dims)}
+    each = [equal.hidden_neurons(equal.spatial(dim), 4, 3, 243) for dim in small.dims]
+    assert [row["network"] for row in rows.values()] == ["4-30-3", *(f"4-{n}-3" for n in [*each, each[0]])]
+    for row, dim in zip([*rows.values()][1:], [*small.dims, 3], strict=True):
+        assert 243 - dim < row["parameters"] <= 243
+    assert record.path.exists()
+    assert [run["judged by"] for run in record.runs].count("test") == 3 * len(rows)
