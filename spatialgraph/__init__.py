@@ -13,6 +13,7 @@ from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
 from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
+from spatialgraph.models.rnn import SpatialRNN
 from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.pruning.isolated import drop_isolated, isolated
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
@@ -31,6 +32,7 @@ __all__ = [
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",
+    "SpatialRNN",
     "SpatialSNN",
     "drop_isolated",
     "from_networkx",

@@ -170,13 +170,17 @@ def edge_index(value: Any, count: int) -> Tensor:  # noqa: ANN401
     return edges
 
 
-def layer_order(edges: Tensor, layer: Tensor) -> None:
-    """Check that every edge leads to a later layer."""
-    bad = layer[edges[0]] >= layer[edges[1]]
+def layer_order(edges: Tensor, layer: Tensor, is_recurrent: bool = False) -> None:
+    """Check that every edge leads to a later layer, or in a recurrent network within a hidden layer."""
+    from_layer, to_layer = layer[edges]
+    bad = from_layer >= to_layer
+    if is_recurrent:
+        bad &= (from_layer != to_layer) | (to_layer == 0) | (to_layer == layer.max())
     if bad.any():
         source, target = edges[:, bad][:, 0].tolist()
+        rule = "to later layers or within a hidden layer" if is_recurrent else "to later layers"
         raise ValueError(
-            f"edge_index must lead to later layers, got ({source}, {target}) from layer {int(layer[source])} "
+            f"edge_index must lead {rule}, got ({source}, {target}) from layer {int(layer[source])} "
             f"to layer {int(layer[target])}"
         )
 

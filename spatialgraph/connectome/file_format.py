@@ -26,7 +26,8 @@ _NEURONS = {
     "connectivity.is_output": "is_output",
     "positions.anchored": "anchored",
 }
-_STRUCTURE = (*_NEURONS, "connectivity.all_to_all")
+_COMPLETE = ("all_to_all", "all_recurrent")
+_STRUCTURE = (*_NEURONS, *(f"connectivity.{name}" for name in _COMPLETE))
 
 # Writing ----
 
@@ -49,7 +50,7 @@ def pack(graph: SpatialGraph) -> dict[str, Tensor]:
     sources, targets = topology.listed_edges
     return tensors | {
         **{name: getattr(topology, field) for name, field in _NEURONS.items()},
-        "connectivity.all_to_all": topology.all_to_all,
+        **{f"connectivity.{name}": getattr(topology, name) for name in _COMPLETE},
         "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
         "connectivity.sources": sources[torch.argsort(targets.long() * graph.neurons + sources)],
     }
@@ -85,7 +86,8 @@ def _topology(state: dict[str, Tensor]) -> Topology:
     """Remove the structure from a state and return it."""
     edges = _list_edges(state)
     neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
-    topology = Topology(**neurons, all_to_all=_take(state, "connectivity.all_to_all", axes=1), listed_edges=edges)
+    complete = {name: _take(state, f"connectivity.{name}", axes=1) for name in _COMPLETE}
+    topology = Topology(**neurons, **complete, listed_edges=edges)
     topology.check()
     return topology
 

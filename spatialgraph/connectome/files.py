@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.connectome.file_format import build, pack, settings_of
@@ -18,6 +18,9 @@ __all__ = ["load", "save"]
 
 FORMAT = "spatialgraph"
 VERSION = 2
+
+# Begins the names of a model's own tensors.
+_OWN = "model."
 
 # Exceptions for invalid values in a file.
 _FAULTS = (
@@ -74,7 +77,7 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
         )
     graph.connectivity.verify()
     whole = settings_of(graph) | {"model": describe_model(network)}
-    data = seal(FORMAT, VERSION, whole, pack(graph))
+    data = seal(FORMAT, VERSION, whole, pack(graph) | _own_tensors(network, graph))
     _build(data)  # raises before writing if the file could not be read
     atomic.write_bytes(_as_path(path), data)
 
@@ -123,4 +126,19 @@ def _build(data: bytes) -> nn.Module:
     if "model" not in settings:
         raise ValueError("settings must have an entry 'model', got none")
     described = settings.pop("model")
-    return restore_model(build(settings, tensors), described)
+    own = {name.removeprefix(_OWN): tensors.pop(name) for name in list(tensors) if name.startswith(_OWN)}
+    graph = build(settings, tensors)
+    network = restore_model(graph, described)
+    expected = {name.removeprefix(_OWN) for name in _own_tensors(network, graph)}
+    if own.keys() != expected:
+        raise ValueError(f"the tensors of the model must be {sorted(expected)}, got {sorted(own)}")
+    if own:
+        network.load_state_dict(own, strict=False)
+    return network
+
+
+def _own_tensors(network: nn.Module, graph: nn.Module) -> dict[str, Tensor]:
+    """Return the tensors of a model's state that are not those of its graph, under names of their own."""
+    graphs = [f"{name}." if name else "" for name, module in network.named_modules() if module is graph]
+    state = network.state_dict()
+    return {_OWN + name: values for name, values in state.items() if not any(map(name.startswith, graphs))}

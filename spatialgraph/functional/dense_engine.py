@@ -6,10 +6,11 @@ from torch import Tensor
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import ListedEngine
+from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
 from spatialgraph.functional.engine import Engine, Matrix, Synapses
 
-__all__ = ["DenseEngine", "MaskedEngine"]
+__all__ = ["DenseEngine", "MaskedEngine", "WithoutSelfEngine"]
 
 # Share of pairs with a synapse above which a masked dense product is faster than a sparse one. Measured for training
 # steps at 784-2048-10 and batch 600, where both are equally fast between 25 % and 30 %.
@@ -90,12 +91,87 @@ class MaskedEngine(ListedEngine):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, self.mask, rectify)
 
+    def dense(self, weight: Tensor) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+        return weight.new_zeros(self.mask.shape).masked_scatter(self.mask, weight)
+
     def kept(self, weight: Tensor) -> Matrix:
         """Return the projection with the weights of all pairs."""
         return Matrix(DenseEngine(self.n_sources, self.n_targets), self.dense(weight))
 
     def _at_edges(self, matrix: Tensor) -> Tensor:
         return matrix.flatten().index_select(0, self.edges.targets * self.n_sources + self.edges.sources)
+
+
+class WithoutSelfEngine(Engine):
+    """Builds the weights of all pairs of one population, and leaves out those of a neuron with itself.
+
+    Example:
+        >>> WithoutSelfEngine(3, 3).dense(torch.arange(1.0, 7.0))
+        tensor([[0., 1., 2.],
+                [3., 0., 4.],
+                [5., 6., 0.]])
+    """
+
+    def __init__(self, n_sources: int, n_targets: int, edges: CompressedEdges | None = None) -> None:
+        super().__init__(n_sources, n_targets, None)
+        self.synapses = n_targets * (n_targets - 1)
+        self.shape = (self.synapses,)
+
+    @classmethod
+    def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
+        """Return False: sources and targets must be the same neurons, which their numbers do not tell."""
+        return False
+
+    def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
+        """Return the length of each synapse, shape ``(E,)``."""
+        return self._without_self(pairwise_length(source_pos, target_pos))
+
+    def law_weight(self, synapses: Synapses) -> Tensor:
+        """Return scale times the law's weight of each synapse, shape ``(E,)``."""
+        matrix = pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law)
+        return self._without_self(matrix)
+
+    def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Map activations ``(..., n)`` to ``(..., n)``."""
+        y = F.linear(x, self.dense(weight), bias)
+        return F.relu(y) if rectify else y
+
+    def dense(self, weight: Tensor) -> Tensor:
+        """Return the weights of all pairs, 0 on the diagonal."""
+        n = self.n_targets
+        if n == 1:
+            return weight.new_zeros(1, 1)
+        # After the first entry of the matrix, the diagonal is the last column of n - 1 rows of n + 1.
+        return F.pad(F.pad(weight.view(n - 1, n), (0, 1)).flatten(), (1, 0)).view(n, n)
+
+    def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """List every pair of different neurons."""
+        pairs = sources.expand(self.n_targets, -1), targets[:, None].expand(-1, self.n_sources)
+        return torch.stack([self._without_self(numbers) for numbers in pairs])
+
+    def sources_of(self, targets: Tensor) -> Tensor:
+        """Mark the other neurons of those that are marked."""
+        return ~targets & targets.any() if int(targets.sum()) < 2 else torch.ones_like(targets)
+
+    def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
+        """Return an engine for the marked neurons only."""
+        if torch.equal(sources, targets):
+            return type(self)(int(sources.sum()), int(targets.sum()))
+        mask = ~torch.eye(self.n_targets, dtype=torch.bool, device=targets.device)[targets][:, sources]
+        return MaskedEngine(mask.shape[1], mask.shape[0], CompressedEdges.from_mask(mask))
+
+    def kept(self, weight: Tensor) -> Matrix:
+        """Return the projection with the weights of all pairs."""
+        return Matrix(DenseEngine(self.n_sources, self.n_targets), self.dense(weight))
+
+    def send_delayed(self, x: Tensor, weight: Tensor, delay: Tensor, line: Tensor | None = None) -> Tensor:
+        """Send a time series with delays."""
+        return delayed(x, self.dense(weight), self.dense(delay), None, line)
+
+    def _without_self(self, matrix: Tensor) -> Tensor:
+        n = self.n_targets
+        return matrix.flatten()[1:].view(n - 1, n + 1)[:, :n].flatten() if n > 1 else matrix.new_empty(0)
 
 
 def _sent(x: Tensor, synapses: Synapses, bias: Tensor | None, mask: Tensor | None, rectify: bool) -> Tensor:

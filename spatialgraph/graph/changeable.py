@@ -8,6 +8,7 @@ from typing_extensions import Self
 
 from spatialgraph import checks
 from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
+from spatialgraph.graph.selection import Recurrence
 from spatialgraph.graph.used import replace
 from spatialgraph.graph.weighted import Weighted
 from spatialgraph.wiring.wirings import Wiring
@@ -49,7 +50,13 @@ class Changeable(Weighted):
         return self
 
     @torch.no_grad()
-    def rewire_(self, wiring: Wiring | None = None, generator: torch.Generator | None = None) -> Self:
+    def rewire_(
+        self,
+        wiring: Wiring | None = None,
+        generator: torch.Generator | None = None,
+        *,
+        recurrent: Recurrence = None,
+    ) -> Self:
         """Select edges again from the current positions.
 
         All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
@@ -60,13 +67,15 @@ class Changeable(Weighted):
             wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
                 edges, not the wiring that selected them).
             generator: source of random numbers for random wirings.
+            recurrent: the wiring within hidden layers of a recurrent network from now on; None likewise.
 
         Returns:
             The graph itself.
 
         Raises:
-            TypeError: if ``wiring`` is not a wiring.
-            ValueError: if the network has no layers, or was built from listed edges and no wiring is given.
+            TypeError: if ``wiring`` or ``recurrent`` is not a wiring.
+            ValueError: if the network has no layers, was built from listed edges and no wiring is given, or
+                ``recurrent`` is given and the network is not recurrent.
 
         Example:
             >>> from spatialgraph import SpatialGraph
@@ -75,7 +84,7 @@ class Changeable(Weighted):
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
         self.connectivity.verify()
-        self._change(lambda: self.connectivity.rewire_(self.positions(), wiring, generator), generator)
+        self._change(lambda: self.connectivity.rewire_(self.positions(), wiring, recurrent, generator), generator)
         return self
 
     @torch.no_grad()

@@ -1,17 +1,24 @@
 """Connectivity: which neurons are inputs and outputs, which edges exist, and the projections that follow."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import Projection, generations, make_projections, without_dead_ends
+from spatialgraph.graph.projections import (
+    Projection,
+    generations,
+    make_projections,
+    make_recurrent_projections,
+    without_dead_ends,
+)
+from spatialgraph.graph.selection import Recurrence, check_recurrence, select
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
 from spatialgraph.tracing import is_traced
-from spatialgraph.wiring.wirings import AllToAll, Wiring
+from spatialgraph.wiring.wirings import Wiring
 
 __all__ = ["Connectivity", "Located"]
 
@@ -27,7 +34,7 @@ class Located:
         receivers: numbers of the neurons that have a bias, all but inputs.
         movable: numbers of the neurons that are not anchored.
         anchors: numbers of the neurons that are.
-        projections: the stages of the computation, one for each generation of neurons after the inputs.
+        projections: one for each generation of neurons after the inputs, then the recurrent ones.
     """
 
     topology: Topology
@@ -42,9 +49,12 @@ class Located:
     def of(cls, topology: Topology, fingerprint: Tensor, device: torch.device) -> "Located":
         """Cut a topology into projections."""
         topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
-        edges, layer = topology.listed_edges.long(), topology.layer
+        (edges, within), layer = topology.split_edges(), topology.layer
         generation = layer if topology.is_layered else generations(edges, topology.is_input)
         projections = make_projections(generation, topology.is_output, edges, topology.all_to_all)
+        if topology.is_recurrent:
+            marked = topology.all_recurrent
+            projections += make_recurrent_projections(generation, topology.is_output, within, marked)
         groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
         senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
         return cls(topology, fingerprint.to(device), senders, receivers, movable, anchors, projections)
@@ -66,12 +76,14 @@ class Connectivity(nn.Module):
         layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
         generator: source of random numbers for random wirings.
         anchored: marks the neurons that never move, shape ``(N,)``; None for none.
+        recurrent: wirings within the hidden layers; None for none.
 
     Raises:
-        TypeError: if ``edges`` is of the wrong type.
-        ValueError: if the edges repeat, form a cycle, or do not lead to later layers.
+        TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
+        ValueError: if the edges repeat, form a cycle, or lead neither to later layers nor within a hidden layer.
 
     Example:
+        >>> from spatialgraph.wiring import AllToAll
         >>> Connectivity(torch.zeros(3, 2), AllToAll(), torch.tensor([0, 0, 1]), None).projections[0].synapses
         2
     """
@@ -87,6 +99,7 @@ class Connectivity(nn.Module):
         layer: Tensor,
         generator: torch.Generator | None,
         anchored: Tensor | None = None,
+        recurrent: "Recurrence | Sequence[Wiring | None]" = None,
     ) -> None:
         super().__init__()
         self._gain = 1.0
@@ -95,15 +108,20 @@ class Connectivity(nn.Module):
         none = torch.zeros_like(layer, dtype=torch.bool)
         anchored = none if anchored is None else anchored.cpu().clone()
         self.wiring: Wiring | None = None
+        self.recurrence = check_recurrence(recurrent, layer)
         if isinstance(edges, Wiring):
             self.wiring = edges
-            neurons = Topology.without_edges(layer, *_roles(layer, None), anchored)
-            self._hold(_select(pos, edges, neurons, generator))
+            neurons = Topology.without_edges(layer, *_roles(layer, None), anchored, bool(self.recurrence))
+            self._hold(select(pos, edges, self.recurrence, neurons, generator))
+        elif self.recurrence:
+            raise TypeError(f"edges must be a wiring where recurrent is one, got {type(edges).__name__}")
         elif isinstance(edges, Topology):
             self._hold(edges)
         else:
             edge_index = checks.edge_index(edges, layer.numel()).cpu()
-            self._hold(_connected(Topology.without_edges(layer, *_roles(layer, edge_index), anchored), edge_index))
+            is_recurrent = bool((layer[edge_index[0]] == layer[edge_index[1]]).any() and layer[0] >= 0)
+            neurons = Topology.without_edges(layer, *_roles(layer, edge_index), anchored, is_recurrent)
+            self._hold(_connected(neurons, edge_index))
 
     # What there is ---------------------------------------------------------------------------------------------------
 
@@ -146,8 +164,13 @@ class Connectivity(nn.Module):
 
     @property
     def projections(self) -> tuple[Projection, ...]:
-        """The stages of the computation, one for each generation of neurons after the inputs."""
+        """One for each generation of neurons after the inputs, then the recurrent ones."""
         return self.located.projections
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether neurons may receive from their own layer."""
+        return self._topology.is_recurrent
 
     @property
     def live_projections(self) -> tuple[Projection, ...]:
@@ -156,7 +179,7 @@ class Connectivity(nn.Module):
         They are found where they are first asked for; a tracer, which cannot find them, is given all stages.
         """
         if self._live is None:
-            if is_traced():
+            if is_traced() or self.is_recurrent:
                 return self.projections
             with torch.inference_mode(False):
                 self._live = without_dead_ends(self.projections)
@@ -164,8 +187,14 @@ class Connectivity(nn.Module):
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
-    def rewire_(self, pos: Tensor, wiring: Wiring | None, generator: torch.Generator | None) -> None:
-        """Select edges again, by a new wiring or the present one."""
+    def rewire_(
+        self,
+        pos: Tensor,
+        wiring: Wiring | None,
+        recurrent: "Recurrence | Sequence[Wiring | None]",
+        generator: torch.Generator | None,
+    ) -> None:
+        """Select edges again, by new wirings or the present ones."""
         wiring = self.wiring if wiring is None else wiring
         if wiring is None:
             raise ValueError("wiring must be given for a network that was built from listed edges, got None")
@@ -173,8 +202,12 @@ class Connectivity(nn.Module):
             raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
         if not self.is_layered:
             raise ValueError(f"wiring must select edges layer by layer, got {wiring!r} for a network without layers")
-        self._hold(_select(pos, wiring, self._topology, generator))
-        self.wiring = wiring
+        recurrence = self.recurrence if recurrent is None else check_recurrence(recurrent, self._topology.layer)
+        if bool(recurrence) != self.is_recurrent:
+            kind = "a recurrent network" if self.is_recurrent else "a network that is not recurrent"
+            raise ValueError(f"recurrent must be {'given' if self.is_recurrent else 'None'} for {kind}")
+        self._hold(select(pos, wiring, recurrence, self._topology, generator))
+        self.wiring, self.recurrence = wiring, recurrence
 
     def set(self, edges: Tensor) -> None:
         """Set which edges exist; they are no longer those of a wiring."""
@@ -188,7 +221,7 @@ class Connectivity(nn.Module):
                 source, target = edge_index[:, wrong][:, 0].tolist()
                 raise ValueError(f"edge_index must not lead {way}, got ({source}, {target})")
         self._hold(_connected(topology, edge_index))
-        self.wiring = None
+        self.wiring, self.recurrence = None, ()
 
     def check_kept(self, kept: Tensor) -> None:
         """Raise unless :meth:`keep_neurons_` may keep these neurons and no others."""
@@ -351,19 +384,5 @@ def _roles(layer: Tensor, edge_index: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _connected(topology: Topology, edge_index: Tensor) -> Topology:
     if topology.is_layered:
-        checks.layer_order(edge_index, topology.layer)
+        checks.layer_order(edge_index, topology.layer, topology.is_recurrent)
     return topology.connected(edge_index)
-
-
-def _select(pos: Tensor, wiring: Wiring, topology: Topology, generator: torch.Generator | None) -> Topology:
-    """Let a wiring choose edges layer by layer."""
-    if isinstance(wiring, AllToAll):
-        return topology.all_connected(wiring.reach)
-    layer = topology.layer
-    members = [torch.nonzero(layer == number)[:, 0] for number in range(int(layer.max()) + 1)]
-    chosen = []
-    for number, targets in enumerate(members[1:], start=1):
-        sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
-        edges = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator).cpu()
-        chosen.append(torch.stack([sources[edges[0]], targets[edges[1]]]))
-    return topology.connected(torch.cat(chosen, dim=1))

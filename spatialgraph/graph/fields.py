@@ -53,11 +53,16 @@ class NetworkFields:
     is_input: Tensor | None = None
     is_output: Tensor | None = None
     topology: Topology | None = None
+    is_recurrent: bool = False
 
     def edges(self) -> Tensor | Topology:
         """Return the edges, or the whole topology where these do not say which neurons are inputs and outputs."""
         if self.topology is not None:
             return self.topology
+        if self.is_recurrent and self.layer is not None:
+            roles = self.layer == 0, self.layer == self.layer.max()
+            anchored = torch.zeros_like(roles[0]) if self.anchored is None else self.anchored
+            return Topology.without_edges(self.layer, *roles, anchored, is_recurrent=True).connected(self.edge_index)
         if self.is_input is None or self.is_output is None:
             return self.edge_index
         outside = torch.full_like(self.is_input, -1, dtype=torch.int64)
@@ -113,8 +118,9 @@ def make_fields(
     anchored = flags("anchored", columns.get("anchored"), labels)
     gaps = _gaps(settings, layer, dtype, labels)
     is_input, is_output = _roles(columns, edge_index, layer, labels)
+    is_recurrent = layer is not None and _is_recurrent(settings, edge_index, layer)
     if layer is not None:
-        _check_layer_order(edge_index, layer, labels)
+        _check_layer_order(edge_index, layer, is_recurrent, labels)
         last = axis_names(len(places))[-1]
         _check_heights(settings.get("spacing"), last, places[-1], layer, anchored, gaps, labels)
     law, law_settings = _law(settings)
@@ -135,6 +141,7 @@ def make_fields(
         masked_share=checks.between("masked_share", settings.get("masked_share", 0.0), 0.0, 1.0),
         is_input=is_input,
         is_output=is_output,
+        is_recurrent=is_recurrent,
     )
 
 
@@ -165,13 +172,20 @@ def _layers(values: np.ndarray | None, labels: Labels) -> Tensor | None:
     return torch.from_numpy(values.astype(np.int64))
 
 
-def _check_layer_order(edge_index: Tensor, layer: Tensor, labels: Labels) -> None:
+def _is_recurrent(settings: Mapping[Any, Any], edge_index: Tensor, layer: Tensor) -> bool:
     source, target = layer[edge_index]
-    bad = torch.nonzero(source >= target)
+    return bool(settings.get("recurrent", False)) or bool((source == target).any())
+
+
+def _check_layer_order(edge_index: Tensor, layer: Tensor, is_recurrent: bool, labels: Labels) -> None:
+    source, target = layer[edge_index]
+    is_hidden = (target > 0) & (target < layer.max())
+    bad = torch.nonzero((source > target) | ((source == target) & ~is_hidden))
     if len(bad):
         at = int(bad[0])
+        rule = "to a later layer or within a hidden layer" if is_recurrent else "to a later layer"
         raise ValueError(
-            f"graph must lead every edge to a later layer, got {labels.entry(at, edge_index)} "
+            f"graph must lead every edge {rule}, got {labels.entry(at, edge_index)} "
             f"from layer {int(source[at])} to layer {int(target[at])}"
         )
 

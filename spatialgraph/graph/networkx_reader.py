@@ -45,8 +45,6 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
         {name: values for name, values in free.items() if values is not None},
         labels,
     )
-    if fields.layer is None:
-        _refuse_cycles(graph)
     return fields
 
 
@@ -65,15 +63,6 @@ def _edge_index(graph: "networkx.DiGraph") -> Tensor:
     number = {node: place for place, node in enumerate(graph)}
     ends = np.fromiter((number[end] for edge in graph.edges() for end in edge), np.int64, 2 * graph.number_of_edges())
     return torch.from_numpy(ends.reshape(-1, 2).T.copy())
-
-
-def _refuse_cycles(graph: "networkx.DiGraph") -> None:
-    import networkx
-
-    if not networkx.is_directed_acyclic_graph(graph):
-        cycle = networkx.find_cycle(graph)
-        path = " -> ".join(repr(node) for node in [*(source for source, _ in cycle), cycle[0][0]])
-        raise ValueError(f"edge_index must not contain a cycle, got {path}")
 
 
 # Attributes ----

@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.dense_engine import WithoutSelfEngine
 from spatialgraph.functional.engine import Engine
 from spatialgraph.functional.engines import choose
 
 __all__ = [
     "Projection",
     "fold_complete",
+    "fold_within",
     "generations",
     "make_projections",
+    "make_recurrent_projections",
     "without_dead_ends",
 ]
 
@@ -27,7 +30,7 @@ with warnings.catch_warnings():
 
 @dataclasses.dataclass(frozen=True)
 class Projection:
-    """One stage of the computation: all edges into the neurons of one generation.
+    """A bipartite part of the network: the edges into the neurons of one generation, or the recurrent ones within it.
 
     Activations are kept in blocks: block 0 holds the input neurons, block ``g`` the targets of projection ``g``. The
     sources are always whole blocks side by side, so that a layered network gathers nothing.
@@ -38,6 +41,7 @@ class Projection:
         hidden: how many of the targets are hidden neurons.
         blocks: numbers of the blocks that hold the sources.
         engine: what computes it.
+        is_recurrent: whether its synapses take one time step, within the one block of ``blocks``.
         source_index: the same neurons as ``sources``, as a slice where they follow each other.
         target_index: the same neurons as ``targets``, as a slice where they follow each other.
         n_sources: number of sources n.
@@ -50,6 +54,7 @@ class Projection:
     hidden: int
     blocks: tuple[int, ...]
     engine: Engine
+    is_recurrent: bool = False
     source_index: slice | Tensor = dataclasses.field(init=False)
     target_index: slice | Tensor = dataclasses.field(init=False)
     n_sources: int = dataclasses.field(init=False)
@@ -148,6 +153,33 @@ def make_projections(
     return tuple(projections)
 
 
+def make_recurrent_projections(
+    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_recurrent: Tensor
+) -> tuple[Projection, ...]:
+    """Cut the recurrent edges of a network into projections, one for each generation that has some.
+
+    Args:
+        generation: generation of each neuron, shape ``(N,)``.
+        is_output: marks the output neurons, shape ``(N,)``.
+        edge_index: the edges within generations, without those of ``all_recurrent``, shape ``(2, E)``.
+        all_recurrent: marks the generations whose neurons receive from all others of it, shape ``(G,)``.
+    """
+    place = torch.empty_like(generation)
+    listed_into = _by_generation(edge_index, generation)
+    projections = []
+    for number, neurons in enumerate(_members(generation, is_output)[: len(all_recurrent)]):
+        count, listed = neurons.numel(), listed_into[number]
+        if all_recurrent[number]:
+            engine: Engine = WithoutSelfEngine(count, count)
+        elif listed.shape[1]:
+            place[neurons] = torch.arange(count, device=place.device)
+            engine = choose(count, count, _compress(listed, neurons, neurons, place))
+        else:
+            continue
+        projections.append(Projection(neurons, neurons, count, (number,), engine, is_recurrent=True))
+    return tuple(projections)
+
+
 def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, ...]:
     """Return projections without the hidden neurons that no path leads from to an output, and without their edges.
 
@@ -213,6 +245,28 @@ def fold_complete(edge_index: Tensor, generation: Tensor) -> tuple[Tensor, Tenso
         if into.numel() == sum(sizes[first:number]) * sizes[number]:
             all_to_all[number - 1] = number - first
     return edge_index[:, all_to_all[generation[edge_index[1]] - 1] == 0], all_to_all
+
+
+def fold_within(edge_index: Tensor, layer: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell in which layers each neuron receives from all others, and drop these edges from the list.
+
+    Args:
+        edge_index: distinct edges within layers, shape ``(2, E)``.
+        layer: layer of each neuron, shape ``(N,)``.
+
+    Returns:
+        The edges that remain listed, and a mark for each layer, shape ``(L,)``, bool.
+
+    Example:
+        >>> fold_within(torch.tensor([[1, 2], [2, 1]]), torch.tensor([0, 1, 1, 2]))
+        (tensor([], size=(2, 0), dtype=torch.int64), tensor([False,  True, False]))
+    """
+    size = torch.bincount(layer)
+    of_edge, is_self = layer[edge_index[1]], edge_index[0] == edge_index[1]
+    count = torch.bincount(of_edge, minlength=len(size))
+    folded = (count == size * (size - 1)) & (count > 0)
+    folded[of_edge[is_self]] = False
+    return edge_index[:, ~folded[of_edge]], folded
 
 
 def _members(generation: Tensor, is_output: Tensor) -> tuple[Tensor, ...]:

@@ -12,11 +12,13 @@ from spatialgraph.functional.gains import default_gain, sample_lengths
 from spatialgraph.functional.polarity import check_polarity
 from spatialgraph.graph.changeable import Changeable
 from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.graph.cycles import cyclic_layers
 from spatialgraph.graph.data import read_data, write_data
 from spatialgraph.graph.fields import NetworkFields
 from spatialgraph.graph.networkx_reader import read_networkx
 from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
 from spatialgraph.graph.restoring import restore
+from spatialgraph.graph.selection import Recurrence
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.graph.topology import Topology
 from spatialgraph.graph.used import freeze, hold
@@ -35,7 +37,7 @@ DELAYS = ("length", "free")
 
 
 class SpatialGraph(Changeable):
-    r"""A feed-forward network whose neurons have positions and whose synapses' weights follow from their lengths.
+    r"""A network whose neurons have positions and whose synapses' weights follow from their lengths.
 
     .. math:: w_{ij} = \gamma\, s_i\, w(|p_i - p_j|)
 
@@ -45,11 +47,12 @@ class SpatialGraph(Changeable):
 
     Args:
         pos: positions to start from, shape ``(N, d)``, in length units.
-        edges: which synapses exist: an ``edge_index`` of shape ``(2, E)``, sources in the first row, without cycles; or
-            a wiring, which selects them layer by layer.
-        layer: layer of each neuron, shape ``(N,)``, counted from 0; edges lead to later layers only. The first layer
-            is the input, the last the output. None for a network without layers: neurons without incoming edges are
-            inputs, those without outgoing edges are outputs.
+        edges: which synapses exist: an ``edge_index`` of shape ``(2, E)``, sources in the first row; or a wiring, which
+            selects them layer by layer. Edges within a hidden layer are recurrent: they take one time step.
+        layer: layer of each neuron, shape ``(N,)``, counted from 0; edges lead to later layers, or from a hidden layer
+            to itself. The first layer is the input, the last the output. None for a network without layers: neurons
+            without incoming edges are inputs, those without outgoing edges are outputs. If its edges form cycles it is
+            put in layers (see :func:`~spatialgraph.graph.cycles.cyclic_layers`).
         spacing: ``"fixed"`` (layers stand 1 apart along the last axis), ``"learned"`` (one learnable distance for each
             gap) or ``"free"`` (every coordinate learnable; the only one without layers).
         polarity_mode: ``"graded"`` (any real number) or ``"binary"`` (a steep sigmoid between -1 and 1,
@@ -67,6 +70,8 @@ class SpatialGraph(Changeable):
             length).
         anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a
             boolean mask of shape ``(N,)``.
+        recurrent: which synapses exist within the hidden layers, where ``edges`` is a wiring: a wiring for all of them,
+            or a list with a wiring or None for each. None for a network that is not recurrent.
         generator: source of random numbers for polarities and random wirings.
 
     Raises:
@@ -95,6 +100,7 @@ class SpatialGraph(Changeable):
         velocity: float | None = None,
         delay_mode: str = "length",
         anchored: Sequence[int] | Tensor | None = None,
+        recurrent: Recurrence = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -111,8 +117,9 @@ class SpatialGraph(Changeable):
         self.law = (freeze(copy.deepcopy(make_law(law))) if weight_mode == "free" else make_law(law)).to(pos)
         self.register_module("free_synapses", None)
         count = pos.shape[0]
-        layer = pos.new_full((count,), -1, dtype=torch.int64) if layer is None else checks.layers(layer, count)
-        self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchor_mask(anchored, layer))
+        layer = _layers_of(edges, pos) if layer is None else checks.layers(layer, count)
+        anchors = anchor_mask(anchored, layer)
+        self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchors, recurrent)
         self.positions = Positions(pos.detach(), self.connectivity, spacing, self._depends_on_positions)
         self.init: Init = pos.detach().clone()
         located = self.connectivity.located
@@ -148,8 +155,8 @@ class SpatialGraph(Changeable):
             generator: source of random numbers, on the CPU.
             device: as in ``nn.Linear``.
             dtype: as in ``nn.Linear``.
-            **options: ``polarity_mode``, ``law``, ``gain``, ``weight_mode``, ``velocity``, ``delay_mode``, ``anchored``
-                as in :class:`SpatialGraph`.
+            **options: ``polarity_mode``, ``law``, ``gain``, ``weight_mode``, ``velocity``, ``delay_mode``,
+                ``anchored``, ``recurrent`` as in :class:`SpatialGraph`.
 
         Raises:
             TypeError: if an argument is of the wrong type.
@@ -273,7 +280,7 @@ class SpatialGraph(Changeable):
         """Return the gain that fits the projection into the outputs, the only one that is never normalised."""
         if self.weight_mode == "free":
             return 1.0
-        last = self.projections[-1]
+        last = self.feed_forward_projections[-1]
         lengths = sample_lengths(pos[last.source_index], pos[last.target_index])
         return default_gain(last.synapses / last.n_targets, lengths, self.law)
 
@@ -291,3 +298,10 @@ class SpatialGraph(Changeable):
         velocity = self.velocity if has_delay else None
         is_factor = self.weight_mode == "both"
         return FreeSynapses(self.edge_index, self.lengths(), has_weight, is_factor, velocity, generator)
+
+
+def _layers_of(edges: Tensor | Wiring | Topology, pos: Tensor) -> Tensor:
+    """Return layers for a network without: -1 for every neuron, unless its edges form cycles."""
+    count = pos.shape[0]
+    layer = None if isinstance(edges, Wiring | Topology) else cyclic_layers(checks.edge_index(edges, count), count)
+    return pos.new_full((count,), -1, dtype=torch.int64) if layer is None else layer.to(pos.device)

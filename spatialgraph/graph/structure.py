@@ -85,8 +85,18 @@ class Structure(nn.Module):
 
     @property
     def projections(self) -> tuple[Projection, ...]:
-        """The stages of the computation, one for each generation of neurons after the inputs."""
+        """One for each generation of neurons after the inputs, then one for each layer with recurrent synapses."""
         return self.connectivity.projections
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether neurons may receive from their own layer, with one time step of delay."""
+        return self.connectivity.is_recurrent
+
+    @property
+    def feed_forward_projections(self) -> tuple[Projection, ...]:
+        """The projections from generation to generation."""
+        return tuple(projection for projection in self.projections if not projection.is_recurrent)
 
     @property
     def edge_index(self) -> Tensor:

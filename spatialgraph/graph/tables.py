@@ -33,6 +33,8 @@ def settings(graph: Weighted) -> dict[str, Any]:
         result["velocity"] = graph.velocity
     if graph.masked_share:
         result["masked_share"] = graph.masked_share
+    if graph.is_recurrent:
+        result["recurrent"] = True
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
     result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
     # Attributes may have been set to numbers of NumPy, which files do not take.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import fold_complete, generations
+from spatialgraph.graph.projections import fold_complete, fold_within, generations
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
 __all__ = ["FINGERPRINT_BITS", "Topology"]
@@ -16,7 +16,7 @@ __all__ = ["FINGERPRINT_BITS", "Topology"]
 FINGERPRINT_BITS = 64
 
 _KIND = "spatialgraph structure"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +32,10 @@ class Topology:
         is_output: marks the output neurons, shape ``(N,)``, bool.
         anchored: marks the neurons that never move, shape ``(N,)``, bool.
         all_to_all: as in :func:`~spatialgraph.graph.projections.make_projections`, shape ``(G,)``.
-        listed_edges: the edges of all other generations, sorted by target, then source, shape ``(2, E)``; int32 where
-            that is wide enough.
+        all_recurrent: marks the layers whose neurons receive from all others of their layer, shape ``(L,)``, bool;
+            empty for a network that is not recurrent.
+        listed_edges: all other edges, sorted by target, then source, shape ``(2, E)``; int32 where that is wide enough.
+            Those within a layer are recurrent.
 
     Example:
         >>> layer = torch.tensor([0, 0, 1])
@@ -51,6 +53,7 @@ class Topology:
     is_output: Tensor
     anchored: Tensor
     all_to_all: Tensor
+    all_recurrent: Tensor
     listed_edges: Tensor
 
     def __post_init__(self) -> None:
@@ -59,11 +62,15 @@ class Topology:
             object.__setattr__(self, "listed_edges", self.listed_edges.to(torch.int32))
 
     @classmethod
-    def without_edges(cls, layer: Tensor, is_input: Tensor, is_output: Tensor, anchored: Tensor) -> "Topology":
-        """Return the topology of neurons without edges."""
+    def without_edges(
+        cls, layer: Tensor, is_input: Tensor, is_output: Tensor, anchored: Tensor, is_recurrent: bool = False
+    ) -> "Topology":
+        """Return the topology of neurons without edges; only a recurrent one may have edges within a layer."""
         depth = int(layer.max()) if layer[0] >= 0 else 1
+        all_to_all = torch.zeros(depth, dtype=torch.int64)
+        all_recurrent = torch.zeros(depth + 1 if is_recurrent else 0, dtype=torch.bool)
         none = torch.empty(2, 0, dtype=torch.int64)
-        return cls(layer, is_input, is_output, anchored, torch.zeros(depth, dtype=torch.int64), none)
+        return cls(layer, is_input, is_output, anchored, all_to_all, all_recurrent, none)
 
     def connected(self, edge_index: Tensor) -> "Topology":
         """Return the same neurons with other edges, listed in any order.
@@ -71,19 +78,46 @@ class Topology:
         Raises:
             ValueError: if the edges form a cycle.
         """
+        all_recurrent = self.all_recurrent
         if self.is_layered:
-            listed, all_to_all = fold_complete(edge_index, self.layer)
+            is_within = self._is_within(edge_index)
+            listed, all_to_all = fold_complete(edge_index[:, ~is_within], self.layer)
+            if self.is_recurrent:
+                within, all_recurrent = fold_within(edge_index[:, is_within], self.layer)
+                listed = torch.cat([listed, within], dim=1)
         else:  # the generations follow from the edges, so that all of them stay listed
             depth = int(generations(edge_index, self.is_input).max())
             listed, all_to_all = edge_index, torch.zeros(depth, dtype=torch.int64)
-        order = torch.argsort(listed[1] * self.layer.numel() + listed[0])
-        return dataclasses.replace(self, all_to_all=all_to_all, listed_edges=listed[:, order])
+        return dataclasses.replace(
+            self, all_to_all=all_to_all, all_recurrent=all_recurrent, listed_edges=self._sorted(listed)
+        )
 
     def all_connected(self, reach: str) -> "Topology":
         """Return the same layers, each receiving from all of the layer before, or of ``"all"`` layers before."""
         numbers = torch.arange(1, int(self.layer.max()) + 1)
         all_to_all = numbers if reach == "all" else torch.ones_like(numbers)
-        return dataclasses.replace(self, all_to_all=all_to_all, listed_edges=self.listed_edges[:, :0])
+        return dataclasses.replace(
+            self,
+            all_to_all=all_to_all,
+            all_recurrent=torch.zeros_like(self.all_recurrent),
+            listed_edges=self.listed_edges[:, :0],
+        )
+
+    def with_recurrence(self, all_recurrent: Tensor, edge_index: Tensor) -> "Topology":
+        """Return the same recurrent network with edges within its layers added.
+
+        Args:
+            all_recurrent: as in :class:`Topology`.
+            edge_index: the edges within the other layers, shape ``(2, E)``.
+        """
+        edges, folded = fold_within(edge_index, self.layer)
+        listed = self._sorted(torch.cat([self.listed_edges.long(), edges], dim=1))
+        return dataclasses.replace(self, all_recurrent=all_recurrent | folded, listed_edges=listed)
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether neurons may receive from their own layer; settled at the start, as inputs and outputs are."""
+        return self.all_recurrent.numel() > 0
 
     @property
     def is_layered(self) -> bool:
@@ -97,6 +131,8 @@ class Topology:
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
         for number, reach in enumerate(self.all_to_all.tolist(), start=1):
             count += sum(sizes[number - reach : number]) * sizes[number] if reach else 0
+        for size, is_all in zip(sizes, self.all_recurrent.tolist(), strict=False):
+            count += size * (size - 1) if is_all else 0
         return count
 
     def has_edge(self) -> Tensor:
@@ -106,6 +142,8 @@ class Topology:
         for number, reach in enumerate(self.all_to_all.tolist(), start=1):
             if reach:
                 marked |= (self.layer >= number - reach) & (self.layer <= number)
+        for number in torch.nonzero(self.all_recurrent)[:, 0]:
+            marked |= self.layer == number
         return marked
 
     def equals(self, other: "Topology") -> bool:
@@ -118,10 +156,16 @@ class Topology:
         Args:
             neurons: marks those to keep, all that have edges among them, shape ``(N,)``, bool.
         """
-        columns = [values[neurons] for values in (self.layer, self.is_input, self.is_output, self.anchored)]
-        result = Topology.without_edges(*columns).connected((neurons.cumsum(0) - 1)[self.listed_edges.long()])
+        columns = (values[neurons] for values in (self.layer, self.is_input, self.is_output, self.anchored))
+        layer, is_input, is_output, anchored = columns
+        bare = Topology.without_edges(layer, is_input, is_output, anchored, self.is_recurrent)
+        result = bare.connected((neurons.cumsum(0) - 1)[self.listed_edges.long()])
         # What is all-to-all stays so; a listed projection may have become so.
-        return dataclasses.replace(result, all_to_all=torch.maximum(self.all_to_all, result.all_to_all))
+        return dataclasses.replace(
+            result,
+            all_to_all=torch.maximum(self.all_to_all, result.all_to_all),
+            all_recurrent=self.all_recurrent | result.all_recurrent,
+        )
 
     def fingerprint(self, gain: float) -> Tensor:
         """Return 64 bits that differ where the topology or the gain does, shape ``(64,)``, bool."""
@@ -131,6 +175,20 @@ class Topology:
             digest.update(values.contiguous().numpy().tobytes())
         number = int.from_bytes(digest.digest()[: FINGERPRINT_BITS // 8], "little")
         return torch.tensor([bool(number >> bit & 1) for bit in range(FINGERPRINT_BITS)])
+
+    def split_edges(self) -> tuple[Tensor, Tensor]:
+        """Return the listed edges to other layers, and those within a layer, int64."""
+        edges = self.listed_edges.long()
+        is_within = self._is_within(edges)
+        return edges[:, ~is_within], edges[:, is_within]
+
+    def _is_within(self, edge_index: Tensor) -> Tensor:
+        """Mark the edges within a layer, shape ``(E,)``, bool."""
+        source, target = self.layer[edge_index[0]], self.layer[edge_index[1]]
+        return (source == target) & (source >= 0)
+
+    def _sorted(self, edge_index: Tensor) -> Tensor:
+        return edge_index[:, torch.argsort(edge_index[1] * self.layer.numel() + edge_index[0])]
 
     # Bytes -----------------------------------------------------------------------------------------------------------
 
@@ -194,12 +252,25 @@ class Topology:
         if self.is_input[edges[1]].any() or self.is_output[edges[0]].any():
             raise ValueError("sources of connectivity must not be outputs, nor lead to inputs")
         if self.is_layered:
-            checks.layer_order(edges, self.layer)
+            checks.layer_order(edges, self.layer, self.is_recurrent)
+        edges, within = self.split_edges()
         generation = self.layer if self.is_layered else generations(edges, self.is_input)
         all_to_all = checks.shape("connectivity.all_to_all", self.all_to_all, (int(generation.max()),))
         reachable = torch.arange(1, len(all_to_all) + 1) * int(self.is_layered)
         if (all_to_all < 0).any() or (all_to_all > reachable).any() or all_to_all[generation[edges[1]] - 1].any():
             raise ValueError(f"connectivity.all_to_all must be that of the layers and edges, got {all_to_all.tolist()}")
+        if self.is_recurrent:
+            self._check_recurrence(within)
+
+    def _check_recurrence(self, within: Tensor) -> None:
+        if not self.is_layered:
+            raise ValueError("connectivity.all_recurrent must be empty for a network without layers")
+        layers = int(self.layer.max()) + 1
+        marked = checks.mask("connectivity.all_recurrent", self.all_recurrent, layers)
+        if marked[0] or marked[-1] or marked[self.layer[within[1]]].any():
+            raise ValueError(
+                f"connectivity.all_recurrent must mark hidden layers without listed edges, got {marked.tolist()}"
+            )
 
 
 def _long(values: Tensor) -> Tensor:

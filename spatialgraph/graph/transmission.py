@@ -56,7 +56,14 @@ class Transmission:
         self._factors = _split(weight, projections)
         self._free_delays = _split(None if free is None else free.delay, projections)
 
-    def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+    def send(
+        self,
+        number: int,
+        x: Tensor,
+        bias: Tensor | None = None,
+        rectify: bool = False,
+        scale: Tensor | None = None,
+    ) -> Tensor:
         """Send activations through a projection.
 
         Args:
@@ -64,19 +71,25 @@ class Transmission:
             x: activations of its sources, shape ``(..., n)``.
             bias: added to the inputs of its targets, shape ``(m,)``; None for nothing.
             rectify: whether negative inputs become 0, as by ``relu``.
+            scale: polarity times gain of its sources, shape ``(n,)``; None for that of the graph.
 
         Returns:
             Inputs of its targets, shape ``(..., m)``.
         """
-        return self.projections[number].engine.send(x, self._synapses(number), bias, rectify)
+        return self.projections[number].engine.send(x, self._synapses(number, scale), bias, rectify)
 
     def send_delayed(self, number: int, x: Tensor, line: Tensor | None, delay: Tensor) -> Tensor:
         """Send a time series ``(T, ..., n)`` with delays, as in :mod:`spatialgraph.functional.delays`."""
         return self.projections[number].engine.send_delayed(x, self.weight(number), delay, line)
 
-    def weight(self, number: int) -> Tensor:
-        """Return the signed weights of a projection in the shape of its engine; 0 for masked synapses."""
-        return self.projections[number].engine.weight(self._synapses(number))
+    def weight(self, number: int, scale: Tensor | None = None) -> Tensor:
+        """Return the signed weights of a projection in the shape of its engine; 0 for masked synapses.
+
+        Args:
+            number: the projection's number.
+            scale: as in :meth:`send`.
+        """
+        return self.projections[number].engine.weight(self._synapses(number, scale))
 
     def unmasked(self, number: int) -> Tensor:
         """Tell which synapses of a projection are not masked, in the order of its edges, shape ``(E,)``, bool."""
@@ -106,13 +119,13 @@ class Transmission:
     def _shape(self, number: int) -> tuple[int, ...]:
         return self.projections[number].engine.shape
 
-    def _synapses(self, number: int) -> Synapses:
+    def _synapses(self, number: int, scale: Tensor | None = None) -> Synapses:
         projection = self.projections[number]
         source = projection.source_index
         return Synapses(
             self.pos[source],
             self.pos[projection.target_index],
-            self.scale[source],
+            self.scale[source] if scale is None else scale,
             self.law,
             self._factors[number],
             self.is_free,

@@ -10,6 +10,7 @@ from spatialgraph.graph.positions import Positions
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.models.gates import Gates
 
 __all__ = ["parameter_groups"]
 
@@ -22,6 +23,10 @@ _KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
     (
         SpatialLinear,
         {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarities", "bias": "biases"},
+    ),
+    (
+        Gates,
+        {"raw_input_polarity": "polarities", "raw_recurrent_polarity": "polarities", "raw_bias": "biases"},
     ),
     (FreeSynapses, {"weight": "free_weights", "delay": "free_delays"}),
 )
@@ -40,8 +45,8 @@ def parameter_groups(
     ================ ========== ==========================================================================
     ``positions``    10         positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
                                 :class:`~spatialgraph.SpatialLinear`
-    ``polarities``   50         polarities of both
-    ``biases``       30         biases of both
+    ``polarities``   50         polarities of both, and of gates
+    ``biases``       30         biases of both, and of gates
     ``free_weights`` 30         free weights of a graph's synapses
     ``free_delays``  30         free delays of a graph's synapses
     ``others``       1          everything else: parameters of laws and of other modules

@@ -68,6 +68,8 @@ class SpatialMLP(nn.Module):
         self.spatial_graph = make_graph(type(self).__name__, graph, dim, options, ["activation", "normalize"])
         if self.graph.velocity is not None:
             raise ValueError(f"velocity must be None in a network without time, got {self.graph.velocity}")
+        if self.graph.is_recurrent:
+            raise ValueError("graph must not be recurrent for a SpatialMLP, got recurrent synapses; use a SpatialRNN")
         self.activation = make_activation(activation)
         self.normalize = self.graph.is_layered if normalize is None else normalize
         if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):

@@ -1,0 +1,99 @@
+"""Selection: wirings choose the edges of a network of layers, from layer to layer and within layers."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from spatialgraph.graph.topology import Topology
+from spatialgraph.wiring.wirings import AllToAll, Wiring
+
+__all__ = ["Recurrence", "check_recurrence", "select"]
+
+Recurrence = Wiring | Sequence[Wiring | None] | None
+"""A wiring within each hidden layer, one for each hidden layer, or None for a network that is not recurrent."""
+
+
+def check_recurrence(recurrent: Recurrence, layer: Tensor) -> tuple[Wiring | None, ...]:
+    """Return a wiring, or None, for each hidden layer; an empty tuple for a network that is not recurrent.
+
+    Raises:
+        TypeError: if ``recurrent`` is of the wrong type.
+        ValueError: if there are no hidden layers, or as many as wirings.
+
+    Example:
+        >>> check_recurrence(AllToAll(), torch.tensor([0, 1, 1, 2]))
+        (AllToAll(),)
+    """
+    if recurrent is None or (isinstance(recurrent, tuple) and not recurrent):
+        return ()
+    hidden = int(layer.max()) - 1
+    if hidden < 1:
+        raise ValueError(f"recurrent must be None for a network without hidden layers, got {recurrent!r}")
+    if isinstance(recurrent, Wiring):
+        return (recurrent,) * hidden
+    if isinstance(recurrent, str) or not isinstance(recurrent, Sequence):
+        raise TypeError(f"recurrent must be a wiring or a list of them, got {type(recurrent).__name__}")
+    for each in recurrent:
+        if each is not None and not isinstance(each, Wiring):
+            raise TypeError(f"recurrent must be a list of wirings or None, got {type(each).__name__} in it")
+    if len(recurrent) != hidden:
+        raise ValueError(f"recurrent must have a wiring for each of {hidden} hidden layers, got {len(recurrent)}")
+    return tuple(recurrent)
+
+
+def select(
+    pos: Tensor,
+    wiring: Wiring,
+    recurrence: Sequence[Wiring | None],
+    topology: Topology,
+    generator: torch.Generator | None,
+) -> Topology:
+    """Return the topology that wirings choose, layer by layer.
+
+    Args:
+        pos: positions of all neurons, shape ``(N, d)``.
+        wiring: chooses the edges to later layers.
+        recurrence: chooses the edges within each hidden layer; empty for a network that is not recurrent.
+        topology: the neurons.
+        generator: random number generator for random wirings.
+    """
+    members = _members(topology.layer)
+    if isinstance(wiring, AllToAll):
+        chosen = topology.all_connected(wiring.reach)
+    else:
+        chosen = topology.connected(_between(pos, wiring, members, generator))
+    return _with_recurrence(pos, recurrence, members, chosen, generator) if recurrence else chosen
+
+
+def _between(pos: Tensor, wiring: Wiring, members: list[Tensor], generator: torch.Generator | None) -> Tensor:
+    edges = []
+    for number, targets in enumerate(members[1:], start=1):
+        sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
+        ends = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator).cpu()
+        edges.append(torch.stack([sources[ends[0]], targets[ends[1]]]))
+    return torch.cat(edges, dim=1)
+
+
+def _with_recurrence(
+    pos: Tensor,
+    recurrence: Sequence[Wiring | None],
+    members: list[Tensor],
+    topology: Topology,
+    generator: torch.Generator | None,
+) -> Topology:
+    """Add edges within hidden layers."""
+    all_recurrent = torch.zeros(len(members), dtype=torch.bool)
+    edges = [torch.empty(2, 0, dtype=torch.int64)]
+    for number, wiring in enumerate(recurrence, start=1):
+        if isinstance(wiring, AllToAll):
+            all_recurrent[number] = len(members[number]) > 1
+        elif wiring is not None:
+            neurons = members[number]
+            edges.append(neurons[wiring.select(pos[neurons.to(pos.device)], None, generator).cpu()])
+    return topology.with_recurrence(all_recurrent, torch.cat(edges, dim=1))
+
+
+def _members(layer: Tensor) -> list[Tensor]:
+    """Return the neurons of each layer."""
+    return [torch.nonzero(layer == number)[:, 0] for number in range(int(layer.max()) + 1)]
