@@ -64,7 +64,7 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
     for number, projection in enumerate(graph.projections):
         sources, targets = projection.sources.numel(), projection.targets.numel()
         x = _any_numbers((batch, sources), graph.raw_bias)
-        is_listed = not graph.connectivity.topology.all_to_all[number]
+        is_listed = _is_listed(graph, number)
         time_taken = _pruned_time(transmission, number, x, rounds)
         pruned = _pruned(graph, projection, own, edge_bytes if is_listed else 0, time_taken)
         rows.append(ProjectionCost(sources, targets, pruned, _dense(sources, targets, _dense_time(x, targets, rounds))))
@@ -85,8 +85,9 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
 def _pruned(graph: SpatialGraph, projection: Projection, own: Tensor, edge_bytes: int, milliseconds: float) -> Cost:
     synapses = projection.synapses
     free = [] if graph.free_synapses is None else list(graph.free_synapses.parameters())
-    gap = int(isinstance(graph.positions.gaps, nn.Parameter))
-    parameters = int(own[projection.targets].sum()) + gap + len(free) * synapses
+    parameters = len(free) * synapses
+    if not projection.is_recurrent:  # whose targets are those of another projection
+        parameters += int(own[projection.targets].sum()) + int(isinstance(graph.positions.gaps, nn.Parameter))
     each = sum(values.element_size() for values in free) + edge_bytes
     return Cost(synapses, synapses, parameters, each * synapses, milliseconds)
 
@@ -98,6 +99,13 @@ def _dense(sources: int, targets: int, milliseconds: float) -> Cost:
 
 def _total(costs: Sequence[Cost]) -> Cost:
     return Cost(*(sum(figures) for figures in zip(*map(dataclasses.astuple, costs), strict=True)))
+
+
+def _is_listed(graph: SpatialGraph, number: int) -> bool:
+    """Tell whether a file lists the synapses of a projection."""
+    topology, projection = graph.connectivity.topology, graph.projections[number]
+    complete = topology.all_recurrent[projection.blocks[0]] if projection.is_recurrent else topology.all_to_all[number]
+    return not complete
 
 
 def _parameters_by_neuron(graph: SpatialGraph) -> Tensor:

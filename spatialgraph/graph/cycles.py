@@ -14,7 +14,7 @@ __all__ = ["cyclic_layers"]
 def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     """Return a layer for each neuron of a network with cycles; None for a network without cycles.
 
-    Layer 0 holds the neurons without incoming edges, the last layer those without outgoing ones. All neurons of a
+    Layer 0 holds the neurons without incoming edges, the last layer the others without outgoing ones. All neurons of a
     cycle, or of cycles that share neurons, are in the same layer; all other edges lead to later layers.
 
     Args:
@@ -37,6 +37,7 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     if not is_within.any():
         return None
     is_input, is_output = (torch.from_numpy(np.bincount(ends, minlength=neurons) == 0) for ends in (target, source))
+    is_output &= ~is_input
     for role, ends, marked in (("input", "incoming", is_input), ("output", "outgoing", is_output)):
         if not marked.any():
             raise ValueError(
@@ -46,8 +47,7 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     numbers = torch.from_numpy(group.astype(np.int64))
     is_input_group = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool).index_fill(0, numbers[is_input], True)
     layer = generations(torch.from_numpy(pairs.astype(np.int64)), is_input_group)[numbers]
-    is_last = is_output & ~is_input
-    return torch.where(is_last, layer[~is_last].max() + 1, layer)
+    return torch.where(is_output, layer[~is_output].max() + 1, layer)
 
 
 def _groups(source: np.ndarray, target: np.ndarray, neurons: int) -> np.ndarray:

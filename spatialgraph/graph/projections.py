@@ -76,8 +76,8 @@ class Projection:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every target receives from every source."""
-        return self.synapses == self.n_sources * self.n_targets
+        """Whether every target receives from every source, or in a recurrent projection from every other neuron."""
+        return self.synapses >= self.n_sources * (self.n_targets - self.is_recurrent)
 
 
 def generations(edge_index: Tensor, is_input: Tensor) -> Tensor:

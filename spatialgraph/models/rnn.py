@@ -105,7 +105,8 @@ class SpatialRNN(nn.Module):
         if self.normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a layer has a single hidden neuron, got True")
         self.gates = nn.ModuleDict()
-        if checks.flag("gated", gated):
+        self._gated = checks.flag("gated", gated)
+        if gated:
             if self.graph.weight_mode == "free":
                 raise ValueError("gated must be False for weight_mode='free', which has no polarities, got True")
             for number in self._recurrent():
@@ -119,7 +120,7 @@ class SpatialRNN(nn.Module):
     @property
     def gated(self) -> bool:
         """Whether layers with recurrent synapses are gated; settled at construction."""
-        return len(self.gates) > 0
+        return self._gated
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
@@ -208,8 +209,13 @@ class SpatialRNN(nn.Module):
         within = self._recurrent()[number]
         engine = self.graph.projections[within].engine
         send = engine.kept(transmission.weight(within)).send
-        if str(number) not in self.gates:
+        if not self.gated:
             return recurrent(total, state, send, bias, activation, normalize)
+        if str(number) not in self.gates:
+            raise ValueError(
+                f"graph must have recurrent synapses in the same layers as when the model was made, got some in layer "
+                f"{number + 1} too: make a new model of it"
+            )
         gates = cast(Gates, self.gates[str(number)])
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))

@@ -12,7 +12,7 @@ from spatialgraph import checks
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.pruning.removal import SCOPES
-from spatialgraph.wiring.clouds import Clouds, check_positions
+from spatialgraph.wiring.clouds import Clouds, check_positions, prepare
 from spatialgraph.wiring.neighbors import within
 
 __all__ = ["regrow_"]
@@ -90,24 +90,35 @@ def regrow_(
 
 @dataclasses.dataclass(frozen=True)
 class _Stage:
-    """The sources and targets of a projection, between which synapses may exist, in ascending order."""
+    """The sources and targets of a projection, between which synapses may exist, in ascending order.
+
+    In a recurrent projection they are the same neurons, which have no synapse to themselves.
+    """
 
     sources: Tensor
     targets: Tensor
+    is_recurrent: bool
 
     def clouds(self, pos: Tensor) -> Clouds:
-        return Clouds(pos[self.sources], pos[self.targets])
+        return prepare(pos[self.sources], None if self.is_recurrent else pos[self.targets])
+
+    @property
+    def pairs(self) -> int:
+        return len(self.sources) * (len(self.targets) - self.is_recurrent)
 
 
 def _stages(graph: SpatialGraph) -> list[_Stage]:
     stages = []
     former = graph.inputs
-    for projection in graph.projections:
+    for projection in graph.feed_forward_projections:
         # A projection without synapses has no sources; use the neurons before it.
         sources = projection.sources if projection.synapses else former
         sources = sources[~graph.is_output[sources]]
-        stages.append(_Stage(sources.sort().values.cpu(), projection.targets.sort().values.cpu()))
+        stages.append(_Stage(sources.sort().values.cpu(), projection.targets.sort().values.cpu(), is_recurrent=False))
         former = projection.targets
+    for projection in graph.projections[len(stages) :]:
+        neurons = projection.targets.sort().values.cpu()
+        stages.append(_Stage(neurons, neurons, is_recurrent=True))
     return stages
 
 
@@ -181,19 +192,20 @@ def _reach(pos: Tensor, stages: list[_Stage], remaining: Tensor, removed: Tensor
     trees = [(cKDTree(cloud.source.numpy()), cKDTree(cloud.target.numpy())) for cloud in clouds]
     shortest = min(float(source.query(target.data)[0].min()) for source, target in trees)
     wanted, longest = len(removed), float(removed.max())
+    itself = sum(len(stage.sources) for stage in stages if stage.is_recurrent)
 
     def radius(spread: float) -> float:
         return _widened(math.hypot(shortest, spread))
 
     def absent(spread: float) -> int:
         """Return a lower bound on the number of unconnected pairs within the radius."""
-        pairs = sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees)
+        pairs = sum(int(source.count_neighbors(target, radius(spread))) for source, target in trees) - itself
         return pairs - int((remaining <= _widened(radius(spread))).sum())
 
     # The search starts at small radii, because counting many pairs is slow. It uses squared lengths above the shortest
     # one, because no pair between two layers is shorter than the gap.
     most = math.sqrt(max(longest**2 - shortest**2, 0.0))
-    possible = sum(len(stage.sources) * len(stage.targets) for stage in stages)
+    possible = sum(stage.pairs for stage in stages)
     low, high = 0.0, most * (wanted / possible) ** (1 / pos.shape[1]) / 2
     while (found := absent(high)) < wanted and high < most:
         low, high = high, 2 * high
