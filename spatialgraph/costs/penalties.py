@@ -1,0 +1,151 @@
+"""Penalties: what a network's geometry adds to a loss, so that training saves wiring or keeps neurons apart."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.graph.network import Network, graph_of
+from spatialgraph.wiring.wirings import radius as within
+
+__all__ = ["PENALTIES", "collapse_cost", "communicability_cost", "repulsion_cost", "wiring_cost"]
+
+
+def wiring_cost(network: Network) -> Tensor:
+    r"""Return the wiring cost of a network, the sum of absolute weight times length over all synapses.
+
+    .. math:: \sum_{ij} |w_{ij}|\, r_{ij}
+
+    Add it, times a small factor, to the loss, so that strong synapses become short.
+
+    Args:
+        network: a graph, or a model that has one.
+
+    Returns:
+        Tensor without axes, in length units, differentiable.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model with one.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> pos = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+        >>> graph = SpatialGraph(pos, torch.tensor([[0], [1]]), polarity_mode="graded", gain=2.0)
+        >>> bool(torch.isclose(wiring_cost(graph), 2.0 * graph.polarity[0].abs()))
+        True
+    """
+    graph = graph_of(network)
+    graph.connectivity.verify()
+    transmission = graph.transmission()
+    numbers = range(len(graph.projections))
+    return torch.stack([(transmission.weight(n).abs() * transmission.length(n)).sum() for n in numbers]).sum()
+
+
+def communicability_cost(network: Network) -> Tensor:
+    r"""Return the wiring cost in which each synapse counts by how well its ends communicate over all paths.
+
+    .. math::
+        \sum_{ij} |w_{ij}|\, r_{ij}\, C_{ij}, \qquad
+        C = \exp\left(O^{-1/2} |W| I^{-1/2}\right)
+
+    Here :math:`O` and :math:`I` are the diagonal matrices of outgoing and incoming strengths, and :math:`\exp` is the
+    exponential of a matrix. It is the regularisation of spatially embedded recurrent networks (`Achterberg et al., 2023
+    <https://doi.org/10.1038/s42256-023-00748-9>`_), which divide by the outgoing strengths of both ends; with incoming
+    ones for targets, neurons that send nothing are allowed.
+
+    Args:
+        network: a graph, or a model that has one. Memory grows with the square of its neurons and time with the cube.
+
+    Returns:
+        Tensor without axes, in length units, differentiable.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model with one.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> graph = SpatialGraph(torch.tensor([[0.0], [1.0]]), torch.tensor([[0], [1]]))
+        >>> bool(torch.isclose(communicability_cost(graph), wiring_cost(graph)))
+        True
+    """
+    graph = graph_of(network)
+    source, target = graph.edge_index
+    size = graph.weights().abs()
+    strength = size.new_zeros(2, graph.neurons)
+    outgoing, incoming = strength[0].index_add(0, source, size), strength[1].index_add(0, target, size)
+    product = outgoing[source] * incoming[target]
+    share = size / torch.where(product > 0, product, 1.0).sqrt()
+    matrix = size.new_zeros(graph.neurons, graph.neurons).index_put((source, target), share)
+    communicability = torch.linalg.matrix_exp(matrix)[source, target]
+    return (size * graph.lengths() * communicability).sum()
+
+
+def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
+    r"""Return a cost of neurons that are closer to each other than a radius.
+
+    .. math:: \sum_{i < j} \max(0, 1 - r_{ij} / R)^2
+
+    Only pairs within the radius are listed, so that the cost of large networks is that of a neighbour search.
+
+    Args:
+        network: a graph, or a model that has one.
+        radius: the radius R, in length units.
+
+    Returns:
+        Tensor without axes, differentiable. The gradient is 0 for neurons at the same position.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model with one, or ``radius`` is not a number.
+        ValueError: if ``radius`` is not positive, or a position is not finite.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> graph = SpatialGraph(torch.tensor([[0.0], [0.5], [3.0]]), torch.tensor([[0, 1], [1, 2]]))
+        >>> repulsion_cost(graph, radius=1.0).item()
+        0.25
+    """
+    graph, radius = graph_of(network), checks.positive("radius", radius)
+    pos = graph.positions()
+    if len(pos) < 2:
+        return pos.sum() * 0.0
+    source, target = within(pos.detach(), None, radius)
+    first, second = source[source < target], target[source < target]
+    lengths = torch.linalg.vector_norm(pos[first] - pos[second], dim=1)
+    return (1.0 - lengths / radius).clamp(min=0.0).square().sum()
+
+
+def collapse_cost(network: Network) -> Tensor:
+    r"""Return a cost of layers that are closer than 1 to each other, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
+
+    In training the gaps :math:`g_l` between layers tend to shrink towards 0, where all layers lie in one plane. For
+    spacing ``"free"`` a gap is the distance between the layers' mean last coordinates.
+
+    Args:
+        network: a graph, or a model that has one.
+
+    Returns:
+        Tensor without axes, differentiable.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model with one.
+        ValueError: if the network has no layers.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> collapse_cost(SpatialGraph.layered([2, 2])).item()
+        0.0
+    """
+    graph = graph_of(network)
+    if not graph.is_layered:
+        raise ValueError("network must have layers for collapse_cost, got a graph without")
+    return (1.0 - graph.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+
+
+PENALTIES: dict[str, Callable[[nn.Module], Tensor]] = {
+    "wiring": wiring_cost,
+    "communicability": communicability_cost,
+    "repulsion": repulsion_cost,
+    "collapse": collapse_cost,
+}
+"""Penalties by name."""
