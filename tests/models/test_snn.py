@@ -341,4 +341,4 @@ def test_surrogates_of_hidden_neurons_and_of_counted_outputs():
     assert model.hidden_neurons[0].spike_grad.slope == 25.0
     assert model.output_neurons[1].spike_grad.slope == 2.0
     model = SpatialSNN([4, 3, 2], read_out="count", spike_grad="atan")
-    assert model.output_neurons[1].surrogate_name == "atan"
+    assert "spike_grad='atan'" in repr(model.output_neurons[1])
