@@ -144,8 +144,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if is_averaged:
             current = send(last, blocks[-1][None], None, False)
             read.append(current[0] + biases[last] * self._shares(current).sum())
-        outputs = read[0] if len(read) == 1 else torch.cat(read, dim=-1)
-        return outputs if self.output_order is None else outputs[..., self.output_order]
+        outputs, order = read[0] if len(read) == 1 else torch.cat(read, dim=-1), self.output_order
+        return outputs if order is None else outputs[..., order]
 
     def simulate(
         self, x: Tensor, state: NetworkState | None = None, generator: torch.Generator | None = None
@@ -171,8 +171,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
             hidden, output = before[number]
             runs.append(
                 (
-                    None if inner is None else self._hidden(number).run(inner, self.num_steps, hidden),
-                    None if outer is None else self._output(number).run(outer, self.num_steps, output),
+                    None if inner is None else self.hidden_of(number).run(inner, self.num_steps, hidden),
+                    None if outer is None else self.outputs_of(number).run(outer, self.num_steps, output),
                 )
             )
             return _recorded(runs[-1], "spikes")
@@ -215,7 +215,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         """Return what a stage's targets send: spikes, or their averages where the last stage takes these."""
         if inner is None:
             return cast(Tensor, outer)  # outputs send nothing, and nothing receives from a block of them
-        neurons = self._hidden(number)
+        neurons = self.hidden_of(number)
         if self._is_averaged(number + 1):
             return cast(Leaky, neurons).weighted_spikes(inner, self._shares(inner))
         spikes = cast(Tensor, neurons.run(inner, self.num_steps, record="spikes").spikes)
@@ -224,10 +224,12 @@ class SpikingNetwork(nn.Module, abc.ABC):
     def _shares(self, like: Tensor) -> Tensor:
         return self.integrator.shares(self.num_steps).to(like)
 
-    def _hidden(self, number: int) -> Neuron:
+    def hidden_of(self, number: int) -> Neuron:
+        """Return the hidden neurons of a stage, as its edges are now."""
         return self.hidden_neurons.of(number, self.stages[number].hidden)
 
-    def _output(self, number: int) -> Neuron:
+    def outputs_of(self, number: int) -> Neuron:
+        """Return the output neurons of a stage, as its edges are now."""
         if not isinstance(self.output_neurons, NeuronGroups):
             return self.integrator
         stage = self.stages[number]
@@ -236,7 +238,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
     def _read(self, number: int, current: Tensor) -> Tensor:
         """Turn the current of a stage's outputs into logits."""
         if self.read_out == "count":
-            return cast(Tensor, self._output(number).run(current, self.num_steps, record="spikes").spikes).sum(0)
+            return cast(Tensor, self.outputs_of(number).run(current, self.num_steps, record="spikes").spikes).sum(0)
         return self.integrator.mean_potential(current, self.num_steps)
 
     def _is_averaged(self, number: int) -> bool:
@@ -249,7 +251,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
             and stages[number].blocks == (number,)
             and stages[number].hidden == 0
             and stages[number - 1].hidden == stages[number - 1].n_targets
-            and isinstance(self._hidden(number - 1), Leaky)
+            and type(self.hidden_of(number - 1)) is Leaky  # a subclass may compute anything
         )
 
     def extra_repr(self) -> str:

@@ -27,7 +27,7 @@ from spiking_networks import (
 from torch import nn
 
 from spatialgraph import DenseSNN, SpatialGraph, SpatialSNN
-from spatialgraph.neurons import SnnTorchNeuron
+from spatialgraph.neurons import Leaky, SnnTorchNeuron
 
 # Against loops ----
 
@@ -233,6 +233,23 @@ def test_averaging_before_the_last_stage_changes_nothing(kind, monkeypatch):
     for short, long in zip(*results, strict=True):
         assert (short is None) == (long is None)
         assert short is None or assert_close(short, long, 1e-10) is None
+
+
+class Quiet(Leaky):
+    """Neurons that compute their spikes in their own way."""
+
+    def run(self, current, num_steps, state=None, record="spikes potentials"):
+        recording = super().run(current, num_steps, state)
+        return recording._replace(spikes=torch.zeros_like(recording.spikes))
+
+
+def test_neurons_of_a_subclass_run_in_their_own_way():
+    model = SpatialSNN(SIZES, neuron=lambda n: Quiet(), **LOUD)
+    randomise(model.graph)
+    x = features(model, 5, dtype=torch.float32)
+    bias = model.graph.bias[model.graph.is_output]
+    assert_close(model(x), model.simulate(x).potentials[-1].mean(0), 1e-5)
+    assert_close(model(x), (bias * model.integrator.shares(T).float().sum()).expand(5, -1), 1e-5)
 
 
 # Physics ----
