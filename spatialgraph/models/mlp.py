@@ -1,5 +1,6 @@
 """SpatialMLP: the multi-layer perceptron whose neurons have positions."""
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -146,7 +147,8 @@ class SpatialMLP(nn.Module):
         if not is_chain(stages) or any(stage.blocks != (number,) for number, stage in enumerate(stages)):
             raise ValueError("to_dense needs a network whose stages receive from the one before alone")
         sizes = [stages[0].n_sources, *(stage.n_targets for stage in stages)]
-        dense = DenseMLP(sizes, self.activation, self.normalize).to(self.graph.raw_bias)
+        activation = copy.deepcopy(self.activation)  # it may have parameters
+        dense = DenseMLP(sizes, activation, self.normalize).to(self.graph.raw_bias)
         for layer, matrix, bias in zip(dense.linears(), served.matrices, served.biases, strict=True):
             layer.weight.copy_(matrix.dense())
             layer.bias.copy_(bias)

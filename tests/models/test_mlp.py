@@ -268,6 +268,16 @@ def test_a_dense_copy_computes_the_same_and_shares_nothing(kind, training):
     assert not torch.allclose(dense(x), before)
 
 
+def test_a_dense_copy_has_its_own_activation():
+    model, x = SpatialMLP([3, 4, 2], activation=nn.PReLU()), torch.rand(5, 3)
+    dense, before = model.to_dense(), model(x).clone()
+    assert_close(dense(x), before, 1e-6)
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.fill_(2.0)
+    assert torch.equal(model(x), before)
+
+
 @pytest.mark.parametrize("kind", ["skip", "dag"])
 def test_a_dense_copy_needs_a_chain_of_layers(kind):
     with pytest.raises(ValueError, match="receive from the one before alone"):
