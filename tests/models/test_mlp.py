@@ -2,14 +2,14 @@
 
 import copy
 
-import networkx as nx
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from changed_graphs import dag_graph, each_without_one_edge, in_the_order_of, moved, paths, renumbered
 from hypothesis import given
 from hypothesis import strategies as st
-from perceptrons import KINDS, SIZES, dag_graph, every_kind, features, layer_norm
+from perceptrons import KINDS, SIZES, every_kind, features, layer_norm
 from references import LAWS, assert_close, law_weight, neuron_by_neuron, random_dag, randomise, softened_squares
 from torch import nn
 
@@ -136,9 +136,8 @@ def test_only_lengths_matter(wiring, dim):
     x = features(model, 5, dtype=torch.float64)
     y = model(x)
     pos = model.graph.pos.detach()
-    rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
-    for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
-        model.graph.place_(moved)
+    for other in moved(pos):
+        model.graph.place_(other)
         assert_close(model(x), y, 1e-10)
         with torch.no_grad():
             assert_close(model.eval()(x), y, 1e-10)
@@ -152,18 +151,11 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
     old = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges))
-    former = torch.randperm(neurons)  # former number of each neuron
-    number = torch.argsort(former)
-    shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled, gain=old.gain)
-    with torch.no_grad():
-        new.raw_polarity.copy_(old.polarity[former][~new.is_output])
-        new.raw_bias.copy_(old.bias[former][~new.is_input])
+    new, former = renumbered(old)
     x = torch.randn(3, neurons).double()
     y = SpatialMLP(old, activation="tanh")(x[:, old.inputs])
     y_new = SpatialMLP(new, activation="tanh")(x[:, former[new.inputs]])
-    place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
-    assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
+    assert_close(y_new, in_the_order_of(new, old, former, y), 1e-10)
 
 
 def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
@@ -171,11 +163,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
     x = torch.randn(5).double()
     whole = torch.autograd.functional.jacobian(SpatialMLP(full), x)
     assert (whole != 0).all()
-    for gone in range(full.synapses):
-        source, target = full.edge_index[:, gone].tolist()
-        kept = torch.arange(full.synapses) != gone
-        graph = SpatialGraph(full.pos, full.edge_index[:, kept], layer=full.layer, spacing="learned", gain=full.gain)
-        graph.raw_polarity.data.copy_(full.raw_polarity)
+    for (source, target), graph in each_without_one_edge(full):
         part = torch.autograd.functional.jacobian(SpatialMLP(graph), x)
         assert (part == 0).nonzero().tolist() == [[target - 5, source]]
         assert_close(part, torch.where(part == 0, 0.0, whole), 1e-12)
@@ -183,13 +171,9 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
 
 def test_without_a_path_no_influence():
     graph = dag_graph(12, 0.25, 5).double()
-    network = nx.DiGraph(graph.edge_index.t().tolist())
-    network.add_nodes_from(range(12))
     model = SpatialMLP(graph, activation="tanh")
     jacobian = torch.autograd.functional.jacobian(model, features(model, dtype=torch.float64))
-    for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
-        reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
-        assert (row != 0).tolist() == reachable
+    assert (jacobian != 0).tolist() == paths(graph)
 
 
 def test_batch_does_not_matter():

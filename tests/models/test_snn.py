@@ -7,8 +7,9 @@ import pickle
 import pytest
 import torch
 import torch.nn.functional as F
+from changed_graphs import dag_graph
 from references import assert_close, randomise
-from spiking_networks import LOUD, SIZES, WITH_DELAYS, T, dag_graph, every_kind, features, make
+from spiking_networks import LOUD, SIZES, WITH_DELAYS, T, every_kind, features, make
 from torch import nn
 
 from spatialgraph import DenseSNN, SpatialGraph, SpatialMLP, SpatialSNN

@@ -2,10 +2,10 @@
 
 import copy
 
-import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
+from changed_graphs import dag_graph, each_without_one_edge, in_the_order_of, moved, paths, renumbered
 from hypothesis import given
 from hypothesis import strategies as st
 from references import assert_close, random_dag, randomise
@@ -17,7 +17,6 @@ from spiking_networks import (
     T,
     assert_same_run,
     both_wirings,
-    dag_graph,
     every_kind,
     features,
     make,
@@ -265,9 +264,8 @@ def test_only_lengths_matter(dim, velocity, wiring):
     x = features(model, 5)
     y = model(x)
     pos = model.graph.pos.detach()
-    rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
-    for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
-        model.graph.place_(moved)
+    for other in moved(pos):
+        model.graph.place_(other)
         assert_close(model(x), y, 1e-9)
         with torch.no_grad():
             assert_close(model.eval()(x), y, 1e-9)
@@ -286,18 +284,11 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed, velocity):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
     old = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, velocity=velocity))
-    former = torch.randperm(neurons)  # former number of each neuron
-    number = torch.argsort(former)
-    shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled, velocity=velocity, gain=old.gain)
-    with torch.no_grad():
-        new.raw_polarity.copy_(old.polarity[former][~new.is_output])
-        new.raw_bias.copy_(old.bias[former][~new.is_input])
+    new, former = renumbered(old)
     x = torch.rand(3, neurons).double()
     y = SpatialSNN(old, num_steps=6)(x[:, old.inputs])
     y_new = SpatialSNN(new, num_steps=6)(x[:, former[new.inputs]])
-    place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
-    assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
+    assert_close(y_new, in_the_order_of(new, old, former, y), 1e-10)
 
 
 @pytest.mark.parametrize("velocity", [None, 3.0])
@@ -307,12 +298,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
     x = torch.rand(6, 4).double()
     whole = torch.autograd.functional.jacobian(SpatialSNN(full, **options), x).abs().sum(1)
     assert (whole != 0).all()
-    for gone in range(full.synapses):
-        source, target = full.edge_index[:, gone].tolist()
-        kept = torch.arange(full.synapses) != gone
-        layers = {"layer": full.layer, "spacing": "learned", "velocity": velocity, "gain": full.gain}
-        graph = SpatialGraph(full.pos, full.edge_index[:, kept], **layers)
-        graph.raw_polarity.data.copy_(full.raw_polarity)
+    for (source, target), graph in each_without_one_edge(full):
         part = torch.autograd.functional.jacobian(SpatialSNN(graph, **options), x).abs().sum(1)
         assert (part == 0).nonzero().tolist() == [[target - 4, source]]
         assert_close(part, torch.where(part == 0, 0.0, whole), 1e-12)
@@ -321,13 +307,9 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
 @pytest.mark.parametrize("velocity", [None, 3.0])
 def test_without_a_path_no_influence(velocity):
     graph = dag_graph(10, 0.25, 5, velocity=velocity).double()
-    network = nx.DiGraph(graph.edge_index.t().tolist())
-    network.add_nodes_from(range(10))
     model = SpatialSNN(graph, num_steps=8, spike_grad=lambda u: torch.sigmoid(u))
     jacobian = torch.autograd.functional.jacobian(model, features(model))
-    for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
-        reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
-        assert (row != 0).tolist() == reachable
+    assert (jacobian != 0).tolist() == paths(graph)
 
 
 def test_batch_does_not_matter():
