@@ -18,7 +18,7 @@ from spatialgraph.models.activations import Activation, activation_name, make_ac
 from spatialgraph.models.baselines import DenseMLP
 from spatialgraph.models.options import make_graph
 from spatialgraph.models.serving import Served
-from spatialgraph.models.stages import is_chain, output_order, run_stages
+from spatialgraph.models.stages import check_normalized, is_chain, output_order, run_stages
 from spatialgraph.settings import Setting
 
 __all__ = ["SpatialMLP"]
@@ -71,8 +71,8 @@ class SpatialMLP(nn.Module):
             raise ValueError(f"velocity must be None in a network without time, got {self.graph.velocity}")
         self.activation = make_activation(activation)
         self.normalize = self.graph.is_layered if normalize is None else normalize
-        if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
-            raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+        if self.normalize:
+            check_normalized(self.graph.projections)
         self._served = Served()
 
     @property

@@ -13,7 +13,7 @@ from spatialgraph import checks
 from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.models.neuron_groups import NeuronFactory, NeuronGroups
 from spatialgraph.models.simulation import NetworkState, Simulation
-from spatialgraph.models.stages import Respond, Send, Stage, run_stages
+from spatialgraph.models.stages import Respond, Send, Stage, check_normalized, run_stages
 from spatialgraph.neurons.coding import check_coding, encode
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.neuron import Neuron, Recording
@@ -56,8 +56,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         self._read_out = checks.choice("read_out", read_out, READ_OUTS)
         self.normalize = coding in ("current", "rate") if normalize is None else normalize
         self.drive = drive
-        if self.normalize and any(stage.hidden == 1 for stage in stages):
-            raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+        if self.normalize:
+            check_normalized(stages)
         self.integrator = LeakyIntegrator(beta)
         Leaky(beta, threshold, reset_mechanism, spike_grad)  # checks them, also in networks without firing neurons
         own = functools.partial(Leaky, beta, threshold, reset_mechanism)

@@ -13,7 +13,7 @@ from perceptrons import KINDS, SIZES, every_kind, features, layer_norm
 from references import LAWS, assert_close, law_weight, neuron_by_neuron, random_dag, randomise, softened_squares
 from torch import nn
 
-from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, SpatialSNN, drop_isolated
 from spatialgraph.laws import InversePower
 from spatialgraph.models.activations import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
@@ -314,6 +314,17 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
         SpatialMLP([4, 1, 2])
     assert SpatialMLP([4, 1, 2], normalize=False)(torch.zeros(1, 4)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("model", [SpatialMLP, SpatialSNN])
+def test_a_single_neuron_that_is_left_is_not_normalised(model):
+    large = model([3, 4, 2])
+    large.graph.keep_((large.graph.edge_index == 4).any(0))
+    small, x = drop_isolated(large), torch.rand(5, 3)
+    with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
+        small(x)
+    small.normalize = False
+    assert small(x).shape == (5, 2)
 
 
 @pytest.mark.parametrize("model", [SpatialMLP, DenseMLP])
