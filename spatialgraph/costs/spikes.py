@@ -39,7 +39,7 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
 
     Raises:
         TypeError: if ``model`` is not a spiking network.
-        ValueError: if ``x`` does not have the shape or range of the model's inputs.
+        ValueError: if ``x`` holds no sample, or does not have the shape or range of the model's inputs.
 
     Example:
         >>> from spatialgraph import SpatialSNN
@@ -51,6 +51,8 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
     run = model.simulate(x, generator=generator)
     fan_outs = model.fan_outs()
     samples = run.spikes[0][0, ..., 0].numel()
+    if not samples:
+        raise ValueError(f"x must hold at least one sample, got shape {tuple(x.shape)}")
     sent = [_of_each_neuron(spikes) for spikes in run.spikes]
     entering = samples if model.coding == "current" else _of_each_neuron(run.inputs)
     pairs = zip(sent, fan_outs[1:], strict=True)

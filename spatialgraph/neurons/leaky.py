@@ -34,8 +34,9 @@ class Leaky(Neuron):
             or such a function.
 
     Raises:
-        TypeError: if ``beta`` or ``threshold`` is not a number, or ``spike_grad`` is neither a name nor a function.
+        TypeError: if ``beta`` or ``threshold`` is not a number.
         ValueError: if ``beta`` is not between 0 and 1, ``threshold`` is not positive and finite, or a name is unknown.
+        ImportError: if ``spike_grad`` is a name of snnTorch's and snnTorch is not installed.
 
     Example:
         >>> Leaky(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).spikes[:, 0].tolist()

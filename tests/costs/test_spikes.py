@@ -82,6 +82,11 @@ def test_random_spikes():
     assert cost.synaptic_operations == pytest.approx(float((run.spikes[0] @ leaving[6:11]).sum()) / 4)
 
 
+def test_no_sample():
+    with pytest.raises(ValueError, match=r"x must hold at least one sample, got shape \(0, 3\)"):
+        spike_cost(SpatialSNN([3, 4, 2]), torch.zeros(0, 3))
+
+
 def test_no_spiking_network():
     with pytest.raises(TypeError, match="model must be a spiking network, got SpatialMLP"):
         spike_cost(SpatialMLP([3, 4, 2]), torch.zeros(1, 3))

@@ -235,7 +235,7 @@ def test_a_training_without_end_has_no_shares():
     trainer = lightning.Trainer(
         max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False
     )
-    with pytest.raises(ValueError, match="the training must have a known number of steps; give the trainer max_steps"):
+    with pytest.raises(ValueError, match="the training must have a known number of steps, got -?inf; give"):
         GradualPruning(Recorder(0.5)).on_train_batch_start(trainer, None, None, 0)
 
 
