@@ -95,7 +95,7 @@ def test_an_edge_less_may_leave_a_hidden_neuron_without_input():
     edges = torch.tensor([[0, 1, 1, 2, 3], [2, 2, 3, 4, 4]])
     model = SpatialMLP(SpatialGraph(torch.randn(5, 2).double(), edges), activation="tanh")
     pruned = copy.deepcopy(model)
-    pruned.graph.connect_(edges[:, [0, 1, 3, 4]])  # neuron 3 hears nobody any more, but is no input
+    pruned.graph.connect_(edges[:, [0, 1, 3, 4]])  # neuron 3 has no incoming edge any more, but is no input
     model.load_state_dict(pruned.state_dict())
     randomise(model.graph)
     assert model.graph.synapses == 4 and model.graph.inputs.tolist() == [0, 1]
@@ -196,11 +196,11 @@ def test_gradients_reach_every_parameter(spacing, polarity, wiring):
     F.cross_entropy(model(features(model, 32, dtype=torch.float64)), torch.arange(32) % 3).backward()
     names = [name for name, _ in model.named_parameters()]
     assert len(names) == (5 if spacing == "learned" else 4)
-    heard = torch.isin(torch.arange(18), model.graph.edge_index)  # Random() may leave a neuron without edges
+    connected = torch.isin(torch.arange(18), model.graph.edge_index)  # Random() may leave a neuron without edges
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
         if name.endswith("coords"):
-            gradient = gradient[heard]
+            gradient = gradient[connected]
         assert torch.isfinite(gradient).all(), name
         assert (gradient != 0).double().mean() > (0.9 if "raw" in name else 0.999), name
 

@@ -123,13 +123,13 @@ def snntorch_network(layers, normalize, drive, reset_mechanism="subtract", beta=
                 current = current + layer.bias
             else:
                 current = layer(signal)
-            silent = last and not count
-            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if silent else reset_mechanism)
+            integrates = last and not count
+            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if integrates else reset_mechanism)
             snntorch.SpikingNeuron.instances.remove(neuron)
             mem, fired, traced = None, [], []
             for step in range(steps):
                 spk, mem = neuron(current[min(step, len(current) - 1)], mem)
-                fired.append(torch.zeros_like(spk) if silent else spk)
+                fired.append(torch.zeros_like(spk) if integrates else spk)
                 traced.append(mem)
             signal = torch.stack(fired)
             spikes.append(signal)
