@@ -167,7 +167,7 @@ class SpatialGraph(Changeable):
             raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
         pos = initial_positions(sizes, dim, spacing, init, generator)
         checks.shape("init", pos, (sum(sizes), dim))
-        pos = pos.to(device=device, dtype=dtype)
+        pos = checks.positions("pos", pos.to(device=device, dtype=dtype))
         layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
         graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
         graph.init = init
