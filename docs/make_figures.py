@@ -154,7 +154,7 @@ def laws():
 
 def networkx():
     """A network drawn by networkx, edges coloured by sign."""
-    model = sg.SpatialMLP([8, 12, 3], dim=2, init="uniform", wiring=sg.wiring.KNN(k=4))
+    model = sg.SpatialMLP([8, 12, 3], dim=2, init="grid", wiring=sg.wiring.KNN(k=4))
     exported = sg.to_networkx(model.graph)
     places = {node: (values["y"], values["x"]) for node, values in exported.nodes(data=True)}
     weights = [values["weight"] for _, _, values in exported.edges(data=True)]

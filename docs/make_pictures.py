@@ -47,9 +47,9 @@ def draw(graph, ink):
     inputs, hidden = seen[graph.layer == 0], seen[graph.layer == 1]
     ax.scatter(*inputs.T, s=6, c=-ink, cmap="gray", vmin=-0.6, vmax=0.2, linewidths=0, zorder=2)
     ax.scatter(*hidden.T, s=24, c="0.15", edgecolors="white", linewidths=0.6, zorder=3)
-    box = {"boxstyle": "circle,pad=0.2", "facecolor": "white", "edgecolor": "0.15", "linewidth": 0.8}
+    box = {"boxstyle": "circle,pad=0.1", "facecolor": "white", "edgecolor": "0.15", "linewidth": 0.8}
     for digit, place in enumerate(seen[graph.is_output]):
-        ax.text(*place, str(digit), fontsize=8, family="DejaVu Sans", ha="center", va="center", bbox=box, zorder=4)
+        ax.text(*place, str(digit), fontsize=7, family="DejaVu Sans", ha="center", va="center", bbox=box, zorder=4)
     ax.set_axis_off()
     ax.set_aspect("equal")
     ax.autoscale_view()

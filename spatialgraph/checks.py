@@ -132,6 +132,8 @@ def positions(
         raise ValueError(f"{name} must have shape {allowed}, got {tuple(pos.shape)}")
     if not pos.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {pos.dtype}")
+    if pos.device.type == "meta":
+        raise ValueError(f"{name} must have values, got a tensor on the device meta")
     bad = ~torch.isfinite(pos).all(1)
     if bad.any():
         raise ValueError(f"{name} must be finite, got {pos[bad][0].tolist()} for neuron {int(bad.nonzero()[0])}")

@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from references import random_dag, randomise
+from changed_graphs import dag_graph
 
-from spatialgraph import SpatialGraph, SpatialMLP
+from spatialgraph import SpatialMLP
 from spatialgraph.wiring import KNN, AllToAll
 
 SIZES = [6, 5, 4, 3]
@@ -16,15 +16,10 @@ KINDS = {
     "skip": partial(SpatialMLP, SIZES, wiring=AllToAll(reach="all"), spacing="free"),
     "nearest": partial(SpatialMLP, SIZES, wiring=KNN(k=2), polarity_mode="binary"),
     "plain": partial(SpatialMLP, SIZES, normalize=False, spacing="fixed", activation="tanh"),
-    "dag": lambda: SpatialMLP(dag_graph(10, 0.4, 3), activation="tanh"),
+    "dag": lambda: SpatialMLP(dag_graph(), activation="tanh"),
 }
 every_kind = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
 DENSE = ["all-to-all", "skip", "plain"]
-
-
-def dag_graph(neurons, density, seed, **options):
-    edges = random_dag(neurons, density, seed)
-    return randomise(SpatialGraph(2.0 * torch.randn(neurons, 3).double(), edges, **options)).float()
 
 
 def features(model, *leading, dtype=torch.float32):

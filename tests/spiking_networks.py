@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from references import assert_close, random_dag, randomise
+from changed_graphs import dag_graph
+from references import assert_close, randomise
 
-from spatialgraph import SpatialGraph, SpatialSNN
+from spatialgraph import SpatialSNN
 from spatialgraph.neurons import Leaky
 from spatialgraph.wiring import KNN, AllToAll, Random
 
@@ -15,11 +16,6 @@ SIZES = [6, 5, 4, 3]
 T = 12
 # Gains and velocities that let some neurons fire and let spikes arrive within the run.
 LOUD = {"num_steps": T, "gain": 0.6}
-
-
-def dag_graph(neurons=10, density=0.4, seed=3, **options):
-    edges = random_dag(neurons, density, seed)
-    return randomise(SpatialGraph(2.0 * torch.randn(neurons, 3).double(), edges, **options)).float()
 
 
 KINDS = {

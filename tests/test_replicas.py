@@ -244,6 +244,11 @@ def test_an_averaged_copy_that_was_left_behind_says_so(options, change, dtype):
         averaged.module.graph.rewire_,
         lambda: sg.save(averaged.module.graph, "nowhere"),
         lambda: sg.drop_isolated(averaged.module.graph),
+        lambda: sg.isolated(averaged.module),
+        lambda: sg.regrow_(averaged.module, 0.5),
+        lambda: sg.prune_(averaged.module, 0.5),
+        lambda: averaged.module.activations(x.double()),
+        averaged.module.to_dense,
         lambda: copy.deepcopy(averaged)(x.double()),
     )
     for call in calls:

@@ -84,6 +84,8 @@ NAMES = [
     ),
 ]
 NUMBERS = [
+    ("device", lambda: layered(device="meta"), ValueError, "pos must have values, got a tensor on the device meta"),
+    ("pos on meta", lambda: dag([[0], [1]], POS.to("meta")), ValueError, "pos must have values, got a tensor on the"),
     ("gain", lambda: layered(gain=NAN), ValueError, "gain must be finite, got nan"),
     ("gain as text", lambda: mlp(gain="1"), TypeError, "gain must be a number, got '1' (str)"),
     (

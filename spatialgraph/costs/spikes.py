@@ -39,7 +39,7 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
 
     Raises:
         TypeError: if ``model`` is not a spiking network.
-        ValueError: if ``x`` does not have the shape or range of the model's inputs.
+        ValueError: if ``x`` holds no sample, or does not have the shape or range of the model's inputs.
 
     Example:
         >>> from spatialgraph import SpatialSNN
@@ -49,16 +49,21 @@ def spike_cost(model: SpikingNetwork, x: Tensor, generator: torch.Generator | No
     if not isinstance(model, SpikingNetwork):
         raise TypeError(f"model must be a spiking network, got {type(model).__name__}")
     run = model.simulate(x, generator=generator)
-    fan_outs = [fan_out.to(x) for fan_out in model.fan_outs()]
+    fan_outs = model.fan_outs()
     samples = run.spikes[0][0, ..., 0].numel()
-    if model.coding == "current":
-        input_operations = float(fan_outs[0].sum())
-    else:
-        input_operations = float(((run.inputs != 0).to(x) @ fan_outs[0]).sum()) / samples
-    pairs = zip(run.spikes, fan_outs[1:], strict=True)
+    if not samples:
+        raise ValueError(f"x must hold at least one sample, got shape {tuple(x.shape)}")
+    sent = [_of_each_neuron(spikes) for spikes in run.spikes]
+    entering = samples if model.coding == "current" else _of_each_neuron(run.inputs)
+    pairs = zip(sent, fan_outs[1:], strict=True)
     return SpikeCost(
-        spikes=sum(float(spikes.sum()) for spikes in run.spikes) / samples,
-        synaptic_operations=sum(float((spikes @ fan_out).sum()) for spikes, fan_out in pairs) / samples,
-        input_operations=input_operations,
-        dense_operations=float(sum(fan_out.sum() for fan_out in fan_outs)) * model.num_steps,
+        spikes=sum(int(counts.sum()) for counts in sent) / samples,
+        synaptic_operations=sum(int((counts * fan_out).sum()) for counts, fan_out in pairs) / samples,
+        input_operations=int((entering * fan_outs[0]).sum()) / samples,
+        dense_operations=float(sum(int(fan_out.sum()) for fan_out in fan_outs) * model.num_steps),
     )
+
+
+def _of_each_neuron(signals: Tensor) -> Tensor:
+    """Count the signals of each neuron, as integers: networks in half precision would round large counts."""
+    return signals.flatten(0, -2).count_nonzero(0)

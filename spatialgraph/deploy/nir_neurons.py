@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.snntorch import SnnTorchNeuron
-from spatialgraph.neurons.surrogates import is_named
+from spatialgraph.neurons.surrogates import surrogate_name
 
 __all__ = ["TIME_STEP", "describe", "import_nir", "make_neurons", "neuron_node", "warn_of_losses"]
 
@@ -43,9 +43,8 @@ def describe(neurons: nn.Module) -> dict[str, Any]:
             "threshold": neurons.threshold,
             "reset_mechanism": neurons.reset_mechanism,
         }
-        return described | (
-            {"spike_grad": neurons.surrogate_name} if is_named(neurons.spike_grad, neurons.surrogate_name) else {}
-        )
+        name = surrogate_name(neurons.spike_grad)
+        return described if name is None else described | {"spike_grad": name}
     if isinstance(neurons, SnnTorchNeuron):
         for kind, found in _snntorch_kinds().items():
             if type(neurons.module) is found:

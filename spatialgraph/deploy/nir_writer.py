@@ -66,12 +66,9 @@ def _parts(model: SpatialSNN) -> dict[str, _Part]:
     for number, projection in enumerate(model.graph.projections, start=1):
         hidden = projection.hidden
         if hidden:
-            parts[f"hidden{number}"] = (
-                projection.targets[:hidden],
-                describe(model.hidden_neurons.of(number - 1, hidden)),
-            )
+            parts[f"hidden{number}"] = projection.targets[:hidden], describe(model.hidden_of(number - 1))
         if hidden < len(projection.targets):
-            parts[f"outputs{number}"] = (projection.targets[hidden:], describe(model.output_neurons[number - 1]))
+            parts[f"outputs{number}"] = projection.targets[hidden:], describe(model.outputs_of(number - 1))
     return parts
 
 

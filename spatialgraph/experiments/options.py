@@ -51,6 +51,8 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
     args = parser.parse_args(argv)
     if args.seed is not None and args.seeds is not None:
         parser.error("--seed and --seeds exclude each other")
+    if args.seeds is not None and args.seeds < 1:
+        parser.error(f"--seeds must be at least 1, got {args.seeds}")
     if args.patience is not None and not args.validate:
         parser.error("--patience needs --validate")
     _fill(args, experiment)

@@ -9,7 +9,7 @@ from typing_extensions import Self
 from spatialgraph import checks
 from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
 from spatialgraph.graph.selection import Recurrence
-from spatialgraph.graph.used import replace
+from spatialgraph.graph.used import check_own, replace
 from spatialgraph.graph.weighted import Weighted
 from spatialgraph.wiring.wirings import Wiring
 
@@ -35,6 +35,7 @@ class Changeable(Weighted):
         Raises:
             TypeError: if an argument is of the wrong type.
             ValueError: if the shape is wrong, a value is not finite, or the last coordinates do not fit the spacing.
+            RuntimeError: if the coordinates are parametrised.
 
         Example:
             >>> from spatialgraph import SpatialGraph
@@ -46,6 +47,7 @@ class Changeable(Weighted):
         everywhere = self.positions().clone()
         checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
         everywhere[index, : pos.shape[1]] = pos.to(everywhere)
+        check_own(self.positions, "coords", "gaps")
         self.positions.place_(everywhere)
         return self
 
@@ -171,6 +173,8 @@ class Changeable(Weighted):
         """
         self.connectivity.verify()
         self.connectivity.check_kept(kept)
+        check_own(self.positions, "coords", "gaps")
+        check_own(self, "raw_polarity", "raw_bias")
         if self.weight_mode != "free":
             replace(self, "raw_polarity", self.raw_polarity[kept[~self.is_output]])
         replace(self, "raw_bias", self.raw_bias[kept[~self.is_input]])
@@ -181,7 +185,15 @@ class Changeable(Weighted):
         return self
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, the way they were drawn at first; anchored neurons stay."""
+        """Draw all parameters anew, the way they were drawn at first; anchored neurons stay.
+
+        Raises:
+            RuntimeError: if one of them is parametrised.
+        """
+        check_own(self.positions, "coords", "gaps")
+        check_own(self, "raw_polarity", "raw_bias")
+        if self.free_synapses is not None:
+            check_own(self.free_synapses, "weight", "delay")
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
         pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.raw_bias)
         with torch.no_grad():
@@ -198,6 +210,7 @@ class Changeable(Weighted):
         if self.free_synapses is None:
             change()
             return
+        check_own(self.free_synapses, "weight", "delay")
         before = self.edge_index
         change()
         self.free_synapses.follow(before, self.edge_index, self.lengths(), self.velocity, generator)

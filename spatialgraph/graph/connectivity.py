@@ -256,7 +256,11 @@ class Connectivity(nn.Module):
         """
         topology = Topology.decode(state)
         if not torch.equal(topology.layer, self._topology.layer):
-            raise ValueError("layer must be that of this network: size mismatch between saved and own layers")
+            theirs, ours = (torch.bincount(each.layer + 1).tolist() for each in (topology, self._topology))
+            raise ValueError(
+                "layer must be that of this network: size mismatch between saved and own layers, got sizes "
+                f"{theirs[1:] or theirs}, not {ours[1:] or ours}"
+            )
         for name in ("is_input", "is_output", "anchored"):
             saved, own = (int(getattr(each, name).sum()) for each in (topology, self._topology))
             if saved != own:

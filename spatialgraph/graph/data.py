@@ -1,5 +1,6 @@
 """A network as PyG's ``Data``, and back."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def write_data(graph: Weighted) -> Data:
 
     Example:
         >>> from spatialgraph import SpatialGraph
-        >>> write_data(SpatialGraph.layered([3, 2])).settings["law"]
+        >>> json.loads(write_data(SpatialGraph.layered([3, 2])).settings)["law"]
         'inverse_distance'
     """
     neurons, edges = node_columns(graph), edge_columns(graph)
@@ -38,7 +39,9 @@ def write_data(graph: Weighted) -> Data:
     columns |= {name: neurons[name] for name in ("is_input", "is_output") if name in neurons}
     columns |= {f"edge_{name}": values for name, values in edges.items() if name != "length"}
     copies = {name: values.detach().clone() for name, values in columns.items()}
-    return Data(pos=graph.positions().clone(), edge_index=graph.edge_index, settings=settings(graph), **copies)
+    # One string: PyG's batches and data sets turn the numbers of a dictionary into tensors and round them.
+    text = json.dumps(settings(graph))
+    return Data(pos=graph.positions().clone(), edge_index=graph.edge_index, settings=text, **copies)
 
 
 def read_data(data: Any) -> NetworkFields:  # noqa: ANN401 - any value is checked
@@ -60,8 +63,23 @@ def read_data(data: Any) -> NetworkFields:  # noqa: ANN401 - any value is checke
     labels = Labels()
     check_complete(columns, labels)
     check_complete(free, labels, edges)
-    found = {"dtype": dtype_name(pos.dtype)} | (data.get("settings") or {})
+    found = {"dtype": dtype_name(pos.dtype)} | _settings(data.get("settings"))
     return make_fields(found, _numbers(pos), edges.cpu(), columns, free, labels)
+
+
+def _settings(text: Any) -> dict[str, Any]:  # noqa: ANN401 - any value is checked
+    """Read settings, a JSON object as a string; None for none."""
+    if text is None:
+        return {}
+    if not isinstance(text, str):
+        raise TypeError(f"settings must be a JSON object as a string, got {type(text).__name__}")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"settings must be a JSON object: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"settings must be a JSON object, got {text}")
+    return found
 
 
 def _column(data: Any, name: str, count: int) -> np.ndarray:  # noqa: ANN401

@@ -174,7 +174,7 @@ class SpatialGraph(Changeable):
             raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
         pos = initial_positions(sizes, dim, spacing, init, generator)
         checks.shape("init", pos, (sum(sizes), dim))
-        pos = pos.to(device=device, dtype=dtype)
+        pos = checks.positions("pos", pos.to(device=device, dtype=dtype))
         layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
         graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
         graph.init = init
@@ -246,8 +246,9 @@ class SpatialGraph(Changeable):
     def to_data(self) -> Data:
         """Return the network as a PyG ``Data``, detached; :meth:`from_data` reads it back without loss.
 
-        It has ``pos``, ``edge_index``, ``edge_weight``, ``layer``, ``polarity`` and ``bias``, and ``settings``, a
-        dictionary; with a velocity also ``edge_delay``, in time steps, and what else the settings call for.
+        It has ``pos``, ``edge_index``, ``edge_weight``, ``layer``, ``polarity`` and ``bias``, and ``settings``, a JSON
+        string, which PyG's batches and data sets do not change; with a velocity also ``edge_delay``, in time steps, and
+        what else the settings call for.
 
         Example:
             >>> data = SpatialGraph.layered([3, 2]).to_data()
@@ -261,9 +262,10 @@ class SpatialGraph(Changeable):
         """Build a network from a PyG ``Data`` with ``pos`` and ``edge_index``, such as :meth:`to_data` returns.
 
         Args:
-            data: it may have ``layer``, ``anchored``, ``polarity``, ``bias`` and ``settings``, a dictionary of what
+            data: it may have ``layer``, ``anchored``, ``polarity``, ``bias`` and ``settings``, a JSON string of what
                 :class:`SpatialGraph` takes; what is missing has the defaults of :meth:`from_networkx`. ``edge_weight``
-                and ``edge_delay`` follow from the rest and are not read.
+                and ``edge_delay`` follow from the rest and are not read. Networks of a batch are read one by one, from
+                ``batch.to_data_list()``.
 
         Raises:
             TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.

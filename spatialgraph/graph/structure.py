@@ -40,13 +40,13 @@ class Structure(nn.Module):
 
     @property
     def is_input(self) -> Tensor:
-        """Marks the input neurons, shape ``(N,)``."""
-        return self.connectivity.is_input
+        """Marks the input neurons, shape ``(N,)``, a copy."""
+        return self.connectivity.is_input.clone()
 
     @property
     def is_output(self) -> Tensor:
-        """Marks the output neurons, shape ``(N,)``."""
-        return self.connectivity.is_output
+        """Marks the output neurons, shape ``(N,)``, a copy."""
+        return self.connectivity.is_output.clone()
 
     @property
     def wiring(self) -> Wiring | None:
@@ -55,8 +55,8 @@ class Structure(nn.Module):
 
     @property
     def layer(self) -> Tensor:
-        """Layer of each neuron, shape ``(N,)``; -1 where the network has no layers."""
-        return self.connectivity.layer
+        """Layer of each neuron, shape ``(N,)``, a copy; -1 where the network has no layers."""
+        return self.connectivity.layer.clone()
 
     @property
     def is_layered(self) -> bool:

@@ -1,10 +1,10 @@
-"""Registration of unused or empty tensors as buffers instead of parameters."""
+"""Registration of unused or empty tensors as buffers instead of parameters, and checks before they are set."""
 
 from typing import TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["freeze", "hold", "replace"]
+__all__ = ["check_own", "freeze", "hold", "replace"]
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -27,6 +27,24 @@ def hold(module: nn.Module, name: str, values: Tensor, is_used: bool, requires_g
         module.register_parameter(name, nn.Parameter(values, requires_grad))
     else:
         module.register_buffer(name, values.detach())
+
+
+def check_own(module: nn.Module, *names: str) -> None:
+    """Check that values are parameters or buffers, so that what is written to them stays.
+
+    Raises:
+        RuntimeError: if a value is computed from another one, by a parametrization or by ``torch.nn.utils.prune``.
+
+    Example:
+        >>> check_own(nn.Linear(2, 2), "weight", "bias")
+    """
+    own = {**module._parameters, **module._buffers}
+    for name in names:
+        if name not in own:
+            raise RuntimeError(
+                f"{name} must be a parameter or buffer to be set, got one that torch.nn.utils.parametrize or prune "
+                "computes; remove the parametrization or the pruning first"
+            )
 
 
 def replace(module: nn.Module, name: str, values: Tensor, is_used: bool = True) -> None:

@@ -24,6 +24,15 @@ DerivedPositions = refusing(
     "pos of a SpatialGraph follows from the coordinates of its neurons and the heights of its layers, so that it "
     "cannot be written to; use graph.place_(pos)",
 )
+DerivedPolarity = refusing(
+    "DerivedPolarity",
+    "polarity of a SpatialGraph is computed from graph.raw_polarity, so that it cannot be written to; change "
+    "graph.raw_polarity",
+)
+DerivedBias = refusing(
+    "DerivedBias",
+    "bias of a SpatialGraph is computed from graph.raw_bias, so that it cannot be written to; change graph.raw_bias",
+)
 
 
 def _check_velocity(name: str, value: Any) -> float | None:  # noqa: ANN401 - any value is checked
@@ -66,15 +75,14 @@ class Weighted(Structure):
     @property
     def polarity(self) -> Tensor:
         """What multiplies each neuron's output, shape ``(N,)``; 0 for outputs, which have none, 1 with free weights."""
-        senders = self.connectivity.located.senders
-        if self.weight_mode == "free":
-            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
-        return self._spread(polarity_of(self.raw_polarity, self.polarity_mode), senders)
+        polarity = self._polarity()
+        return polarity if is_observed(polarity) else polarity.as_subclass(DerivedPolarity)
 
     @property
     def bias(self) -> Tensor:
         """What is added to each neuron's input, shape ``(N,)``; 0 for inputs, which have none."""
-        return self._spread(self.raw_bias, self.connectivity.located.receivers)
+        bias = self._bias()
+        return bias if is_observed(bias) else bias.as_subclass(DerivedBias)
 
     def lengths(self) -> Tensor:
         """Return the Euclidean length of each synapse in the order of ``edge_index``, shape ``(E,)``, in length units.
@@ -128,8 +136,8 @@ class Weighted(Structure):
         return Transmission(
             self.projections if projections is None else projections,
             pos=self.positions(),
-            scale=self.gain * self.polarity,
-            bias=self.bias,
+            scale=self.gain * self._polarity(),
+            bias=self._bias(),
             law=self.law,
             free=self.free_synapses,
             gain=self.gain,
@@ -155,6 +163,15 @@ class Weighted(Structure):
         if not self.is_layered:
             raise ValueError("collapse_penalty needs a network with layers, got one without")
         return (1.0 - self.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+
+    def _polarity(self) -> Tensor:
+        senders = self.connectivity.located.senders
+        if self.weight_mode == "free":
+            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
+        return self._spread(polarity_of(self.raw_polarity, self.polarity_mode), senders)
+
+    def _bias(self) -> Tensor:
+        return self._spread(self.raw_bias, self.connectivity.located.receivers)
 
     def _spread(self, values: Tensor, members: Tensor) -> Tensor:
         """Lay the members' values out over all neurons, with 0 for the others."""

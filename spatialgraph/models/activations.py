@@ -27,8 +27,7 @@ def make_activation(activation: str | Activation) -> Activation:
     """Return the activation of a name; a function is returned as it is.
 
     Raises:
-        TypeError: if ``activation`` is neither a string nor a function.
-        ValueError: if the name is unknown.
+        ValueError: if ``activation`` is neither a function nor one of the names.
 
     Example:
         >>> make_activation("tanh")(torch.zeros(1))

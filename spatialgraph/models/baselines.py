@@ -11,7 +11,7 @@ from spatialgraph import checks
 from spatialgraph.models.activations import Activation, make_activation
 from spatialgraph.models.options import keywords, refuse_unknown
 from spatialgraph.models.spiking_network import SpikingNetwork
-from spatialgraph.models.stages import DenseStage, Send
+from spatialgraph.models.stages import DenseStage, Send, check_normalized
 from spatialgraph.settings import Setting
 
 __all__ = ["DenseMLP", "DenseSNN"]
@@ -47,8 +47,8 @@ class DenseMLP(nn.Sequential):
         dtype: torch.dtype | None = None,
     ) -> None:
         widths = checks.sizes(sizes)
-        if normalize and 1 in widths[1:-1]:
-            raise ValueError("normalize must be False where a layer has a single hidden neuron, got True")
+        if normalize:
+            check_normalized(DenseStage.of(widths))
         pairs = zip(widths[:-2], widths[1:-1], strict=True)
         hidden = [_DenseLayer(n, m, make_activation(activation), normalize, device, dtype) for n, m in pairs]
         super().__init__(*hidden, nn.Linear(widths[-2], widths[-1], device=device, dtype=dtype))

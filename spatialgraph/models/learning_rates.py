@@ -61,7 +61,8 @@ def parameter_groups(
         model: any module that holds such parts.
         lr: learning rate :math:`\eta` of ordinary weights.
         multipliers: for parameters whose name ends in a key, whole words between dots, the multiplier in place of the
-            one above, such as ``{"pos": 10, "positions.gaps": 1}``. Each key has a group of its own.
+            one above, such as ``{"pos": 10, "positions.gaps": 1}``. Each key has a group of its own. Of several keys
+            that fit, the first applies.
 
     Returns:
         A list of dictionaries with ``"params"``, ``"lr"`` and ``"name"``. Frozen parameters are among them, as in
@@ -69,7 +70,7 @@ def parameter_groups(
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if the model has no parameters, a rate or multiplier is not above 0, or a key is the end of no name.
+        ValueError: if the model has no parameters, a rate or multiplier is not above 0, or a key applies to no name.
 
     Example:
         >>> import torch
@@ -115,4 +116,4 @@ def _check_found(found: Collection[str | None], keys: Collection[str]) -> None:
         raise ValueError("model must have parameters, got none")
     for key in keys:
         if key not in found:
-            raise ValueError(f"multipliers must name parameters of the model, got {key!r}, which no name ends in")
+            raise ValueError(f"multipliers must name parameters of the model, got {key!r}, which applies to none")

@@ -1,5 +1,6 @@
 """SpatialMLP: the multi-layer perceptron whose neurons have positions."""
 
+import copy
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -17,7 +18,7 @@ from spatialgraph.models.activations import Activation, activation_name, make_ac
 from spatialgraph.models.baselines import DenseMLP
 from spatialgraph.models.options import make_graph
 from spatialgraph.models.serving import Served
-from spatialgraph.models.stages import is_chain, output_order, run_stages
+from spatialgraph.models.stages import check_normalized, is_chain, output_order, run_stages
 from spatialgraph.settings import Setting
 
 __all__ = ["SpatialMLP"]
@@ -72,8 +73,8 @@ class SpatialMLP(nn.Module):
             raise ValueError("graph must not be recurrent for a SpatialMLP, got recurrent synapses; use a SpatialRNN")
         self.activation = make_activation(activation)
         self.normalize = self.graph.is_layered if normalize is None else normalize
-        if self.normalize and any(projection.hidden == 1 for projection in self.graph.projections):
-            raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+        if self.normalize:
+            check_normalized(self.graph.projections)
         self._served = Served()
 
     @property
@@ -148,7 +149,8 @@ class SpatialMLP(nn.Module):
         if not is_chain(stages) or any(stage.blocks != (number,) for number, stage in enumerate(stages)):
             raise ValueError("to_dense needs a network whose stages receive from the one before alone")
         sizes = [stages[0].n_sources, *(stage.n_targets for stage in stages)]
-        dense = DenseMLP(sizes, self.activation, self.normalize).to(self.graph.raw_bias)
+        activation = copy.deepcopy(self.activation)  # it may have parameters
+        dense = DenseMLP(sizes, activation, self.normalize).to(self.graph.raw_bias)
         for layer, matrix, bias in zip(dense.linears(), served.matrices, served.biases, strict=True):
             layer.weight.copy_(matrix.dense())
             layer.bias.copy_(bias)

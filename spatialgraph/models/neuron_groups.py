@@ -1,5 +1,6 @@
 """Groups of spiking neurons: those of each stage of a network."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -56,8 +57,7 @@ class NeuronGroups(nn.ModuleList):
                     "the model was made; make a new one of its graph"
                 )
         else:
-            while stage >= len(self):
-                self.append(nn.Identity())
+            self._reach(stage)
             if not isinstance(self[stage], Neuron):
                 self[stage] = self._own()
         return cast(Neuron, self[stage])
@@ -66,19 +66,28 @@ class NeuronGroups(nn.ModuleList):
         """Return a group, or a plain list of some."""
         return nn.ModuleList(list(self)[index]) if isinstance(index, slice) else super().__getitem__(index)
 
-    def saved_settings(self) -> list[dict[str, Any] | None]:
-        """Return the settings of each group, None for one without neurons.
+    def saved_settings(self) -> dict[str, Any]:
+        """Return the settings of each group, None for one without neurons, and those of groups that edges may add.
 
         Raises:
             ValueError: if neurons are not our own, or have a surrogate gradient without a name.
         """
-        return [None if isinstance(group, nn.Identity) else _settings(group) for group in self]
+        groups = [None if isinstance(group, nn.Identity) else _settings(group) for group in self]
+        return {"groups": groups, "new": None if self._own is None else _settings(self._own())}
 
-    def restore(self, saved: Sequence[Mapping[str, Any] | None]) -> None:
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Adopt what :meth:`saved_settings` returned."""
-        for number, settings in enumerate(saved):
+        new = saved["new"]
+        self._own = None if new is None else functools.partial(Leaky.from_saved, new)
+        for number, settings in enumerate(saved["groups"]):
+            self._reach(number)
             if settings is not None:
                 self[number] = Leaky.from_saved(settings)
+
+    def _reach(self, stage: int) -> None:
+        """Add empty groups up to that of a stage."""
+        while stage >= len(self):
+            self.append(nn.Identity())
 
 
 def _group(own: Callable[[], Neuron], factory: NeuronFactory | None, count: int) -> nn.Module:
@@ -91,6 +100,6 @@ def _group(own: Callable[[], Neuron], factory: NeuronFactory | None, count: int)
 
 
 def _settings(neurons: nn.Module) -> dict[str, Any]:
-    if not isinstance(neurons, Leaky):
+    if type(neurons) is not Leaky:  # a subclass may compute anything
         raise ValueError(f"neuron must be a Leaky of this library to be saved, got {type(neurons).__name__}")
     return neurons.saved_settings()

@@ -13,7 +13,7 @@ from spatialgraph import checks
 from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.models.neuron_groups import NeuronFactory, NeuronGroups
 from spatialgraph.models.simulation import NetworkState, Simulation
-from spatialgraph.models.stages import Respond, Send, Stage, run_stages
+from spatialgraph.models.stages import Respond, Send, Stage, check_normalized, run_stages
 from spatialgraph.neurons.coding import check_coding, encode
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.neuron import Neuron, Recording
@@ -56,8 +56,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         self._read_out = checks.choice("read_out", read_out, READ_OUTS)
         self.normalize = coding in ("current", "rate") if normalize is None else normalize
         self.drive = drive
-        if self.normalize and any(stage.hidden == 1 for stage in stages):
-            raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+        if self.normalize:
+            check_normalized(stages)
         self.integrator = LeakyIntegrator(beta)
         Leaky(beta, threshold, reset_mechanism, spike_grad)  # checks them, also in networks without firing neurons
         own = functools.partial(Leaky, beta, threshold, reset_mechanism)
@@ -144,8 +144,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if is_averaged:
             current = send(last, blocks[-1][None], None, False)
             read.append(current[0] + biases[last] * self._shares(current).sum())
-        outputs = read[0] if len(read) == 1 else torch.cat(read, dim=-1)
-        return outputs if self.output_order is None else outputs[..., self.output_order]
+        outputs, order = read[0] if len(read) == 1 else torch.cat(read, dim=-1), self.output_order
+        return outputs if order is None else outputs[..., order]
 
     def simulate(
         self, x: Tensor, state: NetworkState | None = None, generator: torch.Generator | None = None
@@ -171,8 +171,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
             hidden, output = before[number]
             runs.append(
                 (
-                    None if inner is None else self._hidden(number).run(inner, self.num_steps, hidden),
-                    None if outer is None else self._output(number).run(outer, self.num_steps, output),
+                    None if inner is None else self.hidden_of(number).run(inner, self.num_steps, hidden),
+                    None if outer is None else self.outputs_of(number).run(outer, self.num_steps, output),
                 )
             )
             return _recorded(runs[-1], "spikes")
@@ -215,7 +215,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         """Return what a stage's targets send: spikes, or their averages where the last stage takes these."""
         if inner is None:
             return cast(Tensor, outer)  # outputs send nothing, and nothing receives from a block of them
-        neurons = self._hidden(number)
+        neurons = self.hidden_of(number)
         if self._is_averaged(number + 1):
             return cast(Leaky, neurons).weighted_spikes(inner, self._shares(inner))
         spikes = cast(Tensor, neurons.run(inner, self.num_steps, record="spikes").spikes)
@@ -224,10 +224,12 @@ class SpikingNetwork(nn.Module, abc.ABC):
     def _shares(self, like: Tensor) -> Tensor:
         return self.integrator.shares(self.num_steps).to(like)
 
-    def _hidden(self, number: int) -> Neuron:
+    def hidden_of(self, number: int) -> Neuron:
+        """Return the hidden neurons of a stage, as its edges are now."""
         return self.hidden_neurons.of(number, self.stages[number].hidden)
 
-    def _output(self, number: int) -> Neuron:
+    def outputs_of(self, number: int) -> Neuron:
+        """Return the output neurons of a stage, as its edges are now."""
         if not isinstance(self.output_neurons, NeuronGroups):
             return self.integrator
         stage = self.stages[number]
@@ -236,7 +238,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
     def _read(self, number: int, current: Tensor) -> Tensor:
         """Turn the current of a stage's outputs into logits."""
         if self.read_out == "count":
-            return cast(Tensor, self._output(number).run(current, self.num_steps, record="spikes").spikes).sum(0)
+            return cast(Tensor, self.outputs_of(number).run(current, self.num_steps, record="spikes").spikes).sum(0)
         return self.integrator.mean_potential(current, self.num_steps)
 
     def _is_averaged(self, number: int) -> bool:
@@ -249,7 +251,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
             and stages[number].blocks == (number,)
             and stages[number].hidden == 0
             and stages[number - 1].hidden == stages[number - 1].n_targets
-            and isinstance(self._hidden(number - 1), Leaky)
+            and type(self.hidden_of(number - 1)) is Leaky  # a subclass may compute anything
         )
 
     def extra_repr(self) -> str:

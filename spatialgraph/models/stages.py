@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["DenseStage", "Normalize", "Respond", "Send", "Stage", "is_chain", "output_order", "run_stages"]
+__all__ = [
+    "DenseStage",
+    "Normalize",
+    "Respond",
+    "Send",
+    "Stage",
+    "check_normalized",
+    "is_chain",
+    "output_order",
+    "run_stages",
+]
 
 
 class Stage(Protocol):
@@ -106,6 +116,8 @@ def _inputs(
     hidden = stage.hidden
     if hidden == 0:
         return None, send(number, sent, bias, False)
+    if hidden == 1 and normalize is not None:  # neurons may have been removed since the network was made
+        check_normalized([stage])
     if hidden == stage.n_targets:  # a slice of everything would cost its backward pass a copy
         if normalize is None:
             return send(number, sent, bias, rectify), None
@@ -122,6 +134,18 @@ def _side_by_side(blocks: list[Tensor]) -> Tensor:
     """Join blocks; one that is constant over time is drawn out if another is not."""
     lead = torch.broadcast_shapes(*(block.shape[:-1] for block in blocks))
     return torch.cat([block.expand(*lead, block.shape[-1]) for block in blocks], dim=-1)
+
+
+def check_normalized(stages: Sequence[Stage]) -> None:
+    """Raise ``ValueError`` for a stage with a single hidden neuron, whose normalised input is always 0.
+
+    Example:
+        >>> check_normalized(DenseStage.of([4, 1, 2]))
+        Traceback (most recent call last):
+        ValueError: normalize must be False where a stage has a single hidden neuron, got True
+    """
+    if any(stage.hidden == 1 for stage in stages):
+        raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
 
 
 def is_chain(stages: Sequence[Stage]) -> bool:

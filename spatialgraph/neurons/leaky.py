@@ -10,7 +10,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
 from spatialgraph.neurons.neuron import Neuron, Recording, State
-from spatialgraph.neurons.surrogates import is_named, make_surrogate
+from spatialgraph.neurons.surrogates import make_surrogate, surrogate_name
 from spatialgraph.settings import Setting
 
 __all__ = ["Leaky", "LeakyIntegrator"]
@@ -34,8 +34,9 @@ class Leaky(Neuron):
             or such a function.
 
     Raises:
-        TypeError: if ``beta`` or ``threshold`` is not a number, or ``spike_grad`` is neither a name nor a function.
+        TypeError: if ``beta`` or ``threshold`` is not a number.
         ValueError: if ``beta`` is not between 0 and 1, ``threshold`` is not positive and finite, or a name is unknown.
+        ImportError: if ``spike_grad`` is a name of snnTorch's and snnTorch is not installed.
 
     Example:
         >>> Leaky(beta=0.5).run(torch.tensor([[1.0]]), num_steps=3).spikes[:, 0].tolist()
@@ -57,7 +58,6 @@ class Leaky(Neuron):
         self.beta = beta
         self.threshold = threshold
         self.reset_mechanism = reset_mechanism
-        self.surrogate_name = spike_grad if isinstance(spike_grad, str) else getattr(spike_grad, "__name__", "custom")
         self.spike_grad = make_surrogate(spike_grad)
 
     def forward(self, current: Tensor, potential: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -85,9 +85,10 @@ class Leaky(Neuron):
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
+        name = surrogate_name(self.spike_grad) or getattr(self.spike_grad, "__name__", "custom")
         return (
             f"beta={self.beta}, threshold={self.threshold}, reset_mechanism={self.reset_mechanism!r}, "
-            f"spike_grad={self.surrogate_name!r}"
+            f"spike_grad={name!r}"
         )
 
     def saved_settings(self) -> dict[str, Any]:
@@ -97,14 +98,10 @@ class Leaky(Neuron):
             ValueError: if the surrogate gradient is a function without a name.
         """
         own = self.spike_grad
-        if not isinstance(own, FastSigmoid) and not is_named(own, self.surrogate_name):
+        saved = own.slope if isinstance(own, FastSigmoid) else surrogate_name(own)
+        if saved is None:
             raise ValueError(f"spike_grad must be a name or a FastSigmoid to be saved, got {own!r}")
-        return {
-            "beta": self.beta,
-            "threshold": self.threshold,
-            "reset_mechanism": self.reset_mechanism,
-            "spike_grad": own.slope if isinstance(own, FastSigmoid) else self.surrogate_name,
-        }
+        return self._settings() | {"spike_grad": saved}
 
     @classmethod
     def from_saved(cls, settings: Mapping[str, Any]) -> "Leaky":

@@ -8,7 +8,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.leaky import FastSigmoid, Surrogate
 
-__all__ = ["FastSigmoid", "is_named", "make_surrogate"]
+__all__ = ["FastSigmoid", "make_surrogate", "surrogate_name"]
 
 # A steep surrogate has almost no gradient far from the threshold, where potentials of outputs often are.
 _OWN_SURROGATES = {"fast_sigmoid": 25.0, "wide_fast_sigmoid": 2.0}
@@ -31,21 +31,16 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     return _NamedSurrogate(surrogate, factories[surrogate]())
 
 
-def is_named(surrogate: Surrogate, name: str) -> bool:
-    """Tell whether a surrogate gradient is the one of the given name.
+def surrogate_name(surrogate: Surrogate) -> str | None:
+    """Return the name for which :func:`make_surrogate` returns this spike function; None if there is none.
 
     Example:
-        >>> is_named(FastSigmoid(25.0), "fast_sigmoid"), is_named(FastSigmoid(3.0), "fast_sigmoid")
-        (True, False)
+        >>> surrogate_name(make_surrogate("atan")), surrogate_name(FastSigmoid(2.0)), surrogate_name(FastSigmoid(3.0))
+        ('atan', 'wide_fast_sigmoid', None)
     """
-    try:
-        named = make_surrogate(name)
-    except (ImportError, ValueError):
-        return False
-    if isinstance(surrogate, FastSigmoid) and isinstance(named, FastSigmoid):
-        return surrogate.slope == named.slope
-    own, named = (getattr(function, "function", function) for function in (surrogate, named))  # of snnTorch's
-    return getattr(own, "__code__", None) is getattr(named, "__code__", named)
+    if isinstance(surrogate, FastSigmoid):
+        return next((name for name, slope in _OWN_SURROGATES.items() if slope == surrogate.slope), None)
+    return surrogate.name if isinstance(surrogate, _NamedSurrogate) else None
 
 
 class _NamedSurrogate:

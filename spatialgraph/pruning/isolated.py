@@ -23,6 +23,7 @@ def isolated(network: nn.Module) -> Tensor:
         tensor([0, 1, 2, 3])
     """
     graph = graph_of(network)
+    graph.connectivity.verify()
     return torch.nonzero(~graph.connectivity.topology.has_edge())[:, 0].to(graph.layer.device)
 
 

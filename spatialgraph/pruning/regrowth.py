@@ -68,6 +68,7 @@ def regrow_(
         True
     """
     graph = graph_of(network)
+    graph.connectivity.verify()
     checks.between("share", share, 0.0, 1.0)
     checks.choice("scope", scope, SCOPES)
     check_positions("graph.pos", graph.pos)

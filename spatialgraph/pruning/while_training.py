@@ -60,7 +60,7 @@ class PruneWhileTraining:
         """
         graph = graph_of(network)
         if self._graph not in (None, graph):
-            raise ValueError("graph must be the one attached before, or remove() be called first, got another")
+            raise ValueError("network must be the one attached before, or remove() be called first, got another")
         self._graph = graph
         graph.masked_share = self.amount
         return self

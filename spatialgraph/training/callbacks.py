@@ -164,5 +164,5 @@ def _steps(trainer: lightning.Trainer) -> int:
     """Return the number of optimiser steps of the whole training."""
     steps = trainer.estimated_stepping_batches
     if not 0 < steps < math.inf:
-        raise ValueError("the training must have a known number of steps; give the trainer max_steps")
+        raise ValueError(f"the training must have a known number of steps, got {steps}; give the trainer max_steps")
     return int(steps)

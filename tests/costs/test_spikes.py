@@ -57,6 +57,20 @@ def test_a_constant_current_crosses_all_synapses_whatever_the_number_of_steps():
     assert [spike_cost(DenseSNN([3, 4, 2], num_steps=steps), x).input_operations for steps in (1, 2)] == [12, 12]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("coding", ["latency", "current"])
+def test_counts_are_exact_in_half_precision(coding, dtype):
+    model = SpatialSNN([300, 400, 10], num_steps=6, coding=coding, wiring=KNN(k=31)).to(dtype)
+    x = torch.rand(3, 300).to(dtype)
+    cost, run, leaving = spike_cost(model, x), model.simulate(x), [count.tolist() for count in model.fan_outs()]
+    fired = [(spikes != 0).sum((0, 1)).tolist() for spikes in (run.inputs, run.spikes[0])]
+    operations = [sum(n * m for n, m in zip(*pair, strict=True)) / 3 for pair in zip(fired, leaving[:2], strict=True)]
+    assert cost.input_operations == pytest.approx(400 * 31 if coding == "current" else operations[0], rel=1e-12)
+    assert cost.synaptic_operations == pytest.approx(operations[1], rel=1e-12)
+    assert cost.spikes == pytest.approx(sum(fired[1]) / 3, rel=1e-12) and cost.spikes > 0
+    assert cost.dense_operations == 6 * model.graph.synapses
+
+
 def test_random_spikes():
     model = SpatialSNN([6, 5, 3], num_steps=7, coding="rate", wiring=KNN(k=2), gain=8.0)
     x = torch.rand(4, 6)
@@ -66,6 +80,11 @@ def test_random_spikes():
     leaving = torch.bincount(model.graph.edge_index[0], minlength=14).float()
     assert cost.input_operations == pytest.approx(float((run.inputs @ leaving[:6]).sum()) / 4)
     assert cost.synaptic_operations == pytest.approx(float((run.spikes[0] @ leaving[6:11]).sum()) / 4)
+
+
+def test_no_sample():
+    with pytest.raises(ValueError, match=r"x must hold at least one sample, got shape \(0, 3\)"):
+        spike_cost(SpatialSNN([3, 4, 2]), torch.zeros(0, 3))
 
 
 def test_no_spiking_network():

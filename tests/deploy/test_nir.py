@@ -28,16 +28,16 @@ def integrate(graph, x, steps):
         sent = {"input": x}
         for name in order[1:]:
             node = graph.nodes[name]
-            heard = sum(sent[source] for source, target in graph.edges if target == name)
+            received = sum(sent[source] for source, target in graph.edges if target == name)
             current, potential = state[name]
             if isinstance(node, nir.Affine):
-                sent[name] = heard @ node.weight.T.astype(np.float64) + node.bias
+                sent[name] = received @ node.weight.T.astype(np.float64) + node.bias
                 continue
             if isinstance(node, nir.Output):
                 continue
-            current, tau = heard, node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau
+            current, tau = received, node.tau_mem if isinstance(node, nir.CubaLIF) else node.tau
             if isinstance(node, nir.CubaLIF):
-                current = state[name][0] + DT / node.tau_syn * (node.w_in * heard - state[name][0])
+                current = state[name][0] + DT / node.tau_syn * (node.w_in * received - state[name][0])
             potential = potential + DT / tau * (node.v_leak - potential + node.r * current)
             fired = np.zeros_like(potential)
             if not isinstance(node, nir.LI):

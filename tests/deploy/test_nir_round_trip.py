@@ -8,7 +8,7 @@ import torch
 from nir_networks import CASES, DT, GRAPHS, NEURONS, SYNAPTIC, inputs, layered, make, simulate, through_file
 from references import assert_same, randomise
 
-from spatialgraph import from_nir, to_nir
+from spatialgraph import SpatialGraph, from_nir, load, save, to_nir
 from spatialgraph.functional.leaky import FastSigmoid
 from spatialgraph.neurons import Leaky
 from spatialgraph.wiring import KNN
@@ -139,6 +139,24 @@ def test_surrogates_without_a_name_warn(surrogate):
     with pytest.warns(UserWarning, match="spike_grad must be a name to be exported, got a function"):
         exported = to_nir(make(layered(), spike_grad=surrogate))
     assert from_nir(exported).hidden_neurons[0].spike_grad.slope == 25.0
+
+
+@pytest.mark.parametrize("read_out", ["potential", "count"])
+def test_a_loaded_network(read_out, tmp_path):
+    model = make(layered(), read_out, reset_mechanism="zero")
+    save(model, tmp_path / "model.safetensors")
+    read = from_nir(to_nir(load(tmp_path / "model.safetensors").eval()))
+    assert_same_models(model, read.eval())
+
+
+@pytest.mark.parametrize("read_out", ["potential", "count"])
+def test_edges_that_have_added_a_generation(read_out):
+    edges = torch.tensor([[0, 2, 0, 1, 1], [1, 3, 2, 3, 2]])
+    model = make(SpatialGraph(torch.randn(4, 2), edges[:, :4]), read_out, reset_mechanism="zero")
+    model.graph.connect_(edges)
+    assert len(model.graph.projections) == 3
+    x = torch.rand(5, 1)
+    assert torch.equal(from_nir(to_nir(model))(x), model(x))
 
 
 def test_resets_to_zero_do_not_warn():

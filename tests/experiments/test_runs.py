@@ -101,6 +101,8 @@ def test_wrong_wirings(argv, message):
     "argv",
     [
         ["--seed", "1", "--seeds", "2"],
+        ["--seeds", "0"],
+        ["--seeds", "-1"],
         ["--patience", "2"],
         ["--protocol", "slow"],
         ["--protocol", "fast_spiking"],

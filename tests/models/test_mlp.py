@@ -2,18 +2,18 @@
 
 import copy
 
-import networkx as nx
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from changed_graphs import dag_graph, each_without_one_edge, in_the_order_of, moved, paths, renumbered
 from hypothesis import given
 from hypothesis import strategies as st
-from perceptrons import KINDS, SIZES, dag_graph, every_kind, features, layer_norm
+from perceptrons import KINDS, SIZES, every_kind, features, layer_norm
 from references import LAWS, assert_close, law_weight, neuron_by_neuron, random_dag, randomise, softened_squares
 from torch import nn
 
-from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP
+from spatialgraph import DenseMLP, SpatialGraph, SpatialMLP, SpatialSNN, drop_isolated
 from spatialgraph.laws import InversePower
 from spatialgraph.models.activations import ACTIVATIONS
 from spatialgraph.wiring import KNN, AllToAll, Random
@@ -95,7 +95,7 @@ def test_an_edge_less_may_leave_a_hidden_neuron_without_input():
     edges = torch.tensor([[0, 1, 1, 2, 3], [2, 2, 3, 4, 4]])
     model = SpatialMLP(SpatialGraph(torch.randn(5, 2).double(), edges), activation="tanh")
     pruned = copy.deepcopy(model)
-    pruned.graph.connect_(edges[:, [0, 1, 3, 4]])  # neuron 3 hears nobody any more, but is no input
+    pruned.graph.connect_(edges[:, [0, 1, 3, 4]])  # neuron 3 has no incoming edge any more, but is no input
     model.load_state_dict(pruned.state_dict())
     randomise(model.graph)
     assert model.graph.synapses == 4 and model.graph.inputs.tolist() == [0, 1]
@@ -136,9 +136,8 @@ def test_only_lengths_matter(wiring, dim):
     x = features(model, 5, dtype=torch.float64)
     y = model(x)
     pos = model.graph.pos.detach()
-    rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
-    for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
-        model.graph.place_(moved)
+    for other in moved(pos):
+        model.graph.place_(other)
         assert_close(model(x), y, 1e-10)
         with torch.no_grad():
             assert_close(model.eval()(x), y, 1e-10)
@@ -152,18 +151,11 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
     old = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges))
-    former = torch.randperm(neurons)  # former number of each neuron
-    number = torch.argsort(former)
-    shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled, gain=old.gain)
-    with torch.no_grad():
-        new.raw_polarity.copy_(old.polarity[former][~new.is_output])
-        new.raw_bias.copy_(old.bias[former][~new.is_input])
+    new, former = renumbered(old)
     x = torch.randn(3, neurons).double()
     y = SpatialMLP(old, activation="tanh")(x[:, old.inputs])
     y_new = SpatialMLP(new, activation="tanh")(x[:, former[new.inputs]])
-    place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
-    assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
+    assert_close(y_new, in_the_order_of(new, old, former, y), 1e-10)
 
 
 def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
@@ -171,11 +163,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
     x = torch.randn(5).double()
     whole = torch.autograd.functional.jacobian(SpatialMLP(full), x)
     assert (whole != 0).all()
-    for gone in range(full.synapses):
-        source, target = full.edge_index[:, gone].tolist()
-        kept = torch.arange(full.synapses) != gone
-        graph = SpatialGraph(full.pos, full.edge_index[:, kept], layer=full.layer, spacing="learned", gain=full.gain)
-        graph.raw_polarity.data.copy_(full.raw_polarity)
+    for (source, target), graph in each_without_one_edge(full):
         part = torch.autograd.functional.jacobian(SpatialMLP(graph), x)
         assert (part == 0).nonzero().tolist() == [[target - 5, source]]
         assert_close(part, torch.where(part == 0, 0.0, whole), 1e-12)
@@ -183,13 +171,9 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero():
 
 def test_without_a_path_no_influence():
     graph = dag_graph(12, 0.25, 5).double()
-    network = nx.DiGraph(graph.edge_index.t().tolist())
-    network.add_nodes_from(range(12))
     model = SpatialMLP(graph, activation="tanh")
     jacobian = torch.autograd.functional.jacobian(model, features(model, dtype=torch.float64))
-    for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
-        reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
-        assert (row != 0).tolist() == reachable
+    assert (jacobian != 0).tolist() == paths(graph)
 
 
 def test_batch_does_not_matter():
@@ -212,11 +196,11 @@ def test_gradients_reach_every_parameter(spacing, polarity, wiring):
     F.cross_entropy(model(features(model, 32, dtype=torch.float64)), torch.arange(32) % 3).backward()
     names = [name for name, _ in model.named_parameters()]
     assert len(names) == (5 if spacing == "learned" else 4)
-    heard = torch.isin(torch.arange(18), model.graph.edge_index)  # Random() may leave a neuron without edges
+    connected = torch.isin(torch.arange(18), model.graph.edge_index)  # Random() may leave a neuron without edges
     for name, parameter in model.named_parameters():
         gradient = parameter.grad
         if name.endswith("coords"):
-            gradient = gradient[heard]
+            gradient = gradient[connected]
         assert torch.isfinite(gradient).all(), name
         assert (gradient != 0).double().mean() > (0.9 if "raw" in name else 0.999), name
 
@@ -266,6 +250,16 @@ def test_a_dense_copy_computes_the_same_and_shares_nothing(kind, training):
     torch.optim.SGD(dense.parameters(), lr=1.0).step()
     assert torch.equal(model(x), before)
     assert not torch.allclose(dense(x), before)
+
+
+def test_a_dense_copy_has_its_own_activation():
+    model, x = SpatialMLP([3, 4, 2], activation=nn.PReLU()), torch.rand(5, 3)
+    dense, before = model.to_dense(), model(x).clone()
+    assert_close(dense(x), before, 1e-6)
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.fill_(2.0)
+    assert torch.equal(model(x), before)
 
 
 @pytest.mark.parametrize("kind", ["skip", "dag"])
@@ -320,6 +314,17 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
         SpatialMLP([4, 1, 2])
     assert SpatialMLP([4, 1, 2], normalize=False)(torch.zeros(1, 4)).shape == (1, 2)
+
+
+@pytest.mark.parametrize("model", [SpatialMLP, SpatialSNN])
+def test_a_single_neuron_that_is_left_is_not_normalised(model):
+    large = model([3, 4, 2])
+    large.graph.keep_((large.graph.edge_index == 4).any(0))
+    small, x = drop_isolated(large), torch.rand(5, 3)
+    with pytest.raises(ValueError, match="normalize must be False where a stage has a single hidden neuron, got True"):
+        small(x)
+    small.normalize = False
+    assert small(x).shape == (5, 2)
 
 
 @pytest.mark.parametrize("model", [SpatialMLP, DenseMLP])

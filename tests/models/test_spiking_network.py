@@ -2,10 +2,10 @@
 
 import copy
 
-import networkx as nx
 import pytest
 import torch
 import torch.nn.functional as F
+from changed_graphs import dag_graph, each_without_one_edge, in_the_order_of, moved, paths, renumbered
 from hypothesis import given
 from hypothesis import strategies as st
 from references import assert_close, random_dag, randomise
@@ -17,7 +17,6 @@ from spiking_networks import (
     T,
     assert_same_run,
     both_wirings,
-    dag_graph,
     every_kind,
     features,
     make,
@@ -27,7 +26,7 @@ from spiking_networks import (
 from torch import nn
 
 from spatialgraph import DenseSNN, SpatialGraph, SpatialSNN
-from spatialgraph.neurons import SnnTorchNeuron
+from spatialgraph.neurons import Leaky, SnnTorchNeuron
 
 # Against loops ----
 
@@ -124,13 +123,13 @@ def snntorch_network(layers, normalize, drive, reset_mechanism="subtract", beta=
                 current = current + layer.bias
             else:
                 current = layer(signal)
-            silent = last and not count
-            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if silent else reset_mechanism)
+            integrates = last and not count
+            neuron = snntorch.Leaky(beta=beta, reset_mechanism="none" if integrates else reset_mechanism)
             snntorch.SpikingNeuron.instances.remove(neuron)
             mem, fired, traced = None, [], []
             for step in range(steps):
                 spk, mem = neuron(current[min(step, len(current) - 1)], mem)
-                fired.append(torch.zeros_like(spk) if silent else spk)
+                fired.append(torch.zeros_like(spk) if integrates else spk)
                 traced.append(mem)
             signal = torch.stack(fired)
             spikes.append(signal)
@@ -235,6 +234,23 @@ def test_averaging_before_the_last_stage_changes_nothing(kind, monkeypatch):
         assert short is None or assert_close(short, long, 1e-10) is None
 
 
+class Quiet(Leaky):
+    """Neurons that compute their spikes in their own way."""
+
+    def run(self, current, num_steps, state=None, record="spikes potentials"):
+        recording = super().run(current, num_steps, state)
+        return recording._replace(spikes=torch.zeros_like(recording.spikes))
+
+
+def test_neurons_of_a_subclass_run_in_their_own_way():
+    model = SpatialSNN(SIZES, neuron=lambda n: Quiet(), **LOUD)
+    randomise(model.graph)
+    x = features(model, 5, dtype=torch.float32)
+    bias = model.graph.bias[model.graph.is_output]
+    assert_close(model(x), model.simulate(x).potentials[-1].mean(0), 1e-5)
+    assert_close(model(x), (bias * model.integrator.shares(T).float().sum()).expand(5, -1), 1e-5)
+
+
 # Physics ----
 
 
@@ -248,9 +264,8 @@ def test_only_lengths_matter(dim, velocity, wiring):
     x = features(model, 5)
     y = model(x)
     pos = model.graph.pos.detach()
-    rotation = torch.linalg.qr(torch.randn(dim, dim).double()).Q
-    for moved in (pos + torch.randn(dim).double() * 10, pos @ rotation, -pos, (pos - 3.0) @ rotation + 1.0):
-        model.graph.place_(moved)
+    for other in moved(pos):
+        model.graph.place_(other)
         assert_close(model(x), y, 1e-9)
         with torch.no_grad():
             assert_close(model.eval()(x), y, 1e-9)
@@ -269,18 +284,11 @@ def test_numbers_of_neurons_do_not_matter(neurons, density, seed, velocity):
     torch.manual_seed(seed)
     edges = random_dag(neurons, density, seed)
     old = randomise(SpatialGraph(torch.randn(neurons, 2).double(), edges, velocity=velocity))
-    former = torch.randperm(neurons)  # former number of each neuron
-    number = torch.argsort(former)
-    shuffled = number[edges][:, torch.randperm(edges.shape[1])]
-    new = SpatialGraph(old.pos[former], shuffled, velocity=velocity, gain=old.gain)
-    with torch.no_grad():
-        new.raw_polarity.copy_(old.polarity[former][~new.is_output])
-        new.raw_bias.copy_(old.bias[former][~new.is_input])
+    new, former = renumbered(old)
     x = torch.rand(3, neurons).double()
     y = SpatialSNN(old, num_steps=6)(x[:, old.inputs])
     y_new = SpatialSNN(new, num_steps=6)(x[:, former[new.inputs]])
-    place = {neuron: k for k, neuron in enumerate(old.outputs.tolist())}
-    assert_close(y_new, y[:, [place[neuron] for neuron in former[new.outputs].tolist()]], 1e-10)
+    assert_close(y_new, in_the_order_of(new, old, former, y), 1e-10)
 
 
 @pytest.mark.parametrize("velocity", [None, 3.0])
@@ -290,12 +298,7 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
     x = torch.rand(6, 4).double()
     whole = torch.autograd.functional.jacobian(SpatialSNN(full, **options), x).abs().sum(1)
     assert (whole != 0).all()
-    for gone in range(full.synapses):
-        source, target = full.edge_index[:, gone].tolist()
-        kept = torch.arange(full.synapses) != gone
-        layers = {"layer": full.layer, "spacing": "learned", "velocity": velocity, "gain": full.gain}
-        graph = SpatialGraph(full.pos, full.edge_index[:, kept], **layers)
-        graph.raw_polarity.data.copy_(full.raw_polarity)
+    for (source, target), graph in each_without_one_edge(full):
         part = torch.autograd.functional.jacobian(SpatialSNN(graph, **options), x).abs().sum(1)
         assert (part == 0).nonzero().tolist() == [[target - 4, source]]
         assert_close(part, torch.where(part == 0, 0.0, whole), 1e-12)
@@ -304,13 +307,9 @@ def test_without_an_edge_exactly_its_jacobian_entry_is_zero(velocity):
 @pytest.mark.parametrize("velocity", [None, 3.0])
 def test_without_a_path_no_influence(velocity):
     graph = dag_graph(10, 0.25, 5, velocity=velocity).double()
-    network = nx.DiGraph(graph.edge_index.t().tolist())
-    network.add_nodes_from(range(10))
     model = SpatialSNN(graph, num_steps=8, spike_grad=lambda u: torch.sigmoid(u))
     jacobian = torch.autograd.functional.jacobian(model, features(model))
-    for row, output in zip(jacobian, graph.outputs.tolist(), strict=True):
-        reachable = [nx.has_path(network, source, output) for source in graph.inputs.tolist()]
-        assert (row != 0).tolist() == reachable
+    assert (jacobian != 0).tolist() == paths(graph)
 
 
 def test_batch_does_not_matter():

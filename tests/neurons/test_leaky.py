@@ -312,6 +312,21 @@ def test_without_snntorch(monkeypatch):
     assert Leaky().run(torch.ones(1, N), 3).spikes.shape == (3, N)
 
 
+@pytest.mark.parametrize("spike_grad", ["fast_sigmoid", "wide_fast_sigmoid", "atan", FastSigmoid(3.0)])
+def test_saved_settings(spike_grad):
+    pytest.importorskip("snntorch")
+    neuron = Leaky(0.9, 1.5, "zero", spike_grad)
+    assert repr(Leaky.from_saved(neuron.saved_settings())) == repr(neuron)
+    with pytest.raises(ValueError, match="spike_grad must be a name or a FastSigmoid to be saved"):
+        Leaky(spike_grad=torch.sigmoid).saved_settings()
+
+
+def test_repr_follows_the_surrogate():
+    neuron = Leaky()
+    neuron.spike_grad = make_surrogate("wide_fast_sigmoid")
+    assert "spike_grad='wide_fast_sigmoid'" in repr(neuron)
+
+
 def test_pickle():
     for neuron in (Leaky(0.9, 1.5, "zero"), LeakyIntegrator(0.8), Leaky(spike_grad=FastSigmoid(10.0))):
         twin = pickle.loads(pickle.dumps(neuron))

@@ -147,7 +147,7 @@ def test_it_compiles():
         (lambda: PruneWhileTraining("most"), TypeError, r"amount must be a number, got 'most' \(str\)"),
         (lambda: setattr(PruneWhileTraining(0.5), "amount", -1), ValueError, "amount must be between 0 and 1, got -1"),
         (lambda: PruneWhileTraining(0.5).attach(torch.nn.Linear(3, 2)), TypeError, "network must be a SpatialGraph"),
-        (lambda: PruneWhileTraining(0.5).attach(network()).attach(network()), ValueError, "graph must be the one"),
+        (lambda: PruneWhileTraining(0.5).attach(network()).attach(network()), ValueError, "network must be the one"),
         (lambda: setattr(network(), "masked_share", 2), ValueError, "masked_share must be between 0 and 1, got 2"),
     ],
 )

@@ -15,16 +15,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
+from trainings import RECIPE, images
 
 from spatialgraph.training import Recipe, claim, fit
-
-RECIPE = Recipe(epochs=4, learning_rate=0.05, batch_size=20)
-
-
-def images(count=90, features=6, classes=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, features, generator=generator)
-    return x, x[:, :classes].argmax(1)
 
 
 def new_model(seed=0, hidden=5):

@@ -11,23 +11,11 @@ import pytest
 import torch
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import nn
+from trainings import RECIPE, images, interrupting_after, new_model
 
 import spatialgraph as sg
 from spatialgraph.training import Recipe, Result, accuracy, fit, table, write_results
 from spatialgraph.training.batches import ShuffledBatches
-
-RECIPE = Recipe(epochs=4, learning_rate=0.05, batch_size=20)
-
-
-def images(count=90, features=6, classes=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, features, generator=generator)
-    return x, x[:, :classes].argmax(1)
-
-
-def new_model(seed=0):
-    torch.manual_seed(seed)
-    return sg.SpatialMLP([6, 12, 3], dim=2)
 
 
 def test_training_learns_and_records_every_epoch(tmp_path):
@@ -61,14 +49,6 @@ def random_spikes(seed=0):
     return torch.nn.Sequential(torch.nn.Sigmoid(), sg.SpatialSNN([6, 12, 3], dim=2, num_steps=4, coding="rate"))
 
 
-@pytest.fixture
-def ctrl_c():
-    """Ctrl-C as in a terminal: a shell lets its background jobs, and so a test run among them, ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("new_model", [new_model, random_spikes])
 def test_a_resumed_training_ends_at_the_same_bits(tmp_path, new_model):
@@ -85,20 +65,6 @@ def test_a_resumed_training_ends_at_the_same_bits(tmp_path, new_model):
     assert [[row[k] for k in keep] for row in resumed] == [[row[k] for k in keep] for row in rows]
 
 
-def interrupting_after(epochs):
-    """A penalty of 0 that presses Ctrl-C in the middle of the epoch after the given one."""
-    steps = 0
-
-    def penalty():
-        nonlocal steps
-        steps += 1
-        if steps == 5 * epochs + 3:
-            signal.raise_signal(signal.SIGINT)
-        return torch.zeros(())
-
-    return penalty
-
-
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_leaves_ctrl_c_working(tmp_path):
     handler = signal.getsignal(signal.SIGINT)
@@ -111,7 +77,8 @@ KILLED = """
 import os, signal, sys, torch
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_fit import RECIPE, fit, images, new_model
+from spatialgraph.training import fit
+from trainings import RECIPE, images, new_model
 steps = 0
 def penalty():
     global steps
@@ -124,7 +91,7 @@ fit(new_model(), images(), RECIPE, Path({folder!r}), seed=3, penalty=penalty, pr
 
 
 def test_kill_9_loses_one_epoch_at_most(tmp_path):
-    code = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "killed"))
+    code = KILLED.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path / "killed"))
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-500:]
     assert len(json.loads((tmp_path / "killed" / "history.json").read_text())) == 2
@@ -186,7 +153,8 @@ DISTRIBUTED = """
 import sys, torch
 sys.path.insert(0, {tests!r})
 from pathlib import Path
-from test_fit import RECIPE, fit, images, new_model
+from spatialgraph.training import fit
+from trainings import RECIPE, images, new_model
 model = new_model()
 fit(model, images(), RECIPE, Path({folder!r}), seed=3, progress=False)
 if torch.distributed.get_rank() == 0:
@@ -196,7 +164,7 @@ if torch.distributed.get_rank() == 0:
 
 def test_two_processes_train_as_one(tmp_path):
     script = tmp_path / "train.py"
-    script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    script.write_text(DISTRIBUTED.format(tests=str(Path(__file__).parents[1]), folder=str(tmp_path)))
     launch = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([*launch, str(script)], capture_output=True, env=environment, timeout=240, check=False)

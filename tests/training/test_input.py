@@ -8,24 +8,11 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from trainings import RECIPE, images, new_model
 
-import spatialgraph as sg
 from spatialgraph.training import Recipe, accuracy, fit
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.samples import checked, checksum
-
-RECIPE = Recipe(epochs=4, learning_rate=0.05, batch_size=20)
-
-
-def images(count=90, features=6, classes=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, features, generator=generator)
-    return x, x[:, :classes].argmax(1)
-
-
-def new_model(seed=0):
-    torch.manual_seed(seed)
-    return sg.SpatialMLP([6, 12, 3], dim=2)
 
 
 def with_value(values, place, value):
