@@ -262,9 +262,14 @@ def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> T
 
 def geometry(source_pos: Any, target_pos: Any, scale: Any) -> None:  # noqa: ANN401
     """Check positions of sources ``(n, d)`` and targets ``(m, d)`` and factors of the sources ``(n,)``."""
-    sources, dimensions = axes("source_pos", source_pos, 2).shape
+    ends(source_pos, target_pos)
+    operand("scale", scale, (source_pos.shape[0],), source_pos)
+
+
+def ends(source_pos: Any, target_pos: Any) -> None:  # noqa: ANN401
+    """Check positions of sources ``(n, d)`` and targets ``(m, d)``."""
+    dimensions = axes("source_pos", source_pos, 2).shape[1]
     operand("target_pos", target_pos, (axes("target_pos", target_pos, 2).shape[0], dimensions), source_pos)
-    operand("scale", scale, (sources,), source_pos)
 
 
 def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401

@@ -47,10 +47,15 @@ def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     Returns:
         Tensor of shape ``(m, n)``, in length units.
 
+    Raises:
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
+
     Example:
         >>> pairwise_length(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([[5.]])
     """
+    checks.ends(source_pos, target_pos)
     ends = in_single(source_pos), in_single(target_pos)
     lengths: Tensor = composed.pairwise_length(*ends) if is_observed(*ends) else _PairwiseLength.apply(*ends)
     return lengths.to(source_pos.dtype)
@@ -165,7 +170,7 @@ def all_to_all(
     ``torch.autocast`` lengths and weights keep their precision, and only the matrix products use the lower one.
 
     Args:
-        x: activations of the sources, shape ``(..., n)``.
+        x: activations of the sources, shape ``(..., n)``; whole numbers are converted to the dtype of the positions.
         source_pos: positions of the sources, shape ``(n, d)``, in length units.
         target_pos: positions of the targets, shape ``(m, d)``, in length units.
         scale: polarity times gain of each source, shape ``(n,)``.
@@ -196,7 +201,7 @@ def all_to_all(
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
         checks.same_device("mask", mask, source_pos)
-    x = x.to(_product_dtype(x))
+    x = x.to(_product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, bias, mask, n_masked, law)
@@ -224,7 +229,9 @@ class _AllToAll(torch.autograd.Function):
             _cut(weight, mask)
         if n_masked:  # pairs without an edge weigh 0 and are counted first
             absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
-            mask = without_smallest(weight, absent + n_masked)
+            remaining = without_smallest(weight, absent + n_masked)
+            # Edges may weigh 0 too, and pairs without an edge must not remain with them.
+            mask = remaining if mask is None else remaining & mask
             _cut(weight, mask)
         weight = weight.to(x.dtype)
         saved_weight = weight if ctx.needs_input_grad[0] else None
@@ -316,6 +323,9 @@ def _square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
     return square
 
 
-def _product_dtype(x: Tensor) -> torch.dtype:
+def _product_dtype(x: Tensor, like: Tensor) -> torch.dtype:
+    """Return the dtype of a product with ``x``; for whole numbers that of another tensor."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype if x.is_floating_point() else like.dtype
