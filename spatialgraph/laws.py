@@ -29,6 +29,8 @@ __all__ = [
 # For smaller softenings the slope of an inverse distance at length 0 overflows in single precision.
 _LEAST_SOFTENING = 1e-12
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
     r"""Return the softened squared length of each pair of rows, :math:`|p - q|^2 + \varepsilon^2`.
@@ -119,7 +121,8 @@ class Law(nn.Module, ABC):
             >>> InverseDistance()(torch.tensor([0.5, 2.0]))
             tensor([2.0000, 0.5000])
         """
-        return self.from_square(length.square() + self.softening**2)
+        exact = length.float() if length.dtype in _HALF else length  # squares would overflow and underflow
+        return self.from_square(exact.square() + self.softening**2).to(length.dtype)
 
     @abstractmethod
     def from_square(self, square: Tensor) -> Tensor:

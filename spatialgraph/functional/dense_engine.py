@@ -8,6 +8,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import ListedEngine
 from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
 from spatialgraph.functional.engine import Engine, Matrix, Synapses
+from spatialgraph.functional.precision import in_single
 
 __all__ = ["DenseEngine", "MaskedEngine"]
 
@@ -37,8 +38,8 @@ class DenseEngine(Engine):
         return pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law)
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations through the projection; without factors, one operation computes weights and product."""
-        if synapses.factor is not None:
+        """Send activations through the projection, with weights and product in one operation if possible."""
+        if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, None, rectify)
 
@@ -85,8 +86,8 @@ class MaskedEngine(ListedEngine):
         return self._at_edges(pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law))
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations through the projection; without factors, one operation computes weights and product."""
-        if synapses.factor is not None:
+        """Send activations through the projection, with weights and product in one operation if possible."""
+        if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, self.mask, rectify)
 
@@ -96,6 +97,15 @@ class MaskedEngine(ListedEngine):
 
     def _at_edges(self, matrix: Tensor) -> Tensor:
         return matrix.flatten().index_select(0, self.edges.targets * self.n_sources + self.edges.sources)
+
+
+def _needs_weights(synapses: Synapses) -> bool:
+    """Tell whether weights must be computed before the product: for factors, and where rounding makes weights equal.
+
+    Weights in half precision are masked after they are rounded, so that those that are sent are those of ``weight``.
+    """
+    is_half = in_single(synapses.source_pos).dtype != synapses.source_pos.dtype
+    return synapses.factor is not None or (is_half and synapses.masked > 0)
 
 
 def _sent(x: Tensor, synapses: Synapses, bias: Tensor | None, mask: Tensor | None, rectify: bool) -> Tensor:

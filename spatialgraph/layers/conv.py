@@ -8,6 +8,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense import edge_weight, sparse
+from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.pyg import (
     Adj,
@@ -115,8 +116,10 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         # Gathered here, because for x_j PyG uses the first of a pair for either flow.
         sender = 0 if self.flow == "source_to_target" else 1
         ends = pos[sender].index_select(0, edge_index_j), pos[1 - sender].index_select(0, edge_index_i)
-        weight = scale.index_select(0, edge_index_j) * self.law.from_square(softened_square(*ends, self.law.softening))
-        messages: Tensor = weight[:, None] * x[sender].index_select(0, edge_index_j)
+        square = softened_square(*map(in_single, ends), self.law.softening)
+        weight = in_single(scale).index_select(0, edge_index_j) * self.law.from_square(square)
+        rounded = weight.to(torch.promote_types(scale.dtype, pos[0].dtype))
+        messages: Tensor = rounded[:, None] * x[sender].index_select(0, edge_index_j)
         return messages
 
     def message_and_aggregate(self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: Tensor) -> Tensor:
