@@ -155,19 +155,26 @@ def layers(value: Any, count: int) -> Tensor:  # noqa: ANN401
 
 def edge_index(value: Any, count: int) -> Tensor:  # noqa: ANN401
     """Return distinct edges of shape ``(2, E)`` between existing neurons."""
-    edges = tensor("edge_index", value)
-    if edges.dim() != 2 or edges.shape[0] != 2:
-        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edges.shape)}")
-    if edges.dtype != torch.int64:
-        raise TypeError(f"edge_index must be int64, got {edges.dtype}")
-    bad = (edges < 0) | (edges >= count)
-    if bad.any():
-        raise ValueError(f"edge_index must lie between 0 and {count - 1}, got {int(edges[bad][0])}")
-    keys, repeats = torch.unique(edges[0] * count + edges[1], return_counts=True)
+    return edges("edge_index", value, count, count)
+
+
+def edges(name: str, value: Any, sources: int, targets: int) -> Tensor:  # noqa: ANN401
+    """Return distinct edges of shape ``(2, E)`` from existing sources to existing targets."""
+    index = tensor(name, value)
+    if index.dim() != 2 or index.shape[0] != 2:
+        raise ValueError(f"{name} must have shape (2, edges), got {tuple(index.shape)}")
+    if index.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, got {index.dtype}")
+    for ends, count in zip(index, (sources, targets), strict=True):
+        within(name, ends, count)
+    keys = index[1] * sources + index[0]
+    if bool((keys.diff() > 0).all()):  # sorted by target, then source, as most lists are
+        return index
+    keys, repeats = torch.unique(keys, return_counts=True)
     if (repeats > 1).any():
         key = int(keys[repeats > 1][0])
-        raise ValueError(f"edge_index must not list an edge twice, got ({key // count}, {key % count}) again")
-    return edges
+        raise ValueError(f"{name} must not list an edge twice, got ({key % sources}, {key // sources}) again")
+    return index
 
 
 def layer_order(edges: Tensor, layer: Tensor) -> None:

@@ -315,7 +315,7 @@ def register_law(name: str, law: type[Law]) -> None:
         law: a subclass of :class:`Law`.
 
     Raises:
-        TypeError: if ``law`` is not a subclass of :class:`Law`.
+        TypeError: if ``name`` is not a string or ``law`` not a subclass of :class:`Law`.
         ValueError: if the name belongs to another law.
 
     Example:
@@ -327,6 +327,8 @@ def register_law(name: str, law: type[Law]) -> None:
         'exponential'
         >>> unregister_law("exponential")
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, got {type(name).__name__}")
     if not (isinstance(law, type) and issubclass(law, Law)):
         raise TypeError(f"law must be a subclass of Law, got {law!r}")
     if LAWS.get(name, law) is not law:

@@ -16,6 +16,7 @@ from spatialgraph.tracing import is_observed
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 
 RESETS = ("subtract", "zero", "none")
+RECORDS = ("spikes", "potentials")
 
 Surrogate = Callable[[Tensor], Tensor]
 """A step function, 1 above 0 and else 0, whose backward pass uses the derivative of a smooth function."""
@@ -130,7 +131,8 @@ def leaky_run(
         threshold: the potential above which a neuron fires.
         reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
         spike_grad: the step function.
-        record: which of spikes and potentials to return, shape ``(num_steps, ...)`` each.
+        record: which of ``"spikes"`` and ``"potentials"`` to return, shape ``(num_steps, ...)`` each, separated by a
+            space; ``""`` for none.
         shares: weights of the sum of the spikes over time, shape ``(num_steps,)``, which is computed without storing
             the spikes; None for no sum.
 
@@ -140,7 +142,8 @@ def leaky_run(
     Raises:
         TypeError: if ``potential`` has another dtype than ``current``.
         ValueError: if ``current`` has neither 1 nor ``num_steps`` rows, ``potential`` has another shape than a row of
-            it, ``reset_mechanism`` is unknown, or ``shares`` does not have shape ``(num_steps,)``.
+            it, ``reset_mechanism`` or a name in ``record`` is unknown, or ``shares`` does not have shape
+            ``(num_steps,)``.
 
     Example:
         >>> options = dict(beta=0.5, threshold=1.0, reset_mechanism="subtract", spike_grad=FastSigmoid())
@@ -150,6 +153,8 @@ def leaky_run(
     """
     _check(current, num_steps, potential, shares)
     checks.choice("reset_mechanism", reset_mechanism, RESETS)
+    for recorded in record.split():
+        checks.choice("record", recorded, RECORDS)
     for name, value in (("beta", beta), ("threshold", threshold)):
         checks.number(name, value)
     spikes, potentials = "spikes" in record, "potentials" in record
@@ -266,6 +271,4 @@ class _Run(torch.autograd.Function):
 def _composed(current: Tensor, potential: Tensor, settings: _Settings) -> tuple[Tensor, ...]:
     constants = settings.beta, settings.threshold, RESETS[settings.reset_mechanism], FastSigmoid(settings.slope)
     records = settings.num_steps, settings.spikes, settings.potentials, settings.shares
-    fired, traced, summed, last = _step_by_step(current, potential, *records, constants)
-    nothing = current.new_empty(0)
-    return nothing if fired is None else fired, nothing if traced is None else traced, summed, last
+    return _step_by_step(current, potential, *records, constants)

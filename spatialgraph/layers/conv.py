@@ -20,6 +20,7 @@ from spatialgraph.pyg import (
     is_sparse,
     to_edge_index,
 )
+from spatialgraph.settings import Setting
 
 __all__ = ["SpatialConv"]
 
@@ -52,6 +53,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
                 [1.5000]])
     """
 
+    gain = Setting(checks.number)
+
     def __init__(
         self,
         law: str | Law = "inverse_distance",
@@ -65,7 +68,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         # PyG splits only x_j, and would compute all features for each group.
         self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
         self.law = make_law(law)
-        self.gain = checks.number("gain", gain)
+        self.gain = gain
         self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
 
     def forward(

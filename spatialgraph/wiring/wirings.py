@@ -16,19 +16,7 @@ from spatialgraph.wiring.clouds import prepare
 from spatialgraph.wiring.edges import all_to_all, knn, radius, random, small_world, without_own
 from spatialgraph.wiring.neighbors import BACKENDS, Backend
 
-__all__ = [
-    "AllToAll",
-    "KNN",
-    "Radius",
-    "Random",
-    "SmallWorld",
-    "Wiring",
-    "all_to_all",
-    "knn",
-    "radius",
-    "random",
-    "small_world",
-]
+__all__ = ["AllToAll", "KNN", "Radius", "Random", "SmallWorld", "Wiring"]
 
 Reach = Literal["layer", "all"]
 REACHES = ("layer", "all")
