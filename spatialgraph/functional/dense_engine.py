@@ -91,7 +91,7 @@ class MaskedEngine(ListedEngine):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, self.mask, rectify)
 
-    def kept(self, weight: Tensor) -> Matrix:
+    def precomputed(self, weight: Tensor) -> Matrix:
         """Return the projection with the weights of all pairs."""
         return Matrix(DenseEngine(self.n_sources, self.n_targets), self.dense(weight))
 

@@ -118,7 +118,7 @@ class Engine(abc.ABC):
         """Tell which synapses are not masked, in the engine's shape, bool."""
         return without_smallest(self._unmasked(synapses).detach(), synapses.masked)
 
-    def kept(self, weight: Tensor) -> "Matrix":
+    def precomputed(self, weight: Tensor) -> "Matrix":
         """Return the projection with precomputed weights in the engine's shape, for many passes."""
         return Matrix(self, weight)
 

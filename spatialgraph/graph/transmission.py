@@ -10,7 +10,7 @@ from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.laws import Law
 
-__all__ = ["KeptTransmission", "Transmission"]
+__all__ = ["PrecomputedTransmission", "Transmission"]
 
 
 class Transmission:
@@ -94,14 +94,14 @@ class Transmission:
             return torch.zeros_like(self.length(number))
         return self.length(number) / self.velocity if free is None else free.abs().view(self._shape(number))
 
-    def kept(self) -> "KeptTransmission":
+    def precomputed(self) -> "PrecomputedTransmission":
         """Return the projections with weights and biases computed once, for many passes without gradients."""
         matrices = [self.matrix(number) for number in range(len(self.projections))]
-        return KeptTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
+        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
 
     def matrix(self, number: int) -> Matrix:
         """Return a projection with weights computed once, without gradients."""
-        return self.projections[number].engine.kept(self.weight(number).detach())
+        return self.projections[number].engine.precomputed(self.weight(number).detach())
 
     def _shape(self, number: int) -> tuple[int, ...]:
         return self.projections[number].engine.shape
@@ -120,7 +120,7 @@ class Transmission:
         )
 
 
-class KeptTransmission:
+class PrecomputedTransmission:
     """The projections of a graph with weights and biases that were computed once.
 
     Args:

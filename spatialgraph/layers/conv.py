@@ -118,8 +118,9 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         """Multiply the features of each edge's source by the edge's weight."""
         # Gathered here, because for x_j PyG uses the first of a pair for either flow.
         sender = 0 if self.flow == "source_to_target" else 1
-        ends = pos[sender].index_select(0, edge_index_j), pos[1 - sender].index_select(0, edge_index_i)
-        square = softened_square(*map(in_single, ends), self.law.softening)
+        source = in_single(pos[sender].index_select(0, edge_index_j))
+        target = in_single(pos[1 - sender].index_select(0, edge_index_i))
+        square = softened_square(source, target, self.law.softening)
         weight = in_single(scale).index_select(0, edge_index_j) * self.law.from_square(square)
         rounded = weight.to(torch.promote_types(scale.dtype, pos[0].dtype))
         messages: Tensor = rounded[:, None] * x[sender].index_select(0, edge_index_j)

@@ -12,7 +12,7 @@ from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.gains import default_gain
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.laws import Law, make_law
-from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
+from spatialgraph.layers.cache import Cache, Sources, law_settings, may_be_cached
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
@@ -113,7 +113,7 @@ class SpatialLinear(nn.Module):
         self.raw_polarity = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
         has_bias = checks.flag("bias", bias)
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if has_bias else None
-        self._kept: Kept[Tensor] = Kept()
+        self._cache: Cache[Tensor] = Cache()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -165,7 +165,7 @@ class SpatialLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map activations of shape ``(..., in_features)`` to ``(..., out_features)``."""
         checks.features("x", x, self.in_features, self.source_pos)
-        weight = self._kept.get(self._sources, self._matrix)
+        weight = self._cache.get(self._sources, self._matrix)
         if weight is not None:
             return F.linear(x, weight, self.bias)
         return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
@@ -201,6 +201,6 @@ class SpatialLinear(nn.Module):
             return None
         tensors = (self.source_pos, self.target_pos, self.raw_polarity, *self.law.parameters())
         of_law = law_settings(self.law)
-        if of_law is None or not may_be_kept(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
+        if of_law is None or not may_be_cached(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
             return None
         return Sources(tensors, (self.gain, self.polarity_mode, *of_law))

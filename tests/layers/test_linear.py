@@ -69,7 +69,7 @@ def test_linear_layers_learn_with_others():
     assert all((p.grad != 0).any() for p in model.parameters())
 
 
-def test_weights_are_kept_in_eval(monkeypatch):
+def test_weights_are_cached_in_eval(monkeypatch):
     calls = []
     original = linear.pairwise_weight
     monkeypatch.setattr(linear, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
