@@ -85,13 +85,13 @@ def all_to_all(
     source_pos: Tensor,
     target_pos: Tensor,
     scale: Tensor,
+    law: Law,
     bias: Tensor | None,
     mask: Tensor | None,
     n_masked: int,
-    law: Law,
     *law_parameters: Tensor,
 ) -> Tensor:
-    """Send activations as :func:`spatialgraph.functional.all_to_all` does; further arguments as there."""
+    """Send activations as :func:`spatialgraph.functional.all_to_all` does; ``law_parameters`` as above."""
     weight = pairwise_weight(source_pos, target_pos, scale, law, *law_parameters)
     if n_masked:
         mask = _without_smallest(weight.detach(), mask, n_masked)

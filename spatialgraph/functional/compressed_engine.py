@@ -59,4 +59,4 @@ class CompressedEngine(ListedEngine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(E,)``."""
-        return edge_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law, self.edges)
+        return edge_weight(*synapses.geometry, self.edges)

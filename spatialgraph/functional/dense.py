@@ -204,9 +204,9 @@ def all_to_all(
     x = x.to(_product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
-        return composed.all_to_all(x, *geometry, bias, mask, n_masked, law)
+        return composed.all_to_all(x, *geometry, law, bias, mask, n_masked)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, n_masked, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -218,10 +218,10 @@ class _AllToAll(torch.autograd.Function):
         source_pos: Tensor,
         target_pos: Tensor,
         scale: Tensor,
+        law: Law,
         bias: Tensor | None,
         mask: Tensor | None,
         n_masked: int,
-        law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
         weight = _build_weight(source_pos, target_pos, scale, law)
@@ -244,13 +244,13 @@ class _AllToAll(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, bias, weight, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (x, source_pos, target_pos, scale, bias, ctx.mask, 0, ctx.law, *law_parameters)
+            inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
         transposed_mask = None if ctx.mask is None else ctx.mask.t()
         grad_x = _product(grad_y, weight.t(), transposed_mask) if ctx.needs_input_grad[0] else None
-        grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[4] else None
+        grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
-            return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
+            return (grad_x, None, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 6))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
         geometry = source_pos, target_pos, scale, ctx.law
         if ctx.mask is not None:
@@ -258,7 +258,7 @@ class _AllToAll(torch.autograd.Function):
         grads, grad_law = _geometry_gradients(grad_weight, *geometry)
         if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
             grads, grad_law = _geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
-        return (grad_x, *grads, grad_bias, None, None, None, *grad_law)
+        return (grad_x, *grads, None, grad_bias, None, None, *grad_law)
 
 
 def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:

@@ -35,7 +35,7 @@ class DenseEngine(Engine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(m, n)``."""
-        return pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law)
+        return pairwise_weight(*synapses.geometry)
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through the projection, with weights and product in one operation if possible."""
@@ -83,7 +83,7 @@ class MaskedEngine(ListedEngine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(E,)``."""
-        return self._at_edges(pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law))
+        return self._at_edges(pairwise_weight(*synapses.geometry))
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through the projection, with weights and product in one operation if possible."""
@@ -109,6 +109,5 @@ def _needs_weights(synapses: Synapses) -> bool:
 
 
 def _sent(x: Tensor, synapses: Synapses, bias: Tensor | None, mask: Tensor | None, rectify: bool) -> Tensor:
-    geometry = synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law
-    y = all_to_all(x, *geometry, bias, mask, synapses.masked)
+    y = all_to_all(x, *synapses.geometry, bias, mask, synapses.masked)
     return F.relu(y) if rectify else y

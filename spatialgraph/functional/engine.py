@@ -35,6 +35,11 @@ class Synapses:
     is_free: bool = False
     masked: int = 0
 
+    @property
+    def geometry(self) -> tuple[Tensor, Tensor, Tensor, Law]:
+        """The quantities that determine the law's weights, in the order of :mod:`spatialgraph.functional`."""
+        return self.source_pos, self.target_pos, self.scale, self.law
+
 
 class Engine(abc.ABC):
     """Base class of engines, which compute one projection.
