@@ -212,10 +212,9 @@ def neuron_index(name: str, value: Tensor, count: int) -> Tensor:
     if value.dtype == torch.bool:
         return mask(name, value, count)
     if value.dtype != torch.int64 or value.dim() != 1:
-        raise TypeError(f"{name} must be a mask or neuron numbers (int64, one axis), got {value.dtype}")
-    bad = (value < 0) | (value >= count)
-    if bad.any():
-        raise ValueError(f"{name} must lie between 0 and {count - 1}, got {int(value[bad][0])}")
+        got = f"{value.dtype} of shape {tuple(value.shape)}"
+        raise TypeError(f"{name} must be a mask or neuron numbers (int64, one axis), got {got}")
+    within(name, value, count)
     return value
 
 

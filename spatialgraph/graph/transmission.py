@@ -51,10 +51,10 @@ class Transmission:
         self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
         self.velocity, self.masked_share = velocity, masked_share
         self.biases = [bias[projection.target_index] for projection in projections]
-        self.is_free = free is not None and free.weight is not None and not free.is_factor
-        weight = None if free is None or free.weight is None else free.weight * gain if self.is_free else free.weight
-        self._factors = _split(weight, projections)
-        self._free_delays = _split(None if free is None else free.delay, projections)
+        weight, delay = (None, None) if free is None else (free.weight, free.delay)
+        self.is_free = free is not None and weight is not None and not free.is_factor
+        self._factors = _split(weight * gain if weight is not None and self.is_free else weight, projections)
+        self._free_delays = _split(delay, projections)
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through a projection.
