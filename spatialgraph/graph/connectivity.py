@@ -361,13 +361,14 @@ def _connected(topology: Topology, edge_index: Tensor) -> Topology:
 
 def _select(pos: Tensor, wiring: Wiring, topology: Topology, generator: torch.Generator | None) -> Topology:
     """Let a wiring choose edges layer by layer."""
-    if isinstance(wiring, AllToAll):
+    if type(wiring) is AllToAll:  # a subclass may select others
         return topology.all_connected(wiring.reach)
     layer = topology.layer
     members = [torch.nonzero(layer == number)[:, 0] for number in range(int(layer.max()) + 1)]
     chosen = []
     for number, targets in enumerate(members[1:], start=1):
         sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
-        edges = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator).cpu()
+        selected = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator)
+        edges = checks.edges(f"edges of {wiring!r}", selected, len(sources), len(targets)).cpu()
         chosen.append(torch.stack([sources[edges[0]], targets[edges[1]]]))
     return topology.connected(torch.cat(chosen, dim=1))
