@@ -157,19 +157,26 @@ def layers(value: Any, count: int) -> Tensor:  # noqa: ANN401
 
 def edge_index(value: Any, count: int) -> Tensor:  # noqa: ANN401
     """Return distinct edges of shape ``(2, E)`` between existing neurons."""
-    edges = tensor("edge_index", value)
-    if edges.dim() != 2 or edges.shape[0] != 2:
-        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edges.shape)}")
-    if edges.dtype != torch.int64:
-        raise TypeError(f"edge_index must be int64, got {edges.dtype}")
-    bad = (edges < 0) | (edges >= count)
-    if bad.any():
-        raise ValueError(f"edge_index must lie between 0 and {count - 1}, got {int(edges[bad][0])}")
-    keys, repeats = torch.unique(edges[0] * count + edges[1], return_counts=True)
+    return edges("edge_index", value, count, count)
+
+
+def edges(name: str, value: Any, sources: int, targets: int) -> Tensor:  # noqa: ANN401
+    """Return distinct edges of shape ``(2, E)`` from existing sources to existing targets."""
+    index = tensor(name, value)
+    if index.dim() != 2 or index.shape[0] != 2:
+        raise ValueError(f"{name} must have shape (2, edges), got {tuple(index.shape)}")
+    if index.dtype != torch.int64:
+        raise TypeError(f"{name} must be int64, got {index.dtype}")
+    for ends, count in zip(index, (sources, targets), strict=True):
+        within(name, ends, count)
+    keys = index[1] * sources + index[0]
+    if bool((keys.diff() > 0).all()):  # sorted by target, then source, as most lists are
+        return index
+    keys, repeats = torch.unique(keys, return_counts=True)
     if (repeats > 1).any():
         key = int(keys[repeats > 1][0])
-        raise ValueError(f"edge_index must not list an edge twice, got ({key // count}, {key % count}) again")
-    return edges
+        raise ValueError(f"{name} must not list an edge twice, got ({key % sources}, {key // sources}) again")
+    return index
 
 
 def layer_order(edges: Tensor, layer: Tensor, is_recurrent: bool = False) -> None:
@@ -211,10 +218,9 @@ def neuron_index(name: str, value: Tensor, count: int) -> Tensor:
     if value.dtype == torch.bool:
         return mask(name, value, count)
     if value.dtype != torch.int64 or value.dim() != 1:
-        raise TypeError(f"{name} must be a mask or neuron numbers (int64, one axis), got {value.dtype}")
-    bad = (value < 0) | (value >= count)
-    if bad.any():
-        raise ValueError(f"{name} must lie between 0 and {count - 1}, got {int(value[bad][0])}")
+        got = f"{value.dtype} of shape {tuple(value.shape)}"
+        raise TypeError(f"{name} must be a mask or neuron numbers (int64, one axis), got {got}")
+    within(name, value, count)
     return value
 
 
@@ -268,9 +274,14 @@ def operand(name: str, value: Any, expected: tuple[int, ...], like: Tensor) -> T
 
 def geometry(source_pos: Any, target_pos: Any, scale: Any) -> None:  # noqa: ANN401
     """Check positions of sources ``(n, d)`` and targets ``(m, d)`` and factors of the sources ``(n,)``."""
-    sources, dimensions = axes("source_pos", source_pos, 2).shape
+    ends(source_pos, target_pos)
+    operand("scale", scale, (source_pos.shape[0],), source_pos)
+
+
+def ends(source_pos: Any, target_pos: Any) -> None:  # noqa: ANN401
+    """Check positions of sources ``(n, d)`` and targets ``(m, d)``."""
+    dimensions = axes("source_pos", source_pos, 2).shape[1]
     operand("target_pos", target_pos, (axes("target_pos", target_pos, 2).shape[0], dimensions), source_pos)
-    operand("scale", scale, (sources,), source_pos)
 
 
 def last_axis(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401

@@ -29,6 +29,8 @@ __all__ = [
 # For smaller softenings the slope of an inverse distance at length 0 overflows in single precision.
 _LEAST_SOFTENING = 1e-12
 
+_HALF = (torch.float16, torch.bfloat16)
+
 
 def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
     r"""Return the softened squared length of each pair of rows, :math:`|p - q|^2 + \varepsilon^2`.
@@ -119,7 +121,8 @@ class Law(nn.Module, ABC):
             >>> InverseDistance()(torch.tensor([0.5, 2.0]))
             tensor([2.0000, 0.5000])
         """
-        return self.from_square(length.square() + self.softening**2)
+        exact = length.float() if length.dtype in _HALF else length  # squares would overflow and underflow
+        return self.from_square(exact.square() + self.softening**2).to(length.dtype)
 
     @abstractmethod
     def from_square(self, square: Tensor) -> Tensor:
@@ -312,7 +315,7 @@ def register_law(name: str, law: type[Law]) -> None:
         law: a subclass of :class:`Law`.
 
     Raises:
-        TypeError: if ``law`` is not a subclass of :class:`Law`.
+        TypeError: if ``name`` is not a string or ``law`` not a subclass of :class:`Law`.
         ValueError: if the name belongs to another law.
 
     Example:
@@ -324,6 +327,8 @@ def register_law(name: str, law: type[Law]) -> None:
         'exponential'
         >>> unregister_law("exponential")
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str, got {type(name).__name__}")
     if not (isinstance(law, type) and issubclass(law, Law)):
         raise TypeError(f"law must be a subclass of Law, got {law!r}")
     if LAWS.get(name, law) is not law:

@@ -93,6 +93,27 @@ def test_spiking_networks(dtype, wiring, velocity):
 
 
 @halved
+@pytest.mark.parametrize("wiring", [None, sg.wiring.Random(0.5), sg.wiring.KNN(k=2)], ids=str)
+def test_a_pass_masks_the_same_synapses_as_weights(dtype, wiring):
+    torch.manual_seed(0)
+    graph = sg.SpatialGraph.layered([30, 20], dtype=dtype, wiring=wiring)
+    graph.masked_share = 0.3
+    matrix = torch.zeros(20, 30, dtype=dtype)
+    matrix[graph.edge_index[1] - 30, graph.edge_index[0]] = graph.weights()
+    assert torch.equal(graph.transmission().send(0, torch.eye(30, dtype=dtype)).t() != 0, matrix != 0)
+
+
+@halved
+def test_lengths_whose_squares_do_not_fit_the_type(dtype):
+    lengths, edges = torch.tensor([0.0, 1e-3, 1.0, 300.0]).to(dtype), torch.tensor([[1, 2, 3], [0, 0, 0]])
+    right = 1.0 / (lengths.float().square() + 1e-6).sqrt()
+    torch.testing.assert_close(sg.laws.InverseDistance()(lengths), right.to(dtype))
+    sent = torch.zeros(4, 3, dtype=dtype)
+    sent[1:] = torch.eye(3, dtype=dtype)
+    torch.testing.assert_close(sg.SpatialConv()(sent, lengths[:, None], edges)[0], right[1:].to(dtype))
+
+
+@halved
 def test_layers(dtype):
     layer = sg.SpatialLinear(12, 4).to(dtype)
     x = torch.rand(5, 12).to(dtype)

@@ -17,7 +17,7 @@ from spatialgraph.functional.fused import NORMALIZATION
 from spatialgraph.graph.saved_models import register_model, unregister_model
 from spatialgraph.kernels import registry
 from spatialgraph.laws import Law, register_law, unregister_law
-from spatialgraph.wiring import KNN, Random, Wiring
+from spatialgraph.wiring import KNN, AllToAll, Random, Wiring
 
 # An engine ----
 
@@ -134,6 +134,37 @@ def test_a_wiring():
     assert graph.synapses == 9 and repr(graph.wiring) == "Nearest()"
     assert nx.is_directed_acyclic_graph(to_networkx(graph))
     assert graph.place_(torch.randn(15, 2)).rewire_().synapses == 9
+
+
+@pytest.mark.parametrize(
+    ("edges", "error", "message"),
+    [
+        (torch.tensor([[0, 1, 0], [0, 1, 0]]), ValueError, r"must not list an edge twice, got \(0, 0\) again"),
+        (torch.tensor([[0, -1], [0, 1]]), ValueError, "must lie between 0 and 2, got -1"),
+        (torch.tensor([[0, 1], [0, 2]]), ValueError, "must lie between 0 and 1, got 2"),
+        (torch.tensor([[0.0], [1.0]]), TypeError, "must be int64, got torch.float32"),
+        (torch.tensor([0, 1]), ValueError, r"must have shape \(2, edges\), got \(2,\)"),
+        ([[0], [1]], TypeError, "must be a tensor, got list"),
+    ],
+)
+def test_a_wiring_that_selects_no_edges_of_these_neurons_is_refused(edges, error, message):
+    @dataclass(frozen=True, repr=False)
+    class Wrong(Wiring):
+        def select(self, source_pos, target_pos, generator=None):
+            return edges
+
+    with pytest.raises(error, match=rf"edges of Wrong\(\) {message}"):
+        SpatialGraph.layered([3, 2], wiring=Wrong())
+
+
+def test_a_wiring_derived_from_all_to_all():
+    @dataclass(frozen=True, repr=False)
+    class First(AllToAll):
+        def select(self, source_pos, target_pos, generator=None):
+            edges = super().select(source_pos, target_pos, generator)
+            return edges[:, edges[0] == 0]
+
+    assert SpatialGraph.layered([3, 2], wiring=First()).edge_index.tolist() == [[0, 0], [3, 4]]
 
 
 # A kernel ----

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Law, softened_square
 
-__all__ = ["all_to_all", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
+__all__ = ["all_to_all", "edge_length", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
 
 # Batch size above which a dense matrix takes less memory than a message for each edge and sample.
 _BATCH = 64
@@ -72,9 +72,12 @@ def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: 
 
 def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     """Return the lengths of :func:`spatialgraph.functional.pairwise_length`; arguments as there."""
-    square = _square(source_pos, target_pos, 0.0)
-    is_apart = square > 0  # the gradient is defined as 0 where two neurons coincide
-    return torch.where(is_apart, square, 1.0).sqrt() * is_apart
+    return _root(_square(source_pos, target_pos, 0.0))
+
+
+def edge_length(source_pos: Tensor, target_pos: Tensor, edges: CompressedEdges) -> Tensor:
+    """Return the length of each listed edge, shape ``(E,)``; its derivatives are 0 where two neurons coincide."""
+    return _root(softened_square(*_ends(source_pos, target_pos, edges), 0.0))
 
 
 def all_to_all(
@@ -82,13 +85,13 @@ def all_to_all(
     source_pos: Tensor,
     target_pos: Tensor,
     scale: Tensor,
+    law: Law,
     bias: Tensor | None,
     mask: Tensor | None,
     n_masked: int,
-    law: Law,
     *law_parameters: Tensor,
 ) -> Tensor:
-    """Send activations as :func:`spatialgraph.functional.all_to_all` does; further arguments as there."""
+    """Send activations as :func:`spatialgraph.functional.all_to_all` does; ``law_parameters`` as above."""
     weight = pairwise_weight(source_pos, target_pos, scale, law, *law_parameters)
     if n_masked:
         mask = _without_smallest(weight.detach(), mask, n_masked)
@@ -99,8 +102,8 @@ def all_to_all(
 
 def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
     """Return the weights of :func:`spatialgraph.functional.edge_weight`; arguments as there."""
-    ends = source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
-    return law.from_square(softened_square(*ends, law.softening)) * scale.index_select(0, edges.sources)
+    square = softened_square(*_ends(source_pos, target_pos, edges), law.softening)
+    return law.from_square(square) * scale.index_select(0, edges.sources)
 
 
 def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None, rectify: bool) -> Tensor:
@@ -120,6 +123,17 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
         y = messages.new_zeros(*x.shape[:-1], targets).scatter_add(-1, places, messages)
     y = y if bias is None else y + bias
     return F.relu(y) if rectify else y
+
+
+def _ends(source_pos: Tensor, target_pos: Tensor, edges: CompressedEdges) -> tuple[Tensor, Tensor]:
+    """Return the positions of each edge's source and target."""
+    return source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
+
+
+def _root(square: Tensor) -> Tensor:
+    """Return the square root, with derivatives of 0 at 0."""
+    is_apart = square != 0  # also of NaN
+    return torch.where(is_apart, square, 1.0).sqrt() * is_apart
 
 
 def _square(source_pos: Tensor, target_pos: Tensor, constant: float) -> Tensor:

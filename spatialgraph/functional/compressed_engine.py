@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import edge_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.engine import Engine, Synapses
@@ -53,12 +54,9 @@ class CompressedEngine(ListedEngine):
 
     def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
         """Return the length of each synapse, shape ``(E,)``."""
-        edges = self.edges
-        sources = in_single(source_pos).index_select(0, edges.sources)
-        differences = sources - in_single(target_pos).index_select(0, edges.targets)
-        lengths: Tensor = torch.linalg.vector_norm(differences, dim=-1)
+        lengths = composed.edge_length(in_single(source_pos), in_single(target_pos), self.edges)
         return lengths.to(source_pos.dtype)
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(E,)``."""
-        return edge_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law, self.edges)
+        return edge_weight(*synapses.geometry, self.edges)

@@ -47,10 +47,15 @@ def pairwise_length(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     Returns:
         Tensor of shape ``(m, n)``, in length units.
 
+    Raises:
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
+
     Example:
         >>> pairwise_length(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
         tensor([[5.]])
     """
+    checks.ends(source_pos, target_pos)
     ends = in_single(source_pos), in_single(target_pos)
     lengths: Tensor = composed.pairwise_length(*ends) if is_observed(*ends) else _PairwiseLength.apply(*ends)
     return lengths.to(source_pos.dtype)
@@ -165,7 +170,7 @@ def all_to_all(
     ``torch.autocast`` lengths and weights keep their precision, and only the matrix products use the lower one.
 
     Args:
-        x: activations of the sources, shape ``(..., n)``.
+        x: activations of the sources, shape ``(..., n)``; whole numbers are converted to the dtype of the positions.
         source_pos: positions of the sources, shape ``(n, d)``, in length units.
         target_pos: positions of the targets, shape ``(m, d)``, in length units.
         scale: polarity times gain of each source, shape ``(n,)``.
@@ -196,12 +201,12 @@ def all_to_all(
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
         checks.same_device("mask", mask, source_pos)
-    x = x.to(_product_dtype(x))
+    x = x.to(_product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
-        return composed.all_to_all(x, *geometry, bias, mask, n_masked, law)
+        return composed.all_to_all(x, *geometry, law, bias, mask, n_masked)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, *geometry, bias, mask, n_masked, law, *law.parameters())
+    y: Tensor = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -213,10 +218,10 @@ class _AllToAll(torch.autograd.Function):
         source_pos: Tensor,
         target_pos: Tensor,
         scale: Tensor,
+        law: Law,
         bias: Tensor | None,
         mask: Tensor | None,
         n_masked: int,
-        law: Law,
         *law_parameters: Tensor,
     ) -> Tensor:
         weight = _build_weight(source_pos, target_pos, scale, law)
@@ -224,7 +229,9 @@ class _AllToAll(torch.autograd.Function):
             _cut(weight, mask)
         if n_masked:  # pairs without an edge weigh 0 and are counted first
             absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
-            mask = without_smallest(weight, absent + n_masked)
+            remaining = without_smallest(weight, absent + n_masked)
+            # Edges may weigh 0 too, and pairs without an edge must not remain with them.
+            mask = remaining if mask is None else remaining & mask
             _cut(weight, mask)
         weight = weight.to(x.dtype)
         saved_weight = weight if ctx.needs_input_grad[0] else None
@@ -237,13 +244,13 @@ class _AllToAll(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, bias, weight, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (x, source_pos, target_pos, scale, bias, ctx.mask, 0, ctx.law, *law_parameters)
+            inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
         transposed_mask = None if ctx.mask is None else ctx.mask.t()
         grad_x = _product(grad_y, weight.t(), transposed_mask) if ctx.needs_input_grad[0] else None
-        grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[4] else None
+        grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
-            return (grad_x, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 5))
+            return (grad_x, None, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 6))
         grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
         geometry = source_pos, target_pos, scale, ctx.law
         if ctx.mask is not None:
@@ -251,7 +258,7 @@ class _AllToAll(torch.autograd.Function):
         grads, grad_law = _geometry_gradients(grad_weight, *geometry)
         if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
             grads, grad_law = _geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
-        return (grad_x, *grads, grad_bias, None, None, None, *grad_law)
+        return (grad_x, *grads, None, grad_bias, None, None, *grad_law)
 
 
 def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
@@ -316,6 +323,9 @@ def _square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
     return square
 
 
-def _product_dtype(x: Tensor) -> torch.dtype:
+def _product_dtype(x: Tensor, like: Tensor) -> torch.dtype:
+    """Return the dtype of a product with ``x``; for whole numbers that of another tensor."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype if x.is_floating_point() else like.dtype

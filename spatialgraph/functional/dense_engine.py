@@ -9,6 +9,7 @@ from spatialgraph.functional.compressed_engine import ListedEngine
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
 from spatialgraph.functional.engine import Engine, Matrix, Synapses
+from spatialgraph.functional.precision import in_single
 
 __all__ = ["DenseEngine", "MaskedEngine", "WithoutSelfEngine"]
 
@@ -35,11 +36,11 @@ class DenseEngine(Engine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(m, n)``."""
-        return pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law)
+        return pairwise_weight(*synapses.geometry)
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations through the projection; without factors, one operation computes weights and product."""
-        if synapses.factor is not None:
+        """Send activations through the projection, with weights and product in one operation if possible."""
+        if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, None, rectify)
 
@@ -83,11 +84,11 @@ class MaskedEngine(ListedEngine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(E,)``."""
-        return self._at_edges(pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law))
+        return self._at_edges(pairwise_weight(*synapses.geometry))
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Send activations through the projection; without factors, one operation computes weights and product."""
-        if synapses.factor is not None:
+        """Send activations through the projection, with weights and product in one operation if possible."""
+        if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
         return _sent(x, synapses, bias, self.mask, rectify)
 
@@ -95,7 +96,7 @@ class MaskedEngine(ListedEngine):
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
         return weight.new_zeros(self.mask.shape).masked_scatter(self.mask, weight)
 
-    def kept(self, weight: Tensor) -> Matrix:
+    def precomputed(self, weight: Tensor) -> Matrix:
         """Return the projection with the weights of all pairs."""
         return Matrix(DenseEngine(self.n_sources, self.n_targets), self.dense(weight))
 
@@ -129,7 +130,7 @@ class WithoutSelfEngine(Engine):
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(E,)``."""
-        matrix = pairwise_weight(synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law)
+        matrix = pairwise_weight(*synapses.geometry)
         return self._without_self(matrix)
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
@@ -161,7 +162,7 @@ class WithoutSelfEngine(Engine):
         mask = ~torch.eye(self.n_targets, dtype=torch.bool, device=targets.device)[targets][:, sources]
         return MaskedEngine(mask.shape[1], mask.shape[0], CompressedEdges.from_mask(mask))
 
-    def kept(self, weight: Tensor) -> Matrix:
+    def precomputed(self, weight: Tensor) -> Matrix:
         """Return the projection with the weights of all pairs."""
         return Matrix(DenseEngine(self.n_sources, self.n_targets), self.dense(weight))
 
@@ -174,7 +175,15 @@ class WithoutSelfEngine(Engine):
         return matrix.flatten()[1:].view(n - 1, n + 1)[:, :n].flatten() if n > 1 else matrix.new_empty(0)
 
 
+def _needs_weights(synapses: Synapses) -> bool:
+    """Tell whether weights must be computed before the product: for factors, and where rounding makes weights equal.
+
+    Weights in half precision are masked after they are rounded, so that those that are sent are those of ``weight``.
+    """
+    is_half = in_single(synapses.source_pos).dtype != synapses.source_pos.dtype
+    return synapses.factor is not None or (is_half and synapses.masked > 0)
+
+
 def _sent(x: Tensor, synapses: Synapses, bias: Tensor | None, mask: Tensor | None, rectify: bool) -> Tensor:
-    geometry = synapses.source_pos, synapses.target_pos, synapses.scale, synapses.law
-    y = all_to_all(x, *geometry, bias, mask, synapses.masked)
+    y = all_to_all(x, *synapses.geometry, bias, mask, synapses.masked)
     return F.relu(y) if rectify else y

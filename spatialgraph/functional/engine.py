@@ -35,6 +35,11 @@ class Synapses:
     is_free: bool = False
     masked: int = 0
 
+    @property
+    def geometry(self) -> tuple[Tensor, Tensor, Tensor, Law]:
+        """The quantities that determine the law's weights, in the order of :mod:`spatialgraph.functional`."""
+        return self.source_pos, self.target_pos, self.scale, self.law
+
 
 class Engine(abc.ABC):
     """Base class of engines, which compute one projection.
@@ -118,7 +123,7 @@ class Engine(abc.ABC):
         """Tell which synapses are not masked, in the engine's shape, bool."""
         return without_smallest(self._unmasked(synapses).detach(), synapses.masked)
 
-    def kept(self, weight: Tensor) -> "Matrix":
+    def precomputed(self, weight: Tensor) -> "Matrix":
         """Return the projection with precomputed weights in the engine's shape, for many passes."""
         return Matrix(self, weight)
 

@@ -16,6 +16,7 @@ from spatialgraph.tracing import is_observed
 __all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
 
 RESETS = ("subtract", "zero", "none")
+RECORDS = ("spikes", "potentials")
 
 Surrogate = Callable[[Tensor], Tensor]
 """A step function, 1 above 0 and else 0, whose backward pass uses the derivative of a smooth function."""
@@ -130,7 +131,8 @@ def leaky_run(
         threshold: the potential above which a neuron fires.
         reset_mechanism: ``"subtract"``, ``"zero"`` or ``"none"``.
         spike_grad: the step function.
-        record: which of spikes and potentials to return, shape ``(num_steps, ...)`` each.
+        record: which of ``"spikes"`` and ``"potentials"`` to return, shape ``(num_steps, ...)`` each, separated by a
+            space; ``""`` for none.
         shares: weights of the sum of the spikes over time, shape ``(num_steps,)``, which is computed without storing
             the spikes; None for no sum.
 
@@ -140,7 +142,8 @@ def leaky_run(
     Raises:
         TypeError: if ``potential`` has another dtype than ``current``.
         ValueError: if ``current`` has neither 1 nor ``num_steps`` rows, ``potential`` has another shape than a row of
-            it, ``reset_mechanism`` is unknown, or ``shares`` does not have shape ``(num_steps,)``.
+            it, ``reset_mechanism`` or a name in ``record`` is unknown, or ``shares`` does not have shape
+            ``(num_steps,)``.
 
     Example:
         >>> options = dict(beta=0.5, threshold=1.0, reset_mechanism="subtract", spike_grad=FastSigmoid())
@@ -150,19 +153,34 @@ def leaky_run(
     """
     _check(current, num_steps, potential, shares)
     checks.choice("reset_mechanism", reset_mechanism, RESETS)
+    for recorded in record.split():
+        checks.choice("record", recorded, RECORDS)
     for name, value in (("beta", beta), ("threshold", threshold)):
         checks.number(name, value)
-    spikes, potentials = "spikes" in record, "potentials" in record
-    if type(spike_grad) is FastSigmoid and find(LEAKY, current) is not None:
-        settings = _Settings(
-            beta, threshold, RESETS.index(reset_mechanism), spike_grad.slope, num_steps, spikes, potentials, shares
-        )
-        fired, traced, summed, last = _Run.apply(current, potential, settings)
-    else:
-        fired, traced, summed, last = _step_by_step(
-            current, potential, num_steps, spikes, potentials, shares, (beta, threshold, reset_mechanism, spike_grad)
-        )
-    return Run(fired if spikes else None, traced if potentials else None, summed if shares is not None else None, last)
+    has_spikes, has_potentials = "spikes" in record, "potentials" in record
+    settings = _Settings(num_steps, beta, threshold, reset_mechanism, has_spikes, has_potentials, shares)
+    is_fused = type(spike_grad) is FastSigmoid and find(LEAKY, current) is not None
+    advance = _Fused.apply if is_fused else _step_by_step
+    spikes, potentials, summed, last = advance(current, potential, settings, spike_grad)
+    return Run(
+        spikes if has_spikes else None,
+        potentials if has_potentials else None,
+        None if shares is None else summed,
+        last,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """The arguments of a run other than tensors with gradients and the step function."""
+
+    num_steps: int
+    beta: float
+    threshold: float
+    reset_mechanism: str
+    has_spikes: bool
+    has_potentials: bool
+    shares: Tensor | None
 
 
 def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | None) -> None:
@@ -177,53 +195,38 @@ def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | 
 
 
 def _step_by_step(
-    current: Tensor,
-    potential: Tensor,
-    num_steps: int,
-    spikes: bool,
-    potentials: bool,
-    shares: Tensor | None,
-    settings: tuple[float, float, str, Surrogate],
+    current: Tensor, potential: Tensor, settings: _Settings, spike_grad: Surrogate
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    fired, traced = [], []
+    """Return spikes, potentials, the weighted sum of the spikes and the last potential, by tensor operations."""
+    neuron = settings.beta, settings.threshold, settings.reset_mechanism, spike_grad
+    spikes, potentials = [], []
     summed = torch.zeros_like(potential)
-    for step in range(num_steps):
-        spike, potential = leaky_step(current[min(step, len(current) - 1)], potential, *settings)
-        if spikes:
-            fired.append(spike)
-        if potentials:
-            traced.append(potential)
-        if shares is not None:
-            summed = summed + shares[step] * spike
+    for step in range(settings.num_steps):
+        spike, potential = leaky_step(current[min(step, len(current) - 1)], potential, *neuron)
+        if settings.has_spikes:
+            spikes.append(spike)
+        if settings.has_potentials:
+            potentials.append(potential)
+        if settings.shares is not None:
+            summed = summed + settings.shares[step] * spike
     nothing = potential.new_zeros(0, *potential.shape)
-    recorded = [torch.stack(rows) if rows else nothing for rows in (fired, traced)]
+    recorded = [torch.stack(rows) if rows else nothing for rows in (spikes, potentials)]
     return recorded[0], recorded[1], summed, potential
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """Arguments of the fused kernels without gradients."""
+class _Fused(torch.autograd.Function):
+    """The fused kernels, which return the same as :func:`_step_by_step`."""
 
-    beta: float
-    threshold: float
-    reset_mechanism: int
-    slope: float
-    num_steps: int
-    spikes: bool
-    potentials: bool
-    shares: Tensor | None
-
-
-class _Run(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401
         current: Tensor,
         potential: Tensor,
         settings: _Settings,
+        spike_grad: FastSigmoid,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ctx.save_for_backward(current, potential)
-        ctx.settings = settings
+        ctx.settings, ctx.spike_grad = settings, spike_grad
         ctx.set_materialize_grads(False)
         ctx.kernel = find(LEAKY, current)
         recorded: tuple[Tensor, Tensor, Tensor, Tensor] = ctx.kernel.run(
@@ -231,11 +234,11 @@ class _Run(torch.autograd.Function):
             potential,
             settings.beta,
             settings.threshold,
-            settings.reset_mechanism,
+            RESETS.index(settings.reset_mechanism),
             settings.num_steps,
             settings.shares,
-            settings.spikes,
-            settings.potentials,
+            settings.has_spikes,
+            settings.has_potentials,
         )
         return recorded
 
@@ -244,28 +247,17 @@ class _Run(torch.autograd.Function):
         current, potential = ctx.saved_tensors
         settings: _Settings = ctx.settings
         if torch.is_grad_enabled():
-            return composed.gradients(_composed, (current, potential, settings), ctx.needs_input_grad, grads)
-        by_spikes, by_potentials, by_sum, by_last = grads
+            inputs = (current, potential, settings, ctx.spike_grad)
+            return composed.gradients(_step_by_step, inputs, ctx.needs_input_grad, grads)
         by_current, by_first = ctx.kernel.gradients(
             current,
             potential,
             settings.beta,
             settings.threshold,
-            settings.reset_mechanism,
-            settings.slope,
+            RESETS.index(settings.reset_mechanism),
+            ctx.spike_grad.slope,
             settings.num_steps,
-            by_spikes,
-            by_potentials,
-            by_sum,
-            by_last,
+            *grads,
             settings.shares,
         )
-        return by_current, by_first, None
-
-
-def _composed(current: Tensor, potential: Tensor, settings: _Settings) -> tuple[Tensor, ...]:
-    constants = settings.beta, settings.threshold, RESETS[settings.reset_mechanism], FastSigmoid(settings.slope)
-    records = settings.num_steps, settings.spikes, settings.potentials, settings.shares
-    fired, traced, summed, last = _step_by_step(current, potential, *records, constants)
-    nothing = current.new_empty(0)
-    return nothing if fired is None else fired, nothing if traced is None else traced, summed, last
+        return by_current, by_first, None, None

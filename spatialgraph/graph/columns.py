@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from spatialgraph.functional.precision import dtype_name
+
 __all__ = ["Labels", "check_complete", "fitting", "flags", "refuse"]
 
 
@@ -66,7 +68,7 @@ def fitting(
     if len(bad):
         at = int(bad[0])
         raise ValueError(
-            f"graph must hold numbers in {name!r} that fit {str(dtype).removeprefix('torch.')}, "
+            f"graph must hold numbers in {name!r} that fit {dtype_name(dtype)}, "
             f"got {values[at]} for {labels.entry(at, edge_index)}"
         )
     return own

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.polarity import POLARITIES, polarity_of, raw_of
+from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.columns import Labels, fitting, flags, refuse
+from spatialgraph.graph.positions import LEVEL
 from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import LAWS, Law, make_law
 
@@ -27,8 +29,6 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode")
 # Which setting a free value of an edge belongs to, and what that setting says where there are none.
 FREE = {"weight": ("weight_mode", "law"), "delay": ("delay_mode", "length")}
-# Last coordinates may differ by so much within a layer, as in ``Positions.place_``.
-LEVEL = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,8 +246,7 @@ def _gaps(settings: Mapping[Any, Any], layer: Tensor | None, dtype: torch.dtype,
     beyond = torch.nonzero(~torch.isfinite(gaps.cumsum(0)))
     if len(beyond):
         at = int(beyond[0])
-        kind = str(dtype).removeprefix("torch.")
-        raise ValueError(f"gap{at} must leave the layers where {kind} numbers reach, got {values[at]:g}")
+        raise ValueError(f"gap{at} must leave the layers where {dtype_name(dtype)} numbers reach, got {values[at]:g}")
     return gaps
 
 

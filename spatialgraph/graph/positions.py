@@ -10,10 +10,12 @@ from spatialgraph import checks
 from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.used import hold, replace
 
-__all__ = ["INITS", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
+__all__ = ["INITS", "LEVEL", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
 
 SPACINGS = ("fixed", "learned", "free")
 INITS = ("normal", "uniform", "grid")
+# Last coordinates within a layer may differ by so much where neurons of a layer share theirs.
+LEVEL = 1e-6
 
 Init = str | Tensor | Callable[[int, int, int], Tensor]
 """A name, a tensor of shape (N, d), or a function of (layer, number of neurons, number of axes)."""
@@ -104,7 +106,8 @@ class Positions(nn.Module):
         free = ~self.anchored
         if self.spacing != "free":
             heights = self._heights(pos[free, -1], self.layer[free])
-            self.gaps.copy_(heights.diff())
+            if self.spacing == "learned":
+                self.gaps.copy_(heights.diff())
         self.coords.copy_(pos[free, : self.coords.shape[1]])
         self.anchor_pos.copy_(pos[self.anchored])
 
@@ -126,13 +129,16 @@ class Positions(nn.Module):
         heights = self.heights()
         shared = heights.clone()
         shared[layer] = last
-        level = torch.allclose(shared[layer], last, rtol=0.0, atol=1e-6)
-        if not level or shared[0].abs() > 1e-6:
+        shared[0] = 0.0
+        bad = torch.nonzero(~torch.isclose(last, shared[layer], rtol=0.0, atol=LEVEL))
+        if len(bad):
+            at = int(bad[0])
             raise ValueError(
                 f"pos must have the same last coordinate within a layer, and 0 in layer 0, for spacing="
-                f"{self.spacing!r}; use spacing='free' to place neurons anywhere"
+                f"{self.spacing!r}, got {float(last[at]):g} in layer {int(layer[at])}; use spacing='free' to place "
+                "neurons anywhere"
             )
-        if self.spacing == "fixed" and not torch.allclose(shared, heights, rtol=0.0, atol=1e-6):
+        if self.spacing == "fixed" and not torch.allclose(shared, heights, rtol=0.0, atol=LEVEL):
             raise ValueError(
                 f"pos must have the layer's number as last coordinate for spacing='fixed', got {shared.tolist()}"
             )

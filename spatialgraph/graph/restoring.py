@@ -3,19 +3,17 @@
 import torch
 
 from spatialgraph.graph.fields import NetworkFields
-from spatialgraph.graph.structure import Structure
-from spatialgraph.laws import Law
+from spatialgraph.graph.weighted import Weighted
 
 __all__ = ["restore"]
 
 
 @torch.no_grad()
-def restore(graph: Structure, law: Law, fields: NetworkFields) -> None:
+def restore(graph: Weighted, fields: NetworkFields) -> None:
     """Adopt parameters that a reader found; what it left open stays as it was drawn.
 
     Args:
         graph: a network built of the same fields.
-        law: its law.
         fields: what the reader found.
     """
     located = graph.connectivity.located
@@ -27,12 +25,12 @@ def restore(graph: Structure, law: Law, fields: NetworkFields) -> None:
             parameter.copy_(torch.where(values[members].isnan(), parameter, values[members]))
     if fields.gaps is not None:
         graph.positions.gaps.copy_(fields.gaps)
-    law.restore(fields.law_settings)
+    graph.law.restore(fields.law_settings)
     graph.masked_share = fields.masked_share
     _restore_free_synapses(graph, fields)
 
 
-def _restore_free_synapses(graph: Structure, fields: NetworkFields) -> None:
+def _restore_free_synapses(graph: Weighted, fields: NetworkFields) -> None:
     free = graph.free_synapses
     for name, values in fields.free_synapses.items():
         if free is not None and getattr(free, name) is not None:  # else the file has lost the settings, as GEXF does

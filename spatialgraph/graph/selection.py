@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.graph.topology import Topology
 from spatialgraph.wiring.wirings import AllToAll, Wiring
 
@@ -59,7 +60,7 @@ def select(
         generator: random number generator for random wirings.
     """
     members = _members(topology.layer)
-    if isinstance(wiring, AllToAll):
+    if type(wiring) is AllToAll:  # a subclass may select others
         chosen = topology.all_connected(wiring.reach)
     else:
         chosen = topology.connected(_between(pos, wiring, members, generator))
@@ -70,7 +71,8 @@ def _between(pos: Tensor, wiring: Wiring, members: list[Tensor], generator: torc
     edges = []
     for number, targets in enumerate(members[1:], start=1):
         sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
-        ends = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator).cpu()
+        selected = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator)
+        ends = checks.edges(f"edges of {wiring!r}", selected, len(sources), len(targets)).cpu()
         edges.append(torch.stack([sources[ends[0]], targets[ends[1]]]))
     return torch.cat(edges, dim=1)
 
@@ -86,11 +88,13 @@ def _with_recurrence(
     all_recurrent = torch.zeros(len(members), dtype=torch.bool)
     edges = [torch.empty(2, 0, dtype=torch.int64)]
     for number, wiring in enumerate(recurrence, start=1):
-        if isinstance(wiring, AllToAll):
+        if type(wiring) is AllToAll:
             all_recurrent[number] = len(members[number]) > 1
         elif wiring is not None:
             neurons = members[number]
-            edges.append(neurons[wiring.select(pos[neurons.to(pos.device)], None, generator).cpu()])
+            selected = wiring.select(pos[neurons.to(pos.device)], None, generator)
+            ends = checks.edges(f"edges of {wiring!r}", selected, len(neurons), len(neurons)).cpu()
+            edges.append(neurons[ends])
     return topology.with_recurrence(all_recurrent, torch.cat(edges, dim=1))
 
 

@@ -240,7 +240,7 @@ class SpatialGraph(Changeable):
             law=fields.law,
             **fields.options,
         )
-        restore(graph, graph.law, fields)
+        restore(graph, fields)
         return graph
 
     def to_data(self) -> Data:

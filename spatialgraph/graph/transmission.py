@@ -10,7 +10,7 @@ from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.laws import Law
 
-__all__ = ["KeptTransmission", "Transmission"]
+__all__ = ["PrecomputedTransmission", "Transmission"]
 
 
 class Transmission:
@@ -51,10 +51,10 @@ class Transmission:
         self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
         self.velocity, self.masked_share = velocity, masked_share
         self.biases = [bias[projection.target_index] for projection in projections]
-        self.is_free = free is not None and free.weight is not None and not free.is_factor
-        weight = None if free is None or free.weight is None else free.weight * gain if self.is_free else free.weight
-        self._factors = _split(weight, projections)
-        self._free_delays = _split(None if free is None else free.delay, projections)
+        weight, delay = (None, None) if free is None else (free.weight, free.delay)
+        self.is_free = free is not None and weight is not None and not free.is_factor
+        self._factors = _split(weight * gain if weight is not None and self.is_free else weight, projections)
+        self._free_delays = _split(delay, projections)
 
     def send(
         self,
@@ -107,14 +107,14 @@ class Transmission:
             return torch.zeros_like(self.length(number))
         return self.length(number) / self.velocity if free is None else free.abs().view(self._shape(number))
 
-    def kept(self) -> "KeptTransmission":
+    def precomputed(self) -> "PrecomputedTransmission":
         """Return the projections with weights and biases computed once, for many passes without gradients."""
         matrices = [self.matrix(number) for number in range(len(self.projections))]
-        return KeptTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
+        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
 
     def matrix(self, number: int) -> Matrix:
         """Return a projection with weights computed once, without gradients."""
-        return self.projections[number].engine.kept(self.weight(number).detach())
+        return self.projections[number].engine.precomputed(self.weight(number).detach())
 
     def _shape(self, number: int) -> tuple[int, ...]:
         return self.projections[number].engine.shape
@@ -133,7 +133,7 @@ class Transmission:
         )
 
 
-class KeptTransmission:
+class PrecomputedTransmission:
     """The projections of a graph with weights and biases that were computed once.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense import edge_weight, sparse
+from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.pyg import (
     Adj,
@@ -19,6 +20,7 @@ from spatialgraph.pyg import (
     is_sparse,
     to_edge_index,
 )
+from spatialgraph.settings import Setting
 
 __all__ = ["SpatialConv"]
 
@@ -51,6 +53,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
                 [1.5000]])
     """
 
+    gain = Setting(checks.number)
+
     def __init__(
         self,
         law: str | Law = "inverse_distance",
@@ -64,7 +68,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         # PyG splits only x_j, and would compute all features for each group.
         self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
         self.law = make_law(law)
-        self.gain = checks.number("gain", gain)
+        self.gain = gain
         self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
 
     def forward(
@@ -114,9 +118,12 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         """Multiply the features of each edge's source by the edge's weight."""
         # Gathered here, because for x_j PyG uses the first of a pair for either flow.
         sender = 0 if self.flow == "source_to_target" else 1
-        ends = pos[sender].index_select(0, edge_index_j), pos[1 - sender].index_select(0, edge_index_i)
-        weight = scale.index_select(0, edge_index_j) * self.law.from_square(softened_square(*ends, self.law.softening))
-        messages: Tensor = weight[:, None] * x[sender].index_select(0, edge_index_j)
+        source = in_single(pos[sender].index_select(0, edge_index_j))
+        target = in_single(pos[1 - sender].index_select(0, edge_index_i))
+        square = softened_square(source, target, self.law.softening)
+        weight = in_single(scale).index_select(0, edge_index_j) * self.law.from_square(square)
+        rounded = weight.to(torch.promote_types(scale.dtype, pos[0].dtype))
+        messages: Tensor = rounded[:, None] * x[sender].index_select(0, edge_index_j)
         return messages
 
     def message_and_aggregate(self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.gains import default_gain
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.laws import Law, make_law
-from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
+from spatialgraph.layers.cache import Cache, Sources, law_settings, may_be_cached
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
@@ -105,15 +105,16 @@ class SpatialLinear(nn.Module):
         self.out_features = checks.integer("out_features", out_features, minimum=1)
         self.dim = checks.integer("dim", dim, minimum=1)
         self.polarity_mode = check_polarity("polarity_mode", polarity_mode)
-        self.law = make_law(law).to(device=device, dtype=dtype)
+        law = make_law(law)
+        self.gain = self._default_gain(law) if gain is None else gain  # first: a law on "meta" has no values
+        self.law = law.to(device=device, dtype=dtype)
         self.source_pos = nn.Parameter(torch.empty(in_features, dim, device=device, dtype=dtype))
         self.target_pos = nn.Parameter(torch.empty(out_features, dim, device=device, dtype=dtype))
         self.raw_polarity = nn.Parameter(torch.empty(in_features, device=device, dtype=dtype))
         has_bias = checks.flag("bias", bias)
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if has_bias else None
-        self._kept: Kept[Tensor] = Kept()
+        self._cache: Cache[Tensor] = Cache()
         self.reset_parameters()
-        self.gain = self._default_gain() if gain is None else gain
 
     def reset_parameters(self) -> None:
         """Draw positions of two layers, 1 apart along the last axis, and polarities from N(0, 1); set biases to 0."""
@@ -164,7 +165,7 @@ class SpatialLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map activations of shape ``(..., in_features)`` to ``(..., out_features)``."""
         checks.features("x", x, self.in_features, self.source_pos)
-        weight = self._kept.get(self._sources, self._matrix)
+        weight = self._cache.get(self._sources, self._matrix)
         if weight is not None:
             return F.linear(x, weight, self.bias)
         return all_to_all(x, self.source_pos, self.target_pos, self.gain * self.polarity, self.law, self.bias)
@@ -182,13 +183,14 @@ class SpatialLinear(nn.Module):
             f"bias={self.bias is not None}, polarity_mode={self.polarity_mode!r}"
         )
 
-    def _default_gain(self) -> float:
+    def _default_gain(self, law: Law) -> float:
         """Return the gain for positions drawn with a fixed seed, so that it does not depend on PyTorch's seed."""
         generator = torch.Generator().manual_seed(0)
-        source_pos, target_pos = torch.randn(2, 64, self.dim, generator=generator)
+        source_pos, target_pos = torch.randn(2, 64, self.dim, generator=generator, device="cpu")
         source_pos[:, -1], target_pos[:, -1] = 0.0, 1.0
-        lengths = pairwise_length(source_pos, target_pos).to(self.source_pos.device)
-        return default_gain(self.in_features, lengths, self.law)
+        lengths = pairwise_length(source_pos, target_pos)
+        device = next((values.device for values in law.state_dict().values()), lengths.device)
+        return default_gain(self.in_features, lengths.to(device), law)
 
     def _matrix(self) -> Tensor:
         return pairwise_weight(self.source_pos, self.target_pos, self.gain * self.polarity, self.law)
@@ -199,6 +201,6 @@ class SpatialLinear(nn.Module):
             return None
         tensors = (self.source_pos, self.target_pos, self.raw_polarity, *self.law.parameters())
         of_law = law_settings(self.law)
-        if of_law is None or not may_be_kept(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
+        if of_law is None or not may_be_cached(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
             return None
         return Sources(tensors, (self.gain, self.polarity_mode, *of_law))

@@ -13,7 +13,7 @@ from spatialgraph import checks
 from spatialgraph.functional.normalization import normalised
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.transmission import KeptTransmission, Transmission
+from spatialgraph.graph.transmission import PrecomputedTransmission, Transmission
 from spatialgraph.models.activations import Activation, activation_name, make_activation
 from spatialgraph.models.baselines import DenseMLP
 from spatialgraph.models.options import make_graph
@@ -31,7 +31,7 @@ class SpatialMLP(nn.Module):
     Each projection computes :math:`\phi(\mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i) + b_j)`; outputs are neither
     normalised nor activated. It is the network of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with
     O(n) parameters in place of O(n^2); without layers it runs any directed acyclic graph. In ``eval()`` without
-    gradients the weights are computed once and kept until what they follow from changes.
+    gradients the weights are cached until a value that they depend on changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -144,7 +144,7 @@ class SpatialMLP(nn.Module):
             True
         """
         self.graph.connectivity.verify()
-        served = self.graph.transmission().kept()
+        served = self.graph.transmission().precomputed()
         stages = served.projections
         if not is_chain(stages) or any(stage.blocks != (number,) for number, stage in enumerate(stages)):
             raise ValueError("to_dense needs a network whose stages receive from the one before alone")
@@ -156,7 +156,7 @@ class SpatialMLP(nn.Module):
             layer.bias.copy_(bias)
         return dense.train(self.training)
 
-    def _blocks(self, x: Tensor, transmission: Transmission | KeptTransmission) -> list[Tensor]:
+    def _blocks(self, x: Tensor, transmission: Transmission | PrecomputedTransmission) -> list[Tensor]:
         """Return what the inputs and the targets of each stage send."""
         stages, is_relu = transmission.projections, self.activation is F.relu
         checks.features("x", x, stages[0].n_sources, self.graph.raw_bias)

@@ -208,7 +208,7 @@ class SpatialRNN(nn.Module):
             return activation(normalize(total, bias))
         within = self._recurrent()[number]
         engine = self.graph.projections[within].engine
-        send = engine.kept(transmission.weight(within)).send
+        send = engine.precomputed(transmission.weight(within)).send
         if not self.gated:
             return recurrent(total, state, send, bias, activation, normalize)
         if str(number) not in self.gates:
@@ -220,7 +220,7 @@ class SpatialRNN(nn.Module):
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))
         inputs = [transmission.send(number, signal, scale=scale) for scale in of_inputs]
-        sends = [engine.kept(transmission.weight(within, scale)).send for scale in of_neurons]
+        sends = [engine.precomputed(transmission.weight(within, scale)).send for scale in of_neurons]
         return gated([*inputs, total], state, [*sends, send], torch.cat([gates.raw_bias, bias[None]]), normalize)
 
     def _recurrent(self) -> dict[int, int]:

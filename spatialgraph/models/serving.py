@@ -1,4 +1,4 @@
-"""Serving: the weights of a model's projections, kept between passes that need no gradients of them."""
+"""Serving: the weights of a model's projections, cached between passes that need no gradients."""
 
 import functools
 from typing import Any
@@ -11,29 +11,29 @@ from spatialgraph.graph.positions import Positions
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.synapses import FreeSynapses
-from spatialgraph.graph.transmission import KeptTransmission, Transmission
-from spatialgraph.layers.kept import Kept, Sources, law_settings, may_be_kept
+from spatialgraph.graph.transmission import PrecomputedTransmission, Transmission
+from spatialgraph.layers.cache import Cache, Sources, law_settings, may_be_cached
 
 __all__ = ["Served"]
 
 
 class Served:
-    """The projections of a model's network, with weights that are kept in ``eval()`` while they hold.
+    """The projections of a model's network, with weights that are cached in ``eval()``.
 
     Example:
         >>> graph, model = SpatialGraph.layered([3, 2]).requires_grad_(False), nn.Identity()
         >>> type(Served().transmission(model, graph)).__name__
         'Transmission'
         >>> type(Served().transmission(model.eval(), graph)).__name__
-        'KeptTransmission'
+        'PrecomputedTransmission'
     """
 
     def __init__(self) -> None:
-        self._kept: Kept[KeptTransmission] = Kept()
+        self._cache: Cache[PrecomputedTransmission] = Cache()
 
     def transmission(
         self, model: nn.Module, graph: SpatialGraph, with_dead_ends: bool = True
-    ) -> Transmission | KeptTransmission:
+    ) -> Transmission | PrecomputedTransmission:
         """Return what carries activations through the projections in this pass.
 
         Args:
@@ -50,12 +50,12 @@ class Served:
         modules: tuple[Any, ...] = (graph, own["connectivity"], own["positions"], own["law"])
         if own["free_synapses"] is not None:
             modules = (*modules, own["free_synapses"])
-        things = (with_dead_ends,)
-        kept = self._kept.current(modules, things)
-        if kept is None:
+        objects = (with_dead_ends,)
+        cached = self._cache.current(modules, objects)
+        if cached is None:
             sources = functools.partial(_sources, model, modules, with_dead_ends)
-            kept = self._kept.get(sources, functools.partial(_materialised, graph, with_dead_ends), modules, things)
-        return graph.transmission(_projections(graph, with_dead_ends)) if kept is None else kept
+            cached = self._cache.get(sources, functools.partial(_materialised, graph, with_dead_ends), modules, objects)
+        return graph.transmission(_projections(graph, with_dead_ends)) if cached is None else cached
 
 
 def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection, ...]:
@@ -66,12 +66,12 @@ def _projections(graph: SpatialGraph, with_dead_ends: bool) -> tuple[Projection,
     return graph.connectivity.live_projections
 
 
-def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> KeptTransmission:
-    return graph.transmission(_projections(graph, with_dead_ends)).kept()
+def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> PrecomputedTransmission:
+    return graph.transmission(_projections(graph, with_dead_ends)).precomputed()
 
 
 def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -> Sources | None:
-    """Read all that the weights and biases of a network follow from; None if they may not be kept in this pass."""
+    """Read all that the weights and biases of a network follow from; None if they must not be cached in this pass."""
     graph, connectivity, positions, law = modules[:4]
     of_law = law_settings(law)
     if of_law is None or not _is_plain(*modules):
@@ -83,7 +83,7 @@ def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -
         for tensor in held.values()
         if tensor is not None and tensor.numel()
     ]
-    if not may_be_kept(model, *tensors):
+    if not may_be_cached(model, *tensors):
         return None
     settings = (graph.gain, graph.polarity_mode, graph.masked_share, graph.weight_mode, positions.spacing)
     return Sources(tensors, settings + of_law, (with_dead_ends, connectivity.located))

@@ -40,7 +40,7 @@ class SpatialSNN(SpikingNetwork):
     the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
     of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
     `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
-    gradients the weights are computed once and kept until what they follow from changes.
+    gradients the weights are cached until a value that they depend on changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.

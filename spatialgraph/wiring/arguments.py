@@ -8,7 +8,7 @@ __all__ = ["check_density", "check_radius", "check_small_world"]
 
 
 def check_radius(r: object, max_sources: object) -> None:
-    """Raises unless r is finite and positive and max_sources None or at least 1."""
+    """Raise unless r is finite and positive and max_sources None or at least 1."""
     value = checks.real("r", r)
     if not (math.isfinite(value) and value > 0):
         raise ValueError(f"r must be finite and greater than 0, got {r}")
@@ -17,13 +17,13 @@ def check_radius(r: object, max_sources: object) -> None:
 
 
 def check_density(density: object) -> None:
-    """Raises unless density is in (0, 1]."""
+    """Raise unless density is in (0, 1]."""
     if not 0 < checks.real("density", density) <= 1:
         raise ValueError(f"density must be greater than 0 and at most 1, got {density}")
 
 
 def check_small_world(k: object, long_range: object, exponent: object) -> None:
-    """Raises unless k and long_range are ints, long_range at least 0, and exponent finite and at least 0."""
+    """Raise unless k and long_range are ints, long_range at least 0, and exponent finite and at least 0."""
     checks.integer("k", k)
     checks.integer("long_range", long_range, minimum=0)
     value = checks.real("exponent", exponent)

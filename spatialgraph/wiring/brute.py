@@ -28,7 +28,7 @@ def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
 
 
 def _smallest(table: Tensor, k: int) -> Tensor:
-    """Mask of the k smallest entries of each row; ties are resolved in favour of the first."""
+    """Mark the k smallest entries of each row; ties are resolved in favour of the first."""
     largest = table.topk(k, largest=False, sorted=False).values.amax(1, keepdim=True)
     below = table < largest
     tied = table == largest

@@ -14,12 +14,12 @@ __all__ = ["filtered", "joined", "nearest_within", "settle"]
 
 
 def settle(clouds: Clouds, candidates: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Chooses k of each target's candidates in the canonical order.
+    """Choose k of each target's candidates in the canonical order.
 
     Args:
-        clouds: The search, for as many targets as there are rows of candidates.
-        candidates: Source indices (M, c), at least k of which are not excluded.
-        k: How many to choose.
+        clouds: the search, for as many targets as there are rows of candidates.
+        candidates: source indices (M, c), at least k of which are not excluded.
+        k: how many to choose.
 
     Returns:
         Source indices (M, k), ascending in each row, the squared distance of the k-th nearest one (M,), and
@@ -37,7 +37,7 @@ def settle(clouds: Clouds, candidates: Tensor, k: int) -> tuple[Tensor, Tensor, 
 
 
 def filtered(clouds: Clouds, r: float, sources: Tensor, targets: Tensor) -> Pairs:
-    """Selects the pairs within r by the canonical distance, without self-connections."""
+    """Select the pairs within r by the canonical distance, without self-connections."""
     selected = clouds.squared_lengths(sources, targets) <= r * r
     if clouds.own is not None:
         selected &= sources != clouds.own[targets]
@@ -45,12 +45,12 @@ def filtered(clouds: Clouds, r: float, sources: Tensor, targets: Tensor) -> Pair
 
 
 def nearest_within(clouds: Clouds, r: float, k: int, rows: Tensor, search: Callable[[Clouds, int], Tensor]) -> Pairs:
-    """Those of the k nearest sources of some targets that are within r."""
+    """Return those of the k nearest sources of some targets that are within r."""
     sources = search(clouds.only(rows), k)
     return filtered(clouds, r, sources.flatten(), rows.repeat_interleave(k))
 
 
 def joined(found: list[Pairs]) -> Pairs:
-    """Concatenates lists of pairs."""
+    """Concatenate lists of pairs."""
     sources, targets = zip(*found, strict=True)
     return torch.cat(sources), torch.cat(targets)

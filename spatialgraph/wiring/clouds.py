@@ -31,9 +31,9 @@ class Clouds:
     """Source and target positions of one search.
 
     Attributes:
-        source: Source positions (N, d), float64, finite, in length units.
-        target: Target positions (M, d), float64, finite, on the same device.
-        own: Index of each target among the sources (M,), which is excluded; None if targets are not sources.
+        source: source positions (N, d), float64, finite, in length units.
+        target: target positions (M, d), float64, finite, on the same device.
+        own: index of each target among the sources (M,), which is excluded; None if targets are not sources.
     """
 
     source: Tensor
@@ -51,11 +51,11 @@ class Clouds:
         return len(self.source) - self.excluded
 
     def only(self, rows: Tensor) -> Clouds:
-        """The same search for some of the targets."""
+        """Return the same search for some of the targets."""
         return Clouds(self.source, self.target[rows], None if self.own is None else self.own[rows])
 
     def squared_lengths(self, sources: Tensor, targets: Tensor) -> Tensor:
-        """Canonical squared distances for source and target indices that broadcast together."""
+        """Return canonical squared distances for source and target indices that broadcast together."""
         axes = zip(self.source.T, self.target.T, strict=True)
         # Squared in a separate step, because a fused multiply-add would round differently.
         squares = ((source[sources] - target[targets]).square_() for source, target in axes)
@@ -65,7 +65,7 @@ class Clouds:
         return total
 
     def tables(self) -> Iterator[Pairs]:
-        """Squared distances to all sources, in blocks of targets to bound the memory.
+        """Yield squared distances to all sources, in blocks of targets to bound the memory.
 
         Yields:
             Target indices (rows,) and squared distances (rows, N), infinite for a target's own index.
@@ -87,7 +87,7 @@ def blocks(rows: Rows, width: int) -> Iterator[Rows]:
 
 
 def prepare(source_pos: Tensor, target_pos: Tensor | None) -> Clouds:
-    """Checks positions and converts them to float64, on the CPU if the device does not support float64."""
+    """Check positions and convert them to float64, on the CPU if the device does not support float64."""
     check_positions("source_pos", source_pos)
     if target_pos is None:
         if len(source_pos) < 2:
@@ -110,7 +110,7 @@ def _exact(pos: Tensor) -> Tensor:
 
 
 def check_positions(name: str, pos: object) -> None:
-    """Raises unless pos is a floating-point tensor (N, d), not empty, of finite coordinates."""
+    """Raise unless pos is a floating-point tensor (N, d), not empty, of finite coordinates."""
     if not isinstance(pos, Tensor) or not pos.is_floating_point():
         kind = str(pos.dtype) if isinstance(pos, Tensor) else type(pos).__name__
         raise TypeError(f"{name} must be a floating-point tensor, got {kind}")
@@ -128,7 +128,7 @@ def check_positions(name: str, pos: object) -> None:
 
 
 def check_degree(name: str, degree: int, clouds: Clouds) -> None:
-    """Raises unless each target has at least degree sources available."""
+    """Raise unless each target has at least degree sources available."""
     checks.integer(name, degree)
     if not 1 <= degree <= clouds.available:
         allowed = f"between 1 and the number of {kind_of_sources(clouds)} ({clouds.available})"
@@ -136,5 +136,5 @@ def check_degree(name: str, degree: int, clouds: Clouds) -> None:
 
 
 def kind_of_sources(clouds: Clouds) -> str:
-    """The sources available to targets, in words."""
+    """Return the name of the sources available to targets, for messages."""
     return "source neurons" if clouds.own is None else "other neurons"

@@ -27,7 +27,7 @@ def package() -> ModuleType:
     """Return torch_cluster.
 
     Raises:
-        ImportError: If it is not installed.
+        ImportError: if it is not installed.
     """
     try:
         import torch_cluster
@@ -51,7 +51,7 @@ class _SinglePrecision:
         self.target = ((clouds.target - centre) / self.scale).to(torch.float32).contiguous()
 
     def error(self, length: Tensor) -> Tensor:
-        """Bound on the error of a length: twice the rounding error of coordinates, differences and sums."""
+        """Return a bound on the error of a length: twice the rounding error of coordinates, differences and sums."""
         d = self.source.shape[1]
         return 2**-23 * (math.sqrt(d) * self.scale + (d + 3) / 2 * length) + _FLOOR
 

@@ -13,7 +13,7 @@ __all__ = ["distinct_numbers", "far_sources"]
 
 
 def distinct_numbers(possible: int, count: int, generator: torch.Generator | None) -> Tensor:
-    """Draws count distinct numbers from 0 to possible - 1, in ascending order."""
+    """Draw count distinct numbers from 0 to possible - 1, in ascending order."""
     device = "cpu" if generator is None else generator.device
     if 4 * count >= possible:
         return torch.randperm(possible, generator=generator, device=device)[:count].sort().values
@@ -31,7 +31,7 @@ def distinct_numbers(possible: int, count: int, generator: torch.Generator | Non
 
 
 def far_sources(clouds: Clouds, near: Tensor, count: int, exponent: float, generator: torch.Generator | None) -> Tensor:
-    """Draws sources (M, count) by their length, excluding the nearest ones (M, k)."""
+    """Draw sources (M, count) by their length, excluding the nearest ones (M, k)."""
     extent = torch.cat([clouds.source, clouds.target])
     softening = max(1e-6 * float((extent.amax(0) - extent.amin(0)).max()), 1e-150)
     exponent = min(exponent, 1e300)  # larger exponents overflow; this one draws the nearest as well

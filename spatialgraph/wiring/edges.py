@@ -19,7 +19,7 @@ __all__ = ["all_to_all", "knn", "radius", "random", "small_world", "without_own"
 
 
 def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend = "auto") -> Tensor:
-    r"""Connects each target neuron to its :math:`k` nearest source neurons.
+    r"""Connect each target neuron to its :math:`k` nearest source neurons.
 
     .. math::
         E = \{(s, t) : s \text{ is among the } k \text{ sources with the smallest } \|p_s - p_t\|\}
@@ -27,10 +27,10 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
     Ties are resolved in favour of the lower index. Lengths are compared in float64.
 
     Args:
-        source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+        source_pos: source positions :math:`(N, d)`, in length units.
+        target_pos: target positions :math:`(M, d)`, in length units, or None if sources and targets are the
             same neurons; a neuron is then not its own neighbour.
-        k: In-degree of every target, from 1 to the number of sources, or of other neurons if ``target_pos`` is None.
+        k: in-degree of every target, from 1 to the number of sources, or of other neurons if ``target_pos`` is None.
         backend: ``"scipy"`` (k-d tree on all processor cores), ``"torch_cluster"``, ``"brute"`` (all
             distances, in tables of bounded size), or ``"auto"``: scipy on the CPU; torch_cluster on CUDA
             where it is installed; else brute. The edges do not depend on it.
@@ -39,10 +39,10 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
         Edges :math:`(2, M k)`.
 
     Raises:
-        TypeError: If the positions are not floating-point tensors or k is not an int.
-        ValueError: If the positions have different dimensions or devices or are not finite, k is below 1 or above the
+        TypeError: if the positions are not floating-point tensors or k is not an int.
+        ValueError: if the positions have different dimensions or devices or are not finite, k is below 1 or above the
             number of sources, or the backend is unknown.
-        ImportError: If torch_cluster is asked for by name and not installed.
+        ImportError: if torch_cluster is asked for by name and not installed.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ def radius(
     max_sources: int | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    r"""Connects each target neuron to all source neurons within the distance :math:`r`.
+    r"""Connect each target neuron to all source neurons within the distance :math:`r`.
 
     .. math::
         E = \{(s, t) : \|p_s - p_t\| \le r\}
@@ -72,23 +72,23 @@ def radius(
     The boundary is included. Lengths are compared in float64; note that the float32 number 0.1 exceeds 0.1 there.
 
     Args:
-        source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+        source_pos: source positions :math:`(N, d)`, in length units.
+        target_pos: target positions :math:`(M, d)`, in length units, or None if sources and targets are the
             same neurons; a neuron is then not its own neighbour.
-        r: Largest length of an edge, in length units.
-        max_sources: Largest in-degree; only the nearest sources are connected, ties resolved in favour of the lower
+        r: largest length of an edge, in length units.
+        max_sources: largest in-degree; only the nearest sources are connected, ties resolved in favour of the lower
             index. None for no limit.
-        backend: As in :func:`knn`.
+        backend: as in :func:`knn`.
 
     Returns:
         Edges :math:`(2, E)`.
 
     Raises:
-        TypeError: If the positions are not floating-point tensors, r is not a number, or max_sources is not
+        TypeError: if the positions are not floating-point tensors, r is not a number, or max_sources is not
             an int.
-        ValueError: If the positions have different dimensions or devices or are not finite, r is not finite and
+        ValueError: if the positions have different dimensions or devices or are not finite, r is not finite and
             positive, max_sources is below 1, or the backend unknown.
-        ImportError: If torch_cluster is asked for by name and not installed.
+        ImportError: if torch_cluster is asked for by name and not installed.
 
     Example:
         >>> import torch
@@ -115,21 +115,21 @@ def random(
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    r"""Draws :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random.
+    r"""Draw :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random.
 
     Args:
-        n_sources: Number of source neurons :math:`N`.
-        n_targets: Number of target neurons :math:`M`.
-        density: Share :math:`\rho` of all possible edges that exist, above 0 and at most 1.
-        generator: Random number generator; None for PyTorch's default.
-        device: Device of the edges; None for the CPU. Edges are drawn on the generator's device.
+        n_sources: number of source neurons :math:`N`.
+        n_targets: number of target neurons :math:`M`.
+        density: share :math:`\rho` of all possible edges that exist, above 0 and at most 1.
+        generator: random number generator; None for PyTorch's default.
+        device: device of the edges; None for the CPU. Edges are drawn on the generator's device.
 
     Returns:
         Edges :math:`(2, \mathrm{round}(\rho N M))`.
 
     Raises:
-        TypeError: If a number of neurons is not an int or the density not a number.
-        ValueError: If a number of neurons is below 1 or the density is outside (0, 1].
+        TypeError: if a number of neurons is not an int or the density not a number.
+        ValueError: if a number of neurons is below 1 or the density is outside (0, 1].
 
     Example:
         >>> import torch
@@ -153,7 +153,7 @@ def small_world(
     exponent: float,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Connects each target neuron to its nearest sources and to a few others drawn at random by their distance.
+    r"""Connect each target neuron to its nearest sources and to a few others drawn at random by their distance.
 
     Besides the :math:`k` nearest sources, each target draws others without replacement, source :math:`s` with a
     probability proportional to
@@ -167,21 +167,21 @@ def small_world(
     the space.
 
     Args:
-        source_pos: Source positions :math:`(N, d)`, in length units.
-        target_pos: Target positions :math:`(M, d)`, in length units, or None if sources and targets are the
+        source_pos: source positions :math:`(N, d)`, in length units.
+        target_pos: target positions :math:`(M, d)`, in length units, or None if sources and targets are the
             same neurons; a neuron is then not its own source.
-        k: Number of nearest sources per target, at least 1.
-        long_range: Number of sources drawn per target, at least 0.
-        exponent: Decay :math:`\alpha` with length, at least 0; 0 draws uniformly.
-        generator: Random number generator, on any device; None for PyTorch's default on the positions' device.
+        k: number of nearest sources per target, at least 1.
+        long_range: number of sources drawn per target, at least 0.
+        exponent: decay :math:`\alpha` with length, at least 0; 0 draws uniformly.
+        generator: random number generator, on any device; None for PyTorch's default on the positions' device.
 
     Returns:
         Edges :math:`(2, M (k + \mathrm{long\_range}))`. The time grows with :math:`N M`, the memory does not.
 
     Raises:
-        TypeError: If the positions are not floating-point tensors, k or long_range is not an int, or the exponent is
+        TypeError: if the positions are not floating-point tensors, k or long_range is not an int, or the exponent is
             not a number.
-        ValueError: If the positions have different dimensions or devices or are not finite, k is below 1, long_range or
+        ValueError: if the positions have different dimensions or devices or are not finite, k is below 1, long_range or
             the exponent is negative, or k and long_range together exceed the number of sources.
 
     Example:
@@ -205,19 +205,19 @@ def small_world(
 
 
 def all_to_all(n_sources: int, n_targets: int, device: torch.device | str | None = None) -> Tensor:
-    r"""Connects each target neuron to all source neurons.
+    r"""Connect each target neuron to all source neurons.
 
     Args:
-        n_sources: Number of source neurons :math:`N`.
-        n_targets: Number of target neurons :math:`M`.
-        device: Device of the edges; None for the CPU.
+        n_sources: number of source neurons :math:`N`.
+        n_targets: number of target neurons :math:`M`.
+        device: device of the edges; None for the CPU.
 
     Returns:
         Edges :math:`(2, N M)`.
 
     Raises:
-        TypeError: If a number of neurons is not an int.
-        ValueError: If a number of neurons is below 1.
+        TypeError: if a number of neurons is not an int.
+        ValueError: if a number of neurons is below 1.
 
     Example:
         >>> all_to_all(2, 2)
@@ -230,7 +230,7 @@ def all_to_all(n_sources: int, n_targets: int, device: torch.device | str | None
 
 
 def _edges(index: Tensor) -> Tensor:
-    """Edge list (2, M k) from the ascending source indices of each target (M, k)."""
+    """Return the edge list (2, M k) of the ascending source indices of each target (M, k)."""
     targets, k = index.shape
     edges = index.new_empty((2, targets, k))
     edges[0] = index
@@ -239,12 +239,12 @@ def _edges(index: Tensor) -> Tensor:
 
 
 def _from_numbers(number: Tensor, n_sources: int) -> Tensor:
-    """Edge list from ascending edge numbers, target * n_sources + source."""
+    """Return the edge list of ascending edge numbers, target * n_sources + source."""
     targets = number.div(n_sources, rounding_mode="floor")
     return torch.stack([number - targets * n_sources, targets])
 
 
 def without_own(edges: Tensor) -> Tensor:
-    """Edges from all n neurons except the target itself, given edges from n - 1 sources."""
+    """Return edges from all n neurons except the target itself, given edges from n - 1 sources."""
     sources, targets = edges
     return torch.stack([sources + (sources >= targets).long(), targets])

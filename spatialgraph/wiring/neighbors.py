@@ -36,36 +36,36 @@ _SEARCHES: dict[str, _Search] = {"brute": brute, "scipy": trees, "torch_cluster"
 
 
 def nearest(clouds: Clouds, k: int, backend: Backend = "auto") -> Tensor:
-    """Finds the k nearest sources of each target.
+    """Find the k nearest sources of each target.
 
     Args:
-        clouds: The positions.
-        k: Number of sources per target, from 1 to ``clouds.available``.
-        backend: One of BACKENDS; the result does not depend on it.
+        clouds: the positions.
+        k: number of sources per target, from 1 to ``clouds.available``.
+        backend: one of BACKENDS; the result does not depend on it.
 
     Returns:
         Source indices (M, k), ascending in each row.
 
     Raises:
-        ImportError: If torch_cluster is asked for by name and not installed.
+        ImportError: if torch_cluster is asked for by name and not installed.
     """
     return _SEARCHES[_choose(backend, clouds.source.device)].nearest(clouds, k)
 
 
 def within(clouds: Clouds, r: float, max_sources: int | None = None, backend: Backend = "auto") -> Pairs:
-    """Finds the sources within the distance r of each target, boundary included.
+    """Find the sources within the distance r of each target, boundary included.
 
     Args:
-        clouds: The positions.
-        r: The distance, in length units.
-        max_sources: Largest number of sources per target, of which the nearest are returned; None for no limit.
-        backend: One of BACKENDS; the result does not depend on it.
+        clouds: the positions.
+        r: the distance, in length units.
+        max_sources: largest number of sources per target, of which the nearest are returned; None for no limit.
+        backend: one of BACKENDS; the result does not depend on it.
 
     Returns:
         Source indices (E,) and target indices (E,), in no particular order.
 
     Raises:
-        ImportError: If torch_cluster is asked for by name and not installed.
+        ImportError: if torch_cluster is asked for by name and not installed.
     """
     cap = max_sources if max_sources is not None and max_sources < clouds.available else None
     return _SEARCHES[_choose(backend, clouds.source.device)].within(clouds, min(r, _LARGEST_RADIUS), cap)

@@ -48,7 +48,7 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
 
 
 def _query_block(tree: cKDTree, clouds: Clouds, rows: Array, chosen: Array) -> Array:
-    """Fills in some rows of the result and returns those with an unresolved tie."""
+    """Fill in some rows of the result and return those with an unresolved tie."""
     k = chosen.shape[1]
     needed = k + clouds.excluded
     width = min(needed + 1, tree.n)
@@ -62,7 +62,7 @@ def _query_block(tree: cKDTree, clouds: Clouds, rows: Array, chosen: Array) -> A
 
 
 def _settle_ties(tree: cKDTree, clouds: Clouds, rows: Array, result: Tensor) -> None:
-    """Resolves rows whose k-th nearest source ties with the next, with an increasing number of candidates."""
+    """Resolve rows whose k-th nearest source ties with the next, with an increasing number of candidates."""
     k = result.shape[1]
     needed = k + clouds.excluded
     width = 4 * needed
@@ -86,7 +86,7 @@ def _query(tree: cKDTree, targets: Array, width: int) -> tuple[Array, Array]:
 
 
 def _reaches_past(distance: Array, needed: int) -> Array:
-    """Mask of rows whose last candidate is tied with the k-th one."""
+    """Mark rows whose last candidate is tied with the k-th one."""
     mask: Array = distance[:, -1] <= distance[:, needed - 1] * (1 + _TIE) + _TIE_FLOOR
     return mask
 

@@ -16,19 +16,7 @@ from spatialgraph.wiring.clouds import prepare
 from spatialgraph.wiring.edges import all_to_all, knn, radius, random, small_world, without_own
 from spatialgraph.wiring.neighbors import BACKENDS, Backend
 
-__all__ = [
-    "AllToAll",
-    "KNN",
-    "Radius",
-    "Random",
-    "SmallWorld",
-    "Wiring",
-    "all_to_all",
-    "knn",
-    "radius",
-    "random",
-    "small_world",
-]
+__all__ = ["AllToAll", "KNN", "Radius", "Random", "SmallWorld", "Wiring"]
 
 Reach = Literal["layer", "all"]
 REACHES = ("layer", "all")
@@ -39,14 +27,14 @@ class Wiring(ABC):
     """Base class of wirings, which select the synapses of a graph.
 
     Attributes:
-        reach: Layers from which a target may receive: the one before (``"layer"``) or all earlier ones (``"all"``),
+        reach: layers from which a target may receive: the one before (``"layer"``) or all earlier ones (``"all"``),
             which adds skip connections.
     """
 
     reach: Reach = field(default="layer", kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the fields, and converts NumPy's numbers to Python's, so that equal wirings have the same repr."""
+        """Check the fields, and convert NumPy's numbers to Python's, so that equal wirings have the same repr."""
         for option in fields(self):
             value = getattr(self, option.name)
             if isinstance(value, np.generic):
@@ -55,25 +43,25 @@ class Wiring(ABC):
 
     @abstractmethod
     def select(self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None) -> Tensor:
-        """Selects the edges between source and target neurons.
+        """Select the edges between source and target neurons.
 
         Args:
-            source_pos: Source positions (N, d), in length units.
-            target_pos: Target positions (M, d), in length units, or None if sources and targets are the same neurons;
+            source_pos: source positions (N, d), in length units.
+            target_pos: target positions (M, d), in length units, or None if sources and targets are the same neurons;
                 there are then no self-connections.
-            generator: Random number generator for random wirings; None for PyTorch's default.
+            generator: random number generator for random wirings; None for PyTorch's default.
 
         Returns:
             Edges (2, E), int64, on the device of the positions.
 
         Raises:
-            TypeError: If the positions are not floating-point tensors.
-            ValueError: If the positions have different dimensions or devices or are not finite, or there are too few
+            TypeError: if the positions are not floating-point tensors.
+            ValueError: if the positions have different dimensions or devices or are not finite, or there are too few
                 sources for the fields of the wiring.
         """
 
     def __repr__(self) -> str:
-        """The constructor call, without default arguments."""
+        """Return the constructor call, without default arguments."""
         own = [f for f in fields(self) if f.name != "reach"]
         shown = [
             f"{f.name}={getattr(self, f.name)!r}"
@@ -106,13 +94,13 @@ class KNN(Wiring):
     """Connects each target to its k nearest sources; see :func:`knn`.
 
     Args:
-        k: In-degree of every target, at least 1.
-        backend: As in :func:`knn`.
-        reach: As in :class:`Wiring`.
+        k: in-degree of every target, at least 1.
+        backend: as in :func:`knn`.
+        reach: as in :class:`Wiring`.
 
     Raises:
-        TypeError: If k is not an int.
-        ValueError: If k is below 1, or the backend or the reach is unknown.
+        TypeError: if k is not an int.
+        ValueError: if k is below 1, or the backend or the reach is unknown.
 
     Example:
         >>> import torch
@@ -127,7 +115,7 @@ class KNN(Wiring):
     backend: Backend = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
+        """Check the fields."""
         super().__post_init__()
         checks.integer("k", self.k, minimum=1)
         checks.choice("backend", self.backend, BACKENDS)
@@ -143,14 +131,14 @@ class Radius(Wiring):
     """Connects each target to all sources within the distance r; see :func:`radius`.
 
     Args:
-        r: Largest length of an edge, in length units, finite and positive.
-        max_sources: Largest in-degree, of the nearest sources; None keeps all.
-        backend: As in :func:`knn`.
-        reach: As in :class:`Wiring`.
+        r: largest length of an edge, in length units, finite and positive.
+        max_sources: largest in-degree, of the nearest sources; None keeps all.
+        backend: as in :func:`knn`.
+        reach: as in :class:`Wiring`.
 
     Raises:
-        TypeError: If r is not a number or max_sources not an int.
-        ValueError: If r is not finite and positive, max_sources is below 1, or the backend or the reach is unknown.
+        TypeError: if r is not a number or max_sources not an int.
+        ValueError: if r is not finite and positive, max_sources is below 1, or the backend or the reach is unknown.
 
     Example:
         >>> import torch
@@ -163,7 +151,7 @@ class Radius(Wiring):
     backend: Backend = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
+        """Check the fields."""
         super().__post_init__()
         check_radius(self.r, self.max_sources)
         checks.choice("backend", self.backend, BACKENDS)
@@ -179,12 +167,12 @@ class Random(Wiring):
     """Draws a share of all possible edges uniformly; see :func:`random`.
 
     Args:
-        density: Share of the possible edges that exist, above 0 and at most 1.
-        reach: As in :class:`Wiring`.
+        density: share of the possible edges that exist, above 0 and at most 1.
+        reach: as in :class:`Wiring`.
 
     Raises:
-        TypeError: If the density is not a number.
-        ValueError: If the density is outside (0, 1] or the reach is unknown.
+        TypeError: if the density is not a number.
+        ValueError: if the density is outside (0, 1] or the reach is unknown.
 
     Example:
         >>> import torch
@@ -195,7 +183,7 @@ class Random(Wiring):
     density: float
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
+        """Check the fields."""
         super().__post_init__()
         check_density(self.density)
 
@@ -212,14 +200,14 @@ class SmallWorld(Wiring):
     """Connects each target to its nearest sources and to a few far ones; see :func:`small_world`.
 
     Args:
-        k: Number of nearest sources per target, at least 1.
-        long_range: Number of sources drawn per target, at least 0.
-        exponent: Decay of the probability with length, at least 0.
-        reach: As in :class:`Wiring`.
+        k: number of nearest sources per target, at least 1.
+        long_range: number of sources drawn per target, at least 0.
+        exponent: decay of the probability with length, at least 0.
+        reach: as in :class:`Wiring`.
 
     Raises:
-        TypeError: If k or long_range is not an int, or the exponent not a number.
-        ValueError: If k is below 1, long_range or the exponent is negative, the exponent is not finite, or the reach is
+        TypeError: if k or long_range is not an int, or the exponent not a number.
+        ValueError: if k is below 1, long_range or the exponent is negative, the exponent is not finite, or the reach is
             unknown.
 
     Example:
@@ -233,7 +221,7 @@ class SmallWorld(Wiring):
     exponent: float = 2.0
 
     def __post_init__(self) -> None:
-        """Checks the fields."""
+        """Check the fields."""
         super().__post_init__()
         checks.integer("k", self.k, minimum=1)
         check_small_world(self.k, self.long_range, self.exponent)

@@ -11,9 +11,9 @@ from torch.autograd import forward_ad, gradcheck
 from torch.autograd import gradgradcheck as gradgradcheck_all
 
 import spatialgraph as sg
-from spatialgraph.functional import all_to_all, edge_weight, pairwise_length, pairwise_weight, sparse
-from spatialgraph.functional.composed import gradients
+from spatialgraph.functional import all_to_all, composed, edge_weight, pairwise_length, pairwise_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.compressed_engine import CompressedEngine
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.leaky import FastSigmoid, leaky_run
 from spatialgraph.functional.normalization import normalised
@@ -62,6 +62,23 @@ def test_weights_and_lengths(geometry, mask, law):
     assert gradgradcheck(lambda *own: pairwise_weight(*own, law), geometry)
     assert gradgradcheck(lambda *own: edge_weight(*own, law, edges), geometry)
     assert gradgradcheck(pairwise_length, geometry[:2])
+
+
+def test_lengths_where_neurons_meet(geometry, mask):
+    """Lengths have derivatives of 0 there, of any order, and a NaN stays one."""
+    source_pos, target_pos, _ = (values.detach().clone() for values in geometry)
+    target_pos[0] = source_pos[0]
+    mask = torch.ones_like(mask)
+    listed = CompressedEngine(mask.shape[1], mask.shape[0], CompressedEdges.from_mask(mask))
+    found = []
+    for lengths in (pairwise_length, composed.pairwise_length, listed.lengths):
+        pos = source_pos.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(lengths(pos, target_pos).square().sum(), pos, create_graph=True)
+        found.append(torch.autograd.grad(slope.square().sum(), pos)[0])
+        assert lengths(source_pos * torch.nan, target_pos).isnan().all()
+    for curvature in found:
+        torch.testing.assert_close(curvature, found[0])
+    assert torch.isfinite(found[0]).all() and found[0].any()
 
 
 @pytest.mark.parametrize(("is_masked", "n_masked"), list(itertools.product((False, True), (0, 3))))
@@ -168,7 +185,7 @@ def test_an_input_that_was_computed_from_another_is_not_counted_twice():
 
     a = torch.tensor(3.0, requires_grad=True)
     b = a**2
-    by_a, by_b = gradients(compute, [a, b], [True, True], [torch.tensor(1.0)])
+    by_a, by_b = composed.gradients(compute, [a, b], [True, True], [torch.tensor(1.0)])
     assert (by_a.item(), by_b.item()) == (9.0, 3.0)
 
 

@@ -354,3 +354,19 @@ def test_messages_would_be_noticed():
     arguments = operands(3, torch.float32, batch, n, m)
     shapes = saved_shapes(functools.partial(ENGINES["messages"], *arguments, Exponential()))
     assert (n * m, batch) in shapes
+
+
+@both_engines
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
+def test_whole_numbers_are_sent_as_floats(engine, dtype):
+    x, *geometry = (values.detach() for values in operands())
+    x = (x > 0).to(dtype)
+    assert_close(engine(x, *geometry, InverseDistance()), engine(x.double(), *geometry, InverseDistance()), 1e-12)
+
+
+def test_lengths_of_other_dimensions_are_refused():
+    source_pos, target_pos = torch.rand(3, 2), torch.rand(4, 3)
+    with pytest.raises(ValueError, match=r"target_pos must have shape \(4, 2\), got \(4, 3\)"):
+        dense.pairwise_length(source_pos, target_pos)
+    with pytest.raises(TypeError, match="source_pos must be floating point, got torch.int64"):
+        dense.pairwise_length(source_pos.long(), target_pos)

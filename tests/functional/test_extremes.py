@@ -62,6 +62,18 @@ def test_a_bad_number_reaches_only_what_a_synapse_connects_it_to(seed, bad, shar
     torch.testing.assert_close(found.double(), expected, equal_nan=True, rtol=1e-4, atol=1e-5)
 
 
+def test_masking_gives_no_gradient_to_absent_pairs_where_weights_are_zero():
+    torch.manual_seed(0)
+    source_pos, target_pos = torch.randn(6, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    x, pull, mask = torch.randn(4, 6).double(), torch.randn(4, 5).double(), torch.rand(5, 6) < 0.6
+    law, scale = InverseDistance(), torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, -1.0], dtype=torch.float64)
+    lengths = torch.cdist(target_pos, source_pos)
+    right = ((pull.t() @ x) * mask / (lengths.square() + law.softening**2).sqrt()).sum(0)  # the ties at 0 all remain
+    scale.requires_grad_()
+    y = all_to_all(x, source_pos, target_pos, scale, law, mask=mask, n_masked=2)
+    torch.testing.assert_close(torch.autograd.grad((y * pull).sum(), scale)[0], right)
+
+
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_gradient_reaches_only_what_a_synapse_connects_it_to(bad):
     torch.manual_seed(0)
@@ -130,7 +142,7 @@ def test_engines_agree_at_any_distance(law, dtype, distance):
         "pairs": lambda *own: pairwise_weight(*own, law).flatten(),
         "edges": lambda *own: edge_weight(*own, law, edges),
         "product": lambda *own: all_to_all(x, *own, law).t().flatten(),
-        "composition": lambda *own: composed_all_to_all(x, *own, None, None, 0, law).t().flatten(),
+        "composition": lambda *own: composed_all_to_all(x, *own, law, None, None, 0).t().flatten(),
     }
     steepness = max(1.0, float(getattr(law, "exponent", 1.0)))  # by so much rounding errors of the square grow
     tolerance = steepness * (1e-5 if dtype == torch.float32 else 1e-11)

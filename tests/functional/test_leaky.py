@@ -326,6 +326,8 @@ def test_a_state_of_another_shape_is_refused(state, engine):
 
 @every_engine
 def test_a_current_of_another_length_is_refused(engine):
+    with pytest.raises(ValueError, match="record must be one of 'spikes', 'potentials', got 'spike'"):
+        leaky_run(torch.zeros(6, 3), 6, torch.zeros(3), record="spike", **settings())
     with pytest.raises(ValueError, match="current must have 1 or 6 rows, one for each step, got 4"):
         leaky_run(torch.rand(4, 5), 6, torch.zeros(5), **settings())
 

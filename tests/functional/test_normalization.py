@@ -33,6 +33,14 @@ def test_values_and_gradients(rectify, batch, neurons, dtype, tolerance):
         torch.testing.assert_close(grad, right, rtol=10 * tolerance, atol=100 * tolerance)
 
 
+def test_a_rectified_zero_has_no_gradient():
+    """As of ``relu``: a sample of equal inputs, such as a blank one, is normalised to 0, and biases start at 0."""
+    total, bias = torch.ones(4, 3).t().requires_grad_(), torch.zeros(4, requires_grad=True)
+    for grad in torch.autograd.grad(normalised(total, bias, rectify=True).sum(), [total, bias]):
+        assert not grad.any()
+    torch.testing.assert_close(torch.autograd.grad(normalised(total, bias).sum(), bias)[0], torch.full((4,), 3.0))
+
+
 def test_gradcheck():
     torch.manual_seed(0)
     total, bias = by_neuron(5, 7, torch.float64).requires_grad_(), torch.randn(7, dtype=torch.float64).requires_grad_()

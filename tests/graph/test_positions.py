@@ -140,7 +140,12 @@ def test_place_keeps_the_parameters():
         ("free", torch.zeros(11, 3), None, r"pos must have shape \(12, 3\) or \(12, 2\), got \(11, 3\)"),
         ("free", torch.zeros(4, 4), 1, r"pos must have shape \(4, 3\) or \(4, 2\), got \(4, 4\)"),
         ("free", torch.full((12, 3), math.nan), None, "pos must be finite, got .* for neuron 0"),
-        ("learned", torch.randn(12, 3), None, "pos must have the same last coordinate within a layer"),
+        (
+            "learned",
+            torch.randn(12, 3),
+            None,
+            "pos must have the same last coordinate .* got -?[0-9.]+ in layer [0-2];",
+        ),
         ("learned", torch.ones(5, 3), 0, "and 0 in layer 0"),
         ("fixed", torch.full((4, 3), 1.5), 1, "pos must have the layer's number as last coordinate"),
         ("free", torch.zeros(4, 3), 3, "neurons must name a layer between 0 and 2, got 3"),
@@ -153,6 +158,13 @@ def test_places_that_do_not_exist(spacing, pos, neurons, message):
     with pytest.raises(ValueError, match=message):
         graph.place_(pos, neurons)
     assert torch.equal(graph.pos, before)
+
+
+def test_fixed_layers_stay_1_apart():
+    graph = SpatialGraph.layered(SIZES, spacing="fixed")
+    pos = graph.pos.detach().clone()
+    pos[:, 2] += 5e-7  # as rounding may leave it
+    assert graph.place_(pos).positions.gaps.tolist() == [1.0, 1.0]
 
 
 # Anchors ----

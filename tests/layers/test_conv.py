@@ -298,3 +298,6 @@ def test_wrong_settings():
         SpatialConv(gain=float("inf"))
     with pytest.raises(ValueError, match="decomposed_layers must be at least 1, got 0"):
         SpatialConv(decomposed_layers=0)
+    conv = SpatialConv()
+    with pytest.raises(TypeError, match="gain must be a number, got 'a'"):
+        conv.gain = "a"

@@ -69,7 +69,7 @@ def test_linear_layers_learn_with_others():
     assert all((p.grad != 0).any() for p in model.parameters())
 
 
-def test_weights_are_kept_in_eval(monkeypatch):
+def test_weights_are_cached_in_eval(monkeypatch):
     calls = []
     original = linear.pairwise_weight
     monkeypatch.setattr(linear, "pairwise_weight", lambda *arguments: calls.append(1) or original(*arguments))
@@ -289,3 +289,15 @@ def test_settings_are_checked_later_too():
         layer.gain = "x"
     with pytest.raises(ValueError, match="polarity_mode must be one of 'binary', 'graded', got 'Binary'"):
         layer.polarity_mode = "Binary"
+
+
+@pytest.mark.parametrize("law", ["inverse_distance", "inverse_power"])
+def test_a_layer_without_values(law):
+    """As of ``nn.Linear``, memory may be given to it later."""
+    layer = SpatialLinear(3, 2, law=law, device="meta")
+    with torch.device("meta"):
+        assert SpatialLinear(3, 2).source_pos.is_meta
+    usual = SpatialLinear(3, 2, law=law)
+    assert layer.source_pos.is_meta and layer.gain == usual.gain
+    layer.to_empty(device="cpu").load_state_dict(usual.state_dict())
+    assert torch.equal(layer(torch.ones(1, 3)), usual(torch.ones(1, 3)))

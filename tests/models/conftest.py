@@ -6,10 +6,10 @@ from spatialgraph.graph.transmission import Transmission
 
 @pytest.fixture
 def builds(monkeypatch):
-    """Count how often weights are computed for keeping."""
+    """Count how often weights are computed for the cache."""
     calls = []
-    original = Transmission.kept
-    monkeypatch.setattr(Transmission, "kept", lambda self: calls.append(1) or original(self))
+    original = Transmission.precomputed
+    monkeypatch.setattr(Transmission, "precomputed", lambda self: calls.append(1) or original(self))
     return calls
 
 

@@ -1,4 +1,4 @@
-"""Weights kept in eval(): whatever changes and however, a pass equals one that keeps nothing."""
+"""Weights cached in eval(): whatever changes and however, a pass equals one without a cache."""
 
 import copy
 import pickle
@@ -30,7 +30,7 @@ def network(kind, **options):
 
 
 def untouched(model, x):
-    """What a copy computes that has never kept anything, in train() where nothing is kept."""
+    """What a copy with an empty cache computes, in train() where nothing is cached."""
     with torch.no_grad():
         return copy.deepcopy(model).train()(x)
 
@@ -132,7 +132,7 @@ GRAPH_ROUTES = {
 
 
 def check(model, tolerance=1e-5):
-    """Compare two passes in eval() with one that keeps nothing."""
+    """Compare two passes in eval() with one without a cache."""
     model.eval()
     x = inputs(model)
     expected = untouched(model, x)
@@ -192,7 +192,7 @@ def test_eval_equals_train_after_any_changes(data):
         check(model)
 
 
-# What is kept, and when ----
+# What is cached, and when ----
 
 
 @pytest.mark.parametrize("kind", ["mlp", "snn"])
@@ -221,7 +221,7 @@ def test_a_number_that_is_not_one_is_built_anew(builds):
             assert torch.isnan(model(inputs(model))).any()
 
 
-def test_nothing_is_kept_of_a_law_of_ones_own(builds):
+def test_nothing_is_cached_of_a_law_of_ones_own(builds):
     class Scaled(InverseDistance):
         factor = 1.0
 
@@ -240,7 +240,7 @@ def test_nothing_is_kept_of_a_law_of_ones_own(builds):
 
 
 @pytest.mark.parametrize("patch", ["method", "hook", "subclass", "global hook"])
-def test_nothing_is_kept_of_positions_that_something_else_changes(patch, builds):
+def test_nothing_is_cached_of_positions_that_something_else_changes(patch, builds):
     model = network("mlp").eval()
     x, positions = inputs(model), model.graph.positions
     shift = torch.zeros(1, 3)

@@ -150,7 +150,7 @@ def test_whole_networks_of_snntorch_to_the_bit(kind, normalize, read_out):
         with torch.no_grad():
             model.graph.raw_bias.uniform_(0.0, 0.1)
             for layer, matrix, stage in zip(
-                layers, model.graph.transmission().kept().matrices, model.graph.projections, strict=True
+                layers, model.graph.transmission().precomputed().matrices, model.graph.projections, strict=True
             ):
                 layer.weight.copy_(matrix.weight)
                 layer.bias.copy_(model.graph.bias[stage.targets])
@@ -187,7 +187,7 @@ def test_other_neurons_of_snntorch(kind, read_out):
     randomise(model.graph)
     x = features(model, 3, dtype=torch.float32)
     simulation = model.simulate(x)
-    signal = F.linear(x[None], model.graph.transmission().kept().matrices[0].weight)
+    signal = F.linear(x[None], model.graph.transmission().precomputed().matrices[0].weight)
     signal = model.drive * F.layer_norm(signal, signal.shape[-1:]) + model.graph.bias[6:11]
     first = model.hidden_neurons[0]
     assert isinstance(first, SnnTorchNeuron)

@@ -63,7 +63,7 @@ def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts
                 shift, sum_of_row = bias[j], zero
                 # Three short loops: LLVM does not vectorise one loop that writes to so many arrays.
                 for b in range(row.size):
-                    by_input[b] = zero if (row[b] - means[b]) * scales[b] + shift < floor else by_output[b]
+                    by_input[b] = zero if (row[b] - means[b]) * scales[b] + shift <= floor else by_output[b]
                 for b in range(row.size):
                     sums[b] += by_input[b]
                     sum_of_row += by_input[b]

@@ -1,40 +1,40 @@
-"""What Kept builds anew, and when."""
+"""What a Cache builds anew, and when."""
 
 from functools import partial
 
 import torch
 from references import in_threads
 
-from spatialgraph.layers.kept import Kept, Sources
+from spatialgraph.layers.cache import Cache, Sources
 
 
 def test_threads_with_other_values_never_get_a_mixed_pair():
-    kept = Kept()  # as the replicas of nn.DataParallel share it
+    cache = Cache()  # as the replicas of nn.DataParallel share it
 
     def ask(values):
         for _ in range(300):
-            assert kept.get(lambda: Sources((values,)), lambda: values.sum()) == values.sum()
+            assert cache.get(lambda: Sources((values,)), lambda: values.sum()) == values.sum()
 
     in_threads(*(partial(ask, torch.rand(9)) for _ in range(3)))
 
 
 def test_values_that_change_while_weights_are_built_are_not_kept():
-    kept, values = Kept(), torch.ones(3)
+    cache, values = Cache(), torch.ones(3)
 
     def build():
         total = values.sum()
         values.add_(1.0)  # as another thread may
         return total
 
-    assert kept.get(lambda: Sources((values,)), build) == 3.0
-    assert kept.get(lambda: Sources((values,)), lambda: values.sum()) == 6.0
+    assert cache.get(lambda: Sources((values,)), build) == 3.0
+    assert cache.get(lambda: Sources((values,)), lambda: values.sum()) == 6.0
 
 
 def test_tensors_elsewhere_in_memory_and_without_memory():
     square = torch.rand(3, 3)
-    kept, calls = Kept(), []
+    cache, calls = Cache(), []
     build = lambda: calls.append(1) or square.sum()  # noqa: E731
     for values in (square, square.t(), square.t().contiguous(), square.double(), square[:2], square.flatten()):
-        kept.get(lambda values=values: Sources((values,)), build)
+        cache.get(lambda values=values: Sources((values,)), build)
     assert len(calls) == 5  # the transpose has the same values in another order of memory
-    assert kept.get(lambda: Sources((square.to("meta"),)), build) is None
+    assert cache.get(lambda: Sources((square.to("meta"),)), build) is None

@@ -13,7 +13,7 @@ from torch.nn.modules.module import _has_any_global_hook
 from spatialgraph.laws import LAWS, Law
 from spatialgraph.tracing import is_observed
 
-__all__ = ["Kept", "Sources", "law_settings", "may_be_kept"]
+__all__ = ["Cache", "Sources", "law_settings", "may_be_cached"]
 
 Value = TypeVar("Value")
 
@@ -38,30 +38,30 @@ _memcmp = _c_memcmp()
 class Sources(NamedTuple):
     """The inputs from which a value is derived.
 
-    ``tensors`` are compared by their values, ``settings`` by equality, ``things``, which are immutable, by identity.
+    ``tensors`` are compared by their values, ``settings`` by equality, ``objects``, which are immutable, by identity.
     """
 
     tensors: Sequence[Tensor]
     settings: tuple[object, ...] = ()
-    things: tuple[object, ...] = ()
+    objects: tuple[object, ...] = ()
 
 
 class _Copy:
     """A copy of the values of sources, and the attributes of the modules from which they are read."""
 
-    def __init__(self, sources: Sources, modules: Sequence[nn.Module], things: tuple[object, ...]) -> None:
+    def __init__(self, sources: Sources, modules: Sequence[nn.Module], objects: tuple[object, ...]) -> None:
         self.sources = sources
-        self.attributes = [*things, *_attributes(modules)]
+        self.attributes = [*objects, *_attributes(modules)]
         self.hooks = [hooks for module in modules for hooks in (module._forward_pre_hooks, module._forward_hooks)]
         self.tensors = [tensor.clone(memory_format=torch.contiguous_format) for tensor in sources.tensors]
         self.kinds = [*map(_KIND, self.tensors)]
         self.memory = [copy.data_ptr() for copy in self.tensors], [copy.nbytes for copy in self.tensors]
         self.has_memory = _memcmp is not None and all(copy.is_cpu for copy in self.tensors)
 
-    def is_current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> bool:
+    def is_current(self, modules: Sequence[nn.Module], objects: tuple[object, ...]) -> bool:
         """Tell whether modules have the same attributes with the same values as before, and no hooks or gradients."""
         return (
-            all(map(is_, self.attributes, chain(things, _attributes(modules))))
+            all(map(is_, self.attributes, chain(objects, _attributes(modules))))
             and not any(self.hooks)
             and not _has_any_global_hook()
             and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.sources.tensors))
@@ -71,7 +71,7 @@ class _Copy:
     def equals(self, sources: Sources) -> bool:
         """Tell whether sources have these values."""
         own = self.sources
-        if own.settings != sources.settings or not all(map(is_, own.things, sources.things)):
+        if own.settings != sources.settings or not all(map(is_, own.objects, sources.objects)):
             return False
         return self._have_values(sources.tensors)
 
@@ -91,14 +91,14 @@ def _attributes(modules: Sequence[nn.Module]) -> Iterator[object]:
     return chain(map(type, modules), chain.from_iterable(map(dict.values, held)), _END)
 
 
-class Kept(Generic[Value]):
+class Cache(Generic[Value]):
     """A cached value that is recomputed only when its sources have changed.
 
     The sources are compared with a copy by value. Version counters would miss writes by fused optimisers, ``.data`` and
     NumPy, and identities would miss changes in place.
 
     Example:
-        >>> total: Kept[Tensor] = Kept()
+        >>> total: Cache[Tensor] = Cache()
         >>> numbers = torch.ones(3)
         >>> total.get(lambda: Sources((numbers,)), numbers.sum)
         tensor(3.)
@@ -109,65 +109,65 @@ class Kept(Generic[Value]):
 
     def __init__(self) -> None:
         # One attribute, so that threads that share a model always see a value with its own sources.
-        self._kept: tuple[_Copy, Value] | None = None
+        self._entry: tuple[_Copy, Value] | None = None
 
-    def current(self, modules: Sequence[nn.Module], things: tuple[object, ...]) -> Value | None:
+    def current(self, modules: Sequence[nn.Module], objects: tuple[object, ...]) -> Value | None:
         """Return the value if a fast check shows that nothing has changed, else None.
 
         Args:
             modules: as in :meth:`get`.
-            things: as in :meth:`get`.
+            objects: as in :meth:`get`.
         """
-        kept = self._kept
-        if kept is None or is_observed() or not kept[0].is_current(modules, things):
+        entry = self._entry
+        if entry is None or is_observed() or not entry[0].is_current(modules, objects):
             return None
-        return kept[1]
+        return entry[1]
 
     def get(
         self,
         sources: Callable[[], Sources | None],
         build: Callable[[], Value],
         modules: Sequence[nn.Module] = (),
-        things: tuple[object, ...] = (),
+        objects: tuple[object, ...] = (),
     ) -> Value | None:
         """Return the value, recomputed without gradients if its sources have changed.
 
         Args:
             sources: returns the inputs of the value; None if it must not be cached now.
             build: computes the value.
-            modules: the modules whose attributes, with ``things``, determine the sources: while these are the same
+            modules: the modules whose attributes, with ``objects``, determine the sources: while these are the same
                 objects, only the tensors are compared. None of them may own this object.
-            things: other objects that determine the sources, compared by identity.
+            objects: other objects that determine the sources, compared by identity.
 
         Returns:
             The value; None if it must not be cached.
         """
         if is_observed():  # first, so that a compiler does not trace the comparison
             return None
-        kept = self._kept
+        entry = self._entry
         present = sources()
         if present is None or any(tensor.is_meta for tensor in present.tensors):
             return None
-        if kept is not None and kept[0].equals(present):
+        if entry is not None and entry[0].equals(present):
             if modules:
-                self._kept = _Copy(present, modules, things), kept[1]
-            return kept[1]
+                self._entry = _Copy(present, modules, objects), entry[1]
+            return entry[1]
         # Outside inference mode, so that the value can be used in later passes with gradients of the input.
         with torch.inference_mode(False), torch.no_grad():
-            copy = _Copy(present, modules, things)
+            copy = _Copy(present, modules, objects)
             value = build()
             after = sources()
         if after is not None and copy.equals(after):  # unless another thread has changed them meanwhile
-            self._kept = copy, value
+            self._entry = copy, value
         return value
 
-    def __deepcopy__(self, memo: dict[int, object]) -> "Kept[Value]":
+    def __deepcopy__(self, memo: dict[int, object]) -> "Cache[Value]":
         """Return an empty cache: a copy of a module has its own parameters."""
-        return Kept()
+        return Cache()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         """Exclude the value from pickles."""
-        return Kept, ()
+        return Cache, ()
 
 
 def law_settings(law: Law) -> tuple[object, ...] | None:
@@ -185,13 +185,13 @@ def law_settings(law: Law) -> tuple[object, ...] | None:
     return values if _NUMBERS.issuperset(map(type, values[1:])) else None
 
 
-def may_be_kept(module: nn.Module, *tensors: Tensor) -> bool:
+def may_be_cached(module: nn.Module, *tensors: Tensor) -> bool:
     """Tell whether a module may cache values derived from tensors between passes.
 
     It may in ``eval()``, if the tensors need no gradients and nothing traces operations on them.
 
     Example:
-        >>> may_be_kept(nn.Identity(), torch.zeros(2)), may_be_kept(nn.Identity().eval(), torch.zeros(2))
+        >>> may_be_cached(nn.Identity(), torch.zeros(2)), may_be_cached(nn.Identity().eval(), torch.zeros(2))
         (False, True)
     """
     if module.training or is_observed(*tensors):
