@@ -1,5 +1,6 @@
 """Independent references in numpy float64, written for clarity, not speed, and builders that tests share."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,7 +13,18 @@ from spatialgraph import SpatialConv
 from spatialgraph.functional import all_to_all, edge_weight, sparse
 from spatialgraph.functional import dense_engine as engine_policy
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Law, Yukawa
+from spatialgraph.laws import (
+    Compact,
+    Cosine,
+    CosineWave,
+    Gaussian,
+    InverseDistance,
+    InversePower,
+    Law,
+    MexicanHat,
+    SineWave,
+    Yukawa,
+)
 
 
 class Exponential(Law):
@@ -51,6 +63,15 @@ LAWS = {
     "learnable_power": lambda: InversePower(exponent=2.5, learnable=True),
     "gaussian": lambda: Gaussian(sigma=1.25),
     "yukawa": lambda: Yukawa(screening=2.0, softening=1e-2),
+    "cosine": lambda: Cosine(wavenumber=1.5),
+    "learnable_cosine": lambda: Cosine(wavenumber=1.5, learnable=True),
+    "sine_wave": lambda: SineWave(wavenumber=2.5),
+    "learnable_sine_wave": lambda: SineWave(wavenumber=0.75, learnable=True),
+    "cosine_wave": lambda: CosineWave(wavenumber=1.5, softening=1e-2),
+    "learnable_cosine_wave": lambda: CosineWave(wavenumber=0.5, learnable=True),
+    "mexican_hat": lambda: MexicanHat(sigma=0.75, surround=1.5, strength=0.75),
+    "learnable_mexican_hat": lambda: MexicanHat(learnable=True),
+    "compact": lambda: Compact(radius=2.0),
     "exponential": Exponential,
     "rational": Rational,
 }
@@ -69,11 +90,35 @@ def law_weight(law, square):
             return np.exp(-square / (2.0 * settings["sigma"] ** 2))
         case Yukawa():
             return np.exp(-rho / settings["screening"]) / rho
+        case Cosine():
+            return np.cos(settings["wavenumber"] * rho)
+        case SineWave():
+            return np.sin(settings["wavenumber"] * rho) / rho
+        case CosineWave():
+            return np.cos(settings["wavenumber"] * rho) / rho
+        case MexicanHat():
+            center, surround = (np.exp(-square / (2.0 * width**2)) for width in _widths(settings))
+            return center - settings["strength"] * surround
+        case Compact():
+            share = np.minimum(rho / settings["radius"], 1.0)
+            return 1.0 - 10.0 * share**2 + 20.0 * share**3 - 15.0 * share**4 + 4.0 * share**5
         case Exponential():
             return np.exp(-rho)
         case Rational():
             return settings["width"] / (1.0 + square)
     raise NotImplementedError(law)
+
+
+def _widths(settings):
+    return settings["sigma"], settings["sigma"] * settings["surround"]
+
+
+def _sine_wave_slope(wavenumber, rho):
+    """From the power series of sin(x) / x near 0, in which no nearly equal numbers are subtracted."""
+    x = np.asarray(wavenumber * rho, dtype=np.float64)
+    exact = (x * np.cos(x) - np.sin(x)) / (2.0 * rho**3)
+    terms = [(-1.0) ** n * n * x ** (2 * n - 2) / math.factorial(2 * n + 1) for n in range(1, 12)]
+    return np.where(x < 1.0, wavenumber**3 * sum(terms), exact)
 
 
 def law_slope(law, square):
@@ -90,6 +135,19 @@ def law_slope(law, square):
         case Yukawa():
             reach = settings["screening"]
             return -np.exp(-rho / reach) * (1.0 / (reach * rho) + 1.0 / rho**2) / (2.0 * rho)
+        case Cosine():
+            return -settings["wavenumber"] * np.sin(settings["wavenumber"] * rho) / (2.0 * rho)
+        case SineWave():
+            return _sine_wave_slope(settings["wavenumber"], rho)
+        case CosineWave():
+            phase = settings["wavenumber"] * rho
+            return -(phase * np.sin(phase) + np.cos(phase)) / (2.0 * rho**3)
+        case MexicanHat():
+            center, surround = (-np.exp(-square / (2.0 * width**2)) / (2.0 * width**2) for width in _widths(settings))
+            return center - settings["strength"] * surround
+        case Compact():
+            share = np.minimum(rho / settings["radius"], 1.0)
+            return -10.0 * (1.0 - share) ** 3 / settings["radius"] ** 2
         case Exponential():
             return -np.exp(-rho) / (2.0 * rho)
         case Rational():
@@ -102,6 +160,16 @@ def law_parameter_slope(law, square):
     match law:
         case InversePower():
             return -0.5 * np.log(square) * law_weight(law, square)
+        case Cosine():
+            return -np.sqrt(square) * np.sin(law.settings()["wavenumber"] * np.sqrt(square))
+        case SineWave():
+            return np.cos(law.settings()["wavenumber"] * np.sqrt(square))
+        case CosineWave():
+            return -np.sin(law.settings()["wavenumber"] * np.sqrt(square))
+        case MexicanHat():
+            sigma, strength, (center, surround) = law.sigma.item(), law.strength, _widths(law.settings())
+            outer = strength * square / surround**2 * np.exp(-square / (2.0 * surround**2))
+            return (square / center**2 * np.exp(-square / (2.0 * center**2)) - outer) / sigma
         case Rational():
             return 1.0 / (1.0 + square)
     raise NotImplementedError(law)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.graph.network import Network, graph_of
-from spatialgraph.wiring.wirings import radius as within
+from spatialgraph.wiring.edges import radius as within
 
 __all__ = ["PENALTIES", "collapse_cost", "communicability_cost", "repulsion_cost", "wiring_cost"]
 
@@ -78,7 +78,8 @@ def communicability_cost(network: Network) -> Tensor:
     share = size / torch.where(product > 0, product, 1.0).sqrt()
     matrix = size.new_zeros(graph.neurons, graph.neurons).index_put((source, target), share)
     communicability = torch.linalg.matrix_exp(matrix)[source, target]
-    return (size * graph.lengths() * communicability).sum()
+    cost: Tensor = (size * graph.lengths() * communicability).sum()
+    return cost
 
 
 def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
@@ -112,7 +113,8 @@ def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
     source, target = within(pos.detach(), None, radius)
     first, second = source[source < target], target[source < target]
     lengths = torch.linalg.vector_norm(pos[first] - pos[second], dim=1)
-    return (1.0 - lengths / radius).clamp(min=0.0).square().sum()
+    cost: Tensor = (1.0 - lengths / radius).clamp(min=0.0).square().sum()
+    return cost
 
 
 def collapse_cost(network: Network) -> Tensor:
@@ -139,7 +141,8 @@ def collapse_cost(network: Network) -> Tensor:
     graph = graph_of(network)
     if not graph.is_layered:
         raise ValueError("network must have layers for collapse_cost, got a graph without")
-    return (1.0 - graph.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+    cost: Tensor = (1.0 - graph.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+    return cost
 
 
 PENALTIES: dict[str, Callable[[nn.Module], Tensor]] = {
