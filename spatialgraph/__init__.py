@@ -4,6 +4,7 @@ from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
 from spatialgraph.costs.network import summary
+from spatialgraph.costs.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
@@ -34,6 +35,8 @@ __all__ = [
     "SpatialMLP",
     "SpatialRNN",
     "SpatialSNN",
+    "collapse_cost",
+    "communicability_cost",
     "drop_isolated",
     "from_networkx",
     "from_nir",
@@ -46,12 +49,14 @@ __all__ = [
     "prune",
     "prune_",
     "prune_linear_",
-    "save",
     "regrow_",
+    "repulsion_cost",
+    "save",
     "spike_cost",
     "summary",
     "synchronize_",
     "to_networkx",
     "to_nir",
     "wiring",
+    "wiring_cost",
 ]

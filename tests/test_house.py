@@ -13,8 +13,8 @@ import spatialgraph
 ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Who may import whom: the rooms, and the single files beside them that stand on next to nothing. Training knows no
-# spatial network, and data sets know no training.
+# Who may import whom: the rooms, and the single files beside them that stand on next to nothing. Training knows spatial
+# networks by their penalties only, and data sets know no training.
 MAY_IMPORT = {
     "tracing": "",
     "checks": "tracing",
@@ -36,8 +36,8 @@ MAY_IMPORT = {
     "plotting": "graph checks",
     "costs": "connectome models graph wiring checks",
     "deploy": "models graph neurons checks",
-    "training": "datasets atomic distributed",
-    "experiments": "training plotting graph wiring atomic",
+    "training": "costs datasets atomic distributed",
+    "experiments": "training plotting costs graph wiring atomic",
 }
 
 

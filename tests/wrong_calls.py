@@ -215,7 +215,7 @@ CALLS = [
         ValueError,
         "wiring must select edges layer by layer",
     ),
-    ("penalty", lambda: dag([[0], [1]]).collapse_penalty(), ValueError, "collapse_penalty needs a network with layers"),
+    ("penalty", lambda: sg.collapse_cost(dag([[0], [1]])), ValueError, "network must have layers for collapse_cost"),
     (
         "figure of no layer",
         lambda: plotting.layer(layered(), 5),

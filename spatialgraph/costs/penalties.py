@@ -1,6 +1,6 @@
 """Penalties: what a network's geometry adds to a loss, so that training saves wiring or keeps neurons apart."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,14 @@ from spatialgraph import checks
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.wiring.edges import radius as within
 
-__all__ = ["PENALTIES", "collapse_cost", "communicability_cost", "repulsion_cost", "wiring_cost"]
+__all__ = [
+    "PENALTIES",
+    "collapse_cost",
+    "communicability_cost",
+    "make_penalty",
+    "repulsion_cost",
+    "wiring_cost",
+]
 
 
 def wiring_cost(network: Network) -> Tensor:
@@ -108,8 +115,6 @@ def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
     """
     graph, radius = graph_of(network), checks.positive("radius", radius)
     pos = graph.positions()
-    if len(pos) < 2:
-        return pos.sum() * 0.0
     source, target = within(pos.detach(), None, radius)
     first, second = source[source < target], target[source < target]
     lengths = torch.linalg.vector_norm(pos[first] - pos[second], dim=1)
@@ -152,3 +157,29 @@ PENALTIES: dict[str, Callable[[nn.Module], Tensor]] = {
     "collapse": collapse_cost,
 }
 """Penalties by name."""
+
+
+def make_penalty(network: nn.Module, factors: Mapping[str, float]) -> Callable[[], Tensor]:
+    """Return a function without arguments whose value, the sum of penalties times their factors, is added to a loss.
+
+    Args:
+        network: a graph, or a model that has one.
+        factors: a factor for each penalty: ``"wiring"``, ``"communicability"``, ``"repulsion"``, ``"collapse"``.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model with one, or a factor is not a number.
+        ValueError: if there is no factor, a name is unknown, or a factor is not finite.
+
+    Example:
+        >>> from spatialgraph import SpatialMLP
+        >>> make_penalty(SpatialMLP([4, 3, 2]), {"wiring": 1e-4, "collapse": 0.1})().shape
+        torch.Size([])
+    """
+    if not isinstance(factors, Mapping) or not factors:
+        raise ValueError(f"factors must have a factor for each penalty, got {factors!r}")
+    graph = graph_of(network)
+    terms = [
+        (PENALTIES[checks.choice("penalty", name, list(PENALTIES))], checks.number(f"factor of {name}", factor))
+        for name, factor in factors.items()
+    ]
+    return lambda: torch.stack([factor * cost(graph) for cost, factor in terms]).sum()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from spatialgraph import wiring
+from spatialgraph.costs.penalties import PENALTIES
 from spatialgraph.experiments.experiment import Experiment
 
 __all__ = ["is_papers", "make_wiring", "parse", "spatial_name"]
@@ -56,7 +57,19 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
     if args.patience is not None and not args.validate:
         parser.error("--patience needs --validate")
     _fill(args, experiment)
+    args.penalty = dict(_penalty(parser, given) for given in args.penalty)
     return args
+
+
+def _penalty(parser: argparse.ArgumentParser, given: str) -> tuple[str, float]:
+    """Read a penalty and its factor, such as ``wiring:1e-4``."""
+    name, _, factor = given.partition(":")
+    try:
+        if name in PENALTIES:
+            return name, float(factor)
+    except ValueError:
+        pass
+    parser.error(f"--penalty must be one of {', '.join(PENALTIES)} with a factor, such as wiring:1e-4, got {given}")
 
 
 def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
@@ -94,7 +107,7 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
     add("--validate", action="store_true", help="evaluate on 5,000 held-out training images, not on the test images")
     add("--patience", type=int, help="with --validate: stop after this many epochs without a better accuracy")
-    add("--penalty", type=float, default=0.0, help="weight of the penalty on layers that collapse into each other")
+    add("--penalty", nargs="+", default=[], metavar="NAME:FACTOR", help=f"added to the loss: {', '.join(PENALTIES)}")
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:

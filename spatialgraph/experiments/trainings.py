@@ -2,12 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from spatialgraph import training
 from spatialgraph.experiments import pictures, records
@@ -56,7 +55,7 @@ def train_seed(
         seed=seed,
         validation=judged if args.validate else None,
         patience=args.patience,
-        penalty=_penalty(model, args.penalty),
+        penalty=args.penalty if args.penalty and _graph(model) is not None else None,
         callbacks=candidate.callbacks(model),
         device=args.device,
         resume=args.resume,
@@ -101,14 +100,6 @@ def _graph(model: nn.Module) -> SpatialGraph | None:
     """Return the graph of a spatial network; None of any other model."""
     graph = getattr(model, "graph", None)
     return graph if isinstance(graph, SpatialGraph) else None
-
-
-def _penalty(model: nn.Module, factor: float) -> Callable[[], Tensor] | None:
-    """Return the penalty on collapsing layers, for spatial networks."""
-    graph = _graph(model)
-    if not factor or graph is None:
-        return None
-    return lambda: factor * graph.collapse_penalty()
 
 
 def _synapses(model: nn.Module) -> int:

@@ -145,25 +145,6 @@ class Weighted(Structure):
             masked_share=self.masked_share,
         )
 
-    def collapse_penalty(self) -> Tensor:
-        r"""Return a penalty on layers that draw closer than 1, :math:`\sum_l \max(0, 1 - |g_l|)^2`.
-
-        In training the gaps :math:`g_l` between layers tend to shrink towards 0, where all layers lie in one plane; add
-        this times a factor to the loss to keep them apart. For spacing ``"free"`` a gap is the distance between the
-        layers' mean last coordinates.
-
-        Raises:
-            ValueError: if the network has no layers.
-
-        Example:
-            >>> from spatialgraph import SpatialGraph
-            >>> SpatialGraph.layered([2, 2]).collapse_penalty().item()
-            0.0
-        """
-        if not self.is_layered:
-            raise ValueError("collapse_penalty needs a network with layers, got one without")
-        return (1.0 - self.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
-
     def _polarity(self) -> Tensor:
         senders = self.connectivity.located.senders
         if self.weight_mode == "free":

@@ -23,7 +23,7 @@ __all__ = [
     "unregister_law",
 ]
 
-for _name, _law in {
+_LAWS: dict[str, type[Law]] = {
     "inverse_distance": InverseDistance,
     "inverse_power": InversePower,
     "gaussian": Gaussian,
@@ -33,5 +33,6 @@ for _name, _law in {
     "cosine_wave": CosineWave,
     "mexican_hat": MexicanHat,
     "compact": Compact,
-}.items():
+}
+for _name, _law in _LAWS.items():
     register_law(_name, _law)

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from spatialgraph import atomic
+from spatialgraph.costs.penalties import make_penalty
 from spatialgraph.training import checkpoints
 from spatialgraph.training.as_found import as_found, device_of, evaluating
 from spatialgraph.training.batches import ShuffledBatches, batches
@@ -64,7 +65,7 @@ def fit(
     seed: int = 0,
     validation: Images | None = None,
     patience: int | None = None,
-    penalty: Callable[[], Tensor] | None = None,
+    penalty: Callable[[], Tensor] | Mapping[str, float] | None = None,
     callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     strategy: str | Strategy = "auto",
@@ -92,7 +93,8 @@ def fit(
         seed: seed of the shuffling, and at each epoch of PyTorch's random numbers.
         validation: held-out images and labels; None trains without.
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
-        penalty: added to the loss, a function without arguments.
+        penalty: added to the loss: a function without arguments, or factors of the penalties of a spatial network, such
+            as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.costs.penalties.make_penalty`).
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
@@ -135,7 +137,8 @@ def fit(
     samplers = {"train": sampler}
     if validation is not None:
         samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
-    task = Classifier(model, recipe, recipe.epochs * len(sampler), penalty, samplers)
+    term = make_penalty(model, penalty) if isinstance(penalty, Mapping) else penalty
+    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers)
     history = History(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:

@@ -56,8 +56,8 @@ def test_resume_repeats_nothing_and_refuses_other_settings(capsys):
     again = main([*SHORT, "--out", "here", "--resume"])
     assert again == first
     assert "finished before" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*penalty was 0.0, got 1.0"):
-        main([*SHORT, "--out", "here", "--resume", "--penalty", "1"])
+    with pytest.raises(SystemExit, match=r"--resume needs the settings.*penalty was {}, got {'wiring': 1.0}"):
+        main([*SHORT, "--out", "here", "--resume", "--penalty", "wiring:1"])
 
 
 def test_another_seed_keeps_the_first_one():
@@ -219,7 +219,9 @@ def test_folders_have_plain_names(name, folder):
 
 
 def test_options_of_any_text_make_plain_folders(tmp_path):
-    main([*SHORT, "--wiring", "small-world:3,2", "--learning-rate", "1e-5", "--penalty", "0.5", "--seeds", "1"])
+    main(
+        [*SHORT, "--wiring", "small-world:3,2", "--learning-rate", "1e-5", "--penalty", "collapse:0.5", "--seeds", "1"]
+    )
     names = {part for path in Path("runs").rglob("*") for part in path.parts}
     assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9._-]+", name)] == []
 

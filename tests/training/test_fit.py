@@ -132,7 +132,7 @@ def test_penalty_keeps_layers_apart(tmp_path):
             images(),
             Recipe(epochs=40, batch_size=20),
             tmp_path / str(number),
-            penalty=lambda factor=factor, graph=model.graph: factor * graph.collapse_penalty(),
+            penalty={"collapse": factor} if factor else None,
             progress=False,
         )
         gaps.append(model.graph.positions.gaps.abs().min().item())
