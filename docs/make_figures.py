@@ -132,23 +132,48 @@ def graphs():
 
 
 def laws():
-    """Weights of the four laws over the length."""
+    """Weights of the laws over the length."""
     length = torch.linspace(0.02, 5, 400)
-    curves = (
-        ("inverse_distance", "-", BLUE),
-        ("inverse_power", "--", ORANGE),
-        ("gaussian", "-.", GREEN),
-        ("yukawa", ":", PURPLE),
-    )
     figure, (left, right) = panels(2)
-    for name, line, color in curves:
-        weight = sg.laws.make_law(name)(length).detach()
-        for ax in (left, right):
-            ax.plot(length, weight, line, color=color, label=name, linewidth=1.8)
-    left.set(title="weight", xlabel="length (length units)", ylabel="weight", ylim=(0, 4))
-    right.set(title="the same, logarithmic", xlabel="length (length units)", ylabel="weight", ylim=(1e-4, 20))
-    right.set_yscale("log")
-    left.legend(frameon=False)
+    styles = (("-", BLUE), ("--", ORANGE), ("-.", GREEN), (":", PURPLE), ((0, (5, 1, 1, 1, 1, 1)), GREY))
+    for ax, names in (
+        (left, ("inverse_distance", "inverse_power", "gaussian", "yukawa")),
+        (right, ("cosine", "sine_wave", "cosine_wave", "mexican_hat", "compact")),
+    ):
+        for name, (line, color) in zip(names, styles, strict=False):
+            weight = sg.laws.make_law(name)(length).detach()
+            ax.plot(length, weight, linestyle=line, color=color, label=name, linewidth=1.8)
+        ax.legend(frameon=False)
+    left.set(title="decaying laws", xlabel="length (length units)", ylabel="weight", ylim=(1e-4, 20))
+    left.set_yscale("log")
+    right.axhline(0.0, color=GREY, linewidth=0.6)
+    right.set(title="waves and finite reach", xlabel="length (length units)", ylabel="weight", ylim=(-1.2, 3.4))
+    return figure
+
+
+def recurrent():
+    """A hidden layer with recurrent synapses, and its activations while a digit enters row by row."""
+    images, labels, *_ = digits()
+    graph = sg.SpatialGraph.layered([28, 60, 10], recurrent=sg.wiring.KNN(k=3))
+    model = sg.SpatialRNN(graph, gated=True, batch_first=True)
+    optimizer = torch.optim.Adam(sg.parameter_groups(model))
+    for batch in torch.randperm(len(images))[:5000].split(100):
+        optimizer.zero_grad()
+        F.cross_entropy(model(images[batch].view(-1, 28, 28))[0], labels[batch]).backward()
+        optimizer.step()
+    model.eval()
+    figure, (left, right) = panels(2, height=3.2, width_ratios=[1, 1.4])
+    pos, hidden = graph.pos.detach(), graph.layer == 1
+    for source, target in graph.edge_index[:, -180:].T:
+        left.plot(*pos[[source, target], :2].T, color=GREY, linewidth=0.7, zorder=1)
+    left.scatter(*pos[hidden, :2].T, c=BLUE, s=16, zorder=2)
+    left.set(title="hidden neurons and recurrent synapses", xlabel="x (length units)", ylabel="y (length units)")
+    with torch.no_grad():
+        activations = model.activations(images[:1].view(1, 28, 28))[0][:, hidden]
+    order = activations.abs().argmax(0).argsort()
+    shown = right.imshow(activations[:, order].T, aspect="auto", cmap="PuOr", vmin=-1, vmax=1, interpolation="nearest")
+    right.set(title=f"activations while a {int(labels[0])} enters", xlabel="time step (row)", ylabel="hidden neuron")
+    figure.colorbar(shown, label="activation")
     return figure
 
 
@@ -239,7 +264,7 @@ def save(figure, path):
     Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
 
 
-DRAWINGS = (graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, spiking)
+DRAWINGS = (graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, spiking)
 FIGURES = {drawing.__name__: drawing for drawing in DRAWINGS}
 
 
