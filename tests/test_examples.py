@@ -248,3 +248,14 @@ def test_statements_on_pruning(load):
     assert [row[1] for row in rows] == ["at 98 % only", "yes", "no", "yes"]
     assert "98 %: 90.00 against 25.00" in rows[0][2]
     assert example.statements({names[0]: after[names[0]]}, {names[0]: during[names[0]]}) == []
+
+
+@pytest.mark.parametrize("cell", ["gated", "plain"])
+def test_recurrent_networks_read_rows(load, capsys, cell):
+    results = load("rnn_rows").main([*SHORT, "--cell", cell, "--recurrent", "knn:3", "--baseline", "4"])
+    assert f"| {cell} spatial 28-12-10, d=2, free, graded |" in capsys.readouterr().out
+    spatial, gru = results
+    positions, polarities, biases = 50 * 2, 40, 22
+    assert spatial.parameters == positions + polarities + biases + (2 * 40 + 2 * 12 if cell == "gated" else 0)
+    assert spatial.synapses == 28 * 12 + 12 * 3 + 12 * 10
+    assert gru.parameters == 3 * (28 * 4 + 4 * 4 + 2 * 4) + 4 * 10 + 10
