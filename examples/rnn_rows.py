@@ -12,6 +12,7 @@ training; with ``--validate`` on 5,000 held-out training images instead. ``--res
 
 import argparse
 import functools
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ class SpatialRows(nn.Module):
 class DenseRows(nn.Module):
     """A recurrent network of PyTorch that reads images row by row."""
 
-    def __init__(self, kind: type[nn.RNNBase], units: int) -> None:
+    def __init__(self, kind: Callable[[int, int], nn.Module], units: int) -> None:
         super().__init__()
         self.network = kind(SIDE, units)
         self.read_out = nn.Linear(units, CLASSES)
