@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from spatialgraph import checks
 from spatialgraph.functional.delays import line_length
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.transmission import Transmission
+from spatialgraph.graph.transmission import PrecomputedTransmission, Transmission
 from spatialgraph.models.neuron_groups import NeuronGroups
 from spatialgraph.models.options import keywords, make_graph
 from spatialgraph.models.serving import Served
 from spatialgraph.models.spiking_network import SpikingNetwork
-from spatialgraph.models.stages import Send, Stage, output_order
+from spatialgraph.models.spiking_pass import Pass, RecurrentSynapses
+from spatialgraph.models.stages import Stage, output_order
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
@@ -93,7 +95,7 @@ class SpatialSNN(SpikingNetwork):
         network = make_graph(type(self).__name__, graph, dim, options, [*known, "max_delay"])
         if dynamics.get("normalize") is None and not (network.is_layered and network.velocity is None):
             dynamics["normalize"] = False  # a step without spikes has nothing to normalise
-        super().__init__(network.projections, **dynamics)
+        super().__init__(network.feed_forward_projections, **dynamics)
         self.spatial_graph = network
         self.max_delay = max_delay
         if self.has_delays:
@@ -107,8 +109,13 @@ class SpatialSNN(SpikingNetwork):
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """The stages, the projections of the graph."""
-        return self.graph.projections
+        """The stages, the feed-forward projections of the graph."""
+        return self.graph.feed_forward_projections
+
+    @property
+    def recurrent_stages(self) -> Collection[int]:
+        """Numbers of the stages whose neurons have recurrent synapses."""
+        return self.graph.recurrent_numbers.keys()
 
     @property
     def has_delays(self) -> bool:
@@ -118,12 +125,12 @@ class SpatialSNN(SpikingNetwork):
     @property
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
-        return output_order([(stage.hidden, stage.targets) for stage in self.graph.projections])
+        return output_order([(stage.hidden, stage.targets) for stage in self.graph.feed_forward_projections])
 
     def fan_outs(self) -> list[Tensor]:
         """Return the number of synapses that leave each neuron: of the inputs, then of each stage's targets."""
         counts = torch.bincount(self.graph.edge_index[0], minlength=self.graph.neurons)
-        members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.projections)]
+        members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.feed_forward_projections)]
         return [counts[numbers] for numbers in members]
 
     def saved_settings(self) -> dict[str, Any]:
@@ -150,11 +157,17 @@ class SpatialSNN(SpikingNetwork):
     def _check(self, x: Tensor) -> None:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
-    def _sender(self, lines: list[Tensor | None]) -> Send:
+    def _pass(self, lines: list[Tensor | None]) -> Pass:
+        stages, within = self.graph.feed_forward_projections, self.graph.recurrent_numbers
         if self.has_delays:
             self.graph.connectivity.verify()
-            return functools.partial(self._send_delayed, self.graph.transmission(), lines)
-        return self._served.transmission(self, self.graph).send
+            delayed = self.graph.transmission()
+            recurrent = {stage: self._recurrent_delayed(delayed, number, lines) for stage, number in within.items()}
+            send = functools.partial(self._send_delayed, delayed, lines)
+            return Pass(delayed.biases[: len(stages)], send, recurrent)
+        served = self._served.transmission(self, self.graph)
+        recurrent = {stage: _recurrent(served, number, lines) for stage, number in within.items()}
+        return Pass(served.biases[: len(stages)], served.send, recurrent)
 
     def _send_delayed(
         self,
@@ -177,9 +190,20 @@ class SpatialSNN(SpikingNetwork):
         lines[number] = past[max(0, len(past) - reach) :]
         return current if bias is None else current + bias
 
-    def _biases(self) -> list[Tensor]:
-        bias = self.graph.bias
-        return [bias[projection.target_index] for projection in self.graph.projections]
+    def _recurrent_delayed(
+        self, transmission: Transmission, number: int, lines: list[Tensor | None]
+    ) -> RecurrentSynapses:
+        engine, weight = transmission.projections[number].engine, transmission.weight(number)
+        delay = transmission.delay(number)
+        self._check_line(delay)
+
+        def send(past: Sequence[Tensor]) -> Tensor:
+            line = torch.stack(list(past))
+            # What the neurons send in this step arrives later: every delay is at least 1.
+            return engine.send_delayed(torch.zeros_like(line[:1]), weight, delay, line)[0]
+
+        reach = sys.maxsize if is_observed(delay) else max(1, line_length(delay))
+        return RecurrentSynapses(send, reach, lines, number)
 
     def _check_line(self, delay: Tensor) -> None:
         if is_observed(delay):
@@ -194,3 +218,11 @@ class SpatialSNN(SpikingNetwork):
                 f"delays must not be longer than the line (max_delay={self.max_delay} steps), got {longest:g}; "
                 "raise max_delay or the graph's velocity"
             )
+
+
+def _recurrent(
+    transmission: Transmission | PrecomputedTransmission, number: int, lines: list[Tensor | None]
+) -> RecurrentSynapses:
+    """Return recurrent synapses whose spikes arrive one step later."""
+    matrix = transmission.matrix(number)
+    return RecurrentSynapses(lambda past: matrix.send(past[-1]), 1, lines, number)
