@@ -38,11 +38,13 @@ def _check_max_delay(name: str, value: Any) -> int | None:  # noqa: ANN401 - any
 class SpatialSNN(SpikingNetwork):
     r"""Spiking network whose weights, and delays if wanted, follow from the positions of its neurons.
 
-    The current of a neuron is :math:`I_j[t] = \mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i[t - r_{ij}/v]) + b_j`,
-    the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
-    of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
-    `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
-    gradients the weights are cached until a value that they depend on changes.
+    The current of a neuron is :math:`I_j[t] = \mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i[t - d_{ij}]) + b_j`,
+    where :math:`d_{ij} = r_{ij} / v` with a velocity and 0 without one. The neurons are leaky integrate-and-fire ones
+    (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network of `Erb et al. (2025)
+    <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in `arXiv 2511.01632
+    <https://arxiv.org/abs/2511.01632>`_. The spikes of recurrent synapses arrive one step later, or with a velocity
+    after :math:`d_{ij} = \max(1, r_{ij} / v)` steps. No state is kept between calls. In ``eval()`` without gradients
+    the weights are cached until a value that they depend on changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -66,8 +68,8 @@ class SpatialSNN(SpikingNetwork):
         drive: standard deviation of normalised currents, in thresholds.
         max_delay: length of the delay line in time steps, beyond which a delay is an error; None keeps all that
             arrives within the run.
-        **options: ``wiring``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``, ``weight_mode``,
-            ``velocity``, ``delay_mode``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
+        **options: ``wiring``, ``recurrent``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``,
+            ``weight_mode``, ``velocity``, ``delay_mode``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
             :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes only.
 
     Raises:
