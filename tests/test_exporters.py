@@ -53,6 +53,10 @@ NETWORKS = {
     "free delays": lambda: sg.SpatialSNN(
         SIZES, num_steps=5, velocity=0.7, gain=4.0, delay_mode="free", weight_mode="free", coding=None
     ),
+    "recurrent": lambda: sg.SpatialSNN(SIZES, num_steps=4, gain=3.0, recurrent=FEW),
+    "recurrent, delayed": lambda: sg.SpatialSNN(
+        SIZES, num_steps=5, velocity=0.7, gain=3.0, recurrent=sg.wiring.AllToAll()
+    ),
     "layer": lambda: sg.SpatialLinear(12, 4),
 }
 

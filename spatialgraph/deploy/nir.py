@@ -47,7 +47,7 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
     therefore the same only with ``reset_mechanism="zero"``, and for ``Synaptic`` also ``reset_delay=False``.
 
     Args:
-        model: the network; ``normalize`` must be off, and its graph must have no velocity.
+        model: the network; ``normalize`` must be off, and its graph must have no velocity and no recurrent synapses.
 
     Returns:
         The graph, for ``nir.write``. Its arrays are copies in the network's dtype.
@@ -59,7 +59,7 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
     Raises:
         TypeError: if ``model`` is not a :class:`SpatialSNN <spatialgraph.SpatialSNN>`, or has neurons that NIR does not
             support.
-        ValueError: if the network has normalisation or delays, or if ``beta`` of a neuron is 1.
+        ValueError: if the network has normalisation, delays or recurrent synapses, or if ``beta`` of a neuron is 1.
         ImportError: if the package ``nir`` is missing.
 
     Example:
@@ -77,6 +77,11 @@ def to_nir(model: SpatialSNN) -> "nir.NIRGraph":
         raise ValueError(
             "velocity must be None for NIR, whose delays belong to neurons and not to synapses, "
             f"got {model.graph.velocity}"
+        )
+    if model.recurrent_stages:
+        raise ValueError(
+            "graph must have no recurrent synapses for NIR, which does not say when their spikes arrive, got some in "
+            f"{len(model.recurrent_stages)} layers"
         )
     result = write(model)
     warn_of_losses(list(result.metadata["spatialgraph"]["neurons"].values()), stacklevel=2)

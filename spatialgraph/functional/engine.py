@@ -137,10 +137,14 @@ class Engine(abc.ABC):
 
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A projection with precomputed weights, for many passes without gradients."""
+    """A projection with precomputed weights, for many products."""
 
     engine: Engine
     weight: Tensor
+
+    def detach(self) -> "Matrix":
+        """Return the same without gradients."""
+        return Matrix(self.engine, self.weight.detach())
 
     def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Map activations ``(..., n)`` to ``(..., m)``."""

@@ -34,7 +34,9 @@ class Located:
         receivers: numbers of the neurons that have a bias, all but inputs.
         movable: numbers of the neurons that are not anchored.
         anchors: numbers of the neurons that are.
-        projections: one for each generation of neurons after the inputs, then the recurrent ones.
+        feed_forward: one projection for each generation of neurons after the inputs.
+        projections: those, then the recurrent ones.
+        recurrent_numbers: numbers of the recurrent ones, by the number of the one into the same neurons.
     """
 
     topology: Topology
@@ -43,7 +45,9 @@ class Located:
     receivers: Tensor
     movable: Tensor
     anchors: Tensor
+    feed_forward: tuple[Projection, ...]
     projections: tuple[Projection, ...]
+    recurrent_numbers: dict[int, int]
 
     @classmethod
     def of(cls, topology: Topology, fingerprint: Tensor, device: torch.device) -> "Located":
@@ -51,13 +55,16 @@ class Located:
         topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
         (edges, within), layer = topology.split_edges(), topology.layer
         generation = layer if topology.is_layered else generations(edges, topology.is_input)
-        projections = make_projections(generation, topology.is_output, edges, topology.all_to_all)
+        forward = make_projections(generation, topology.is_output, edges, topology.all_to_all)
+        recurrent: tuple[Projection, ...] = ()
         if topology.is_recurrent:
             marked = topology.all_recurrent
-            projections += make_recurrent_projections(generation, topology.is_output, within, marked)
+            recurrent = make_recurrent_projections(generation, topology.is_output, within, marked)
+        numbers = {projection.blocks[0] - 1: number for number, projection in enumerate(recurrent, len(forward))}
         groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
         senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
-        return cls(topology, fingerprint.to(device), senders, receivers, movable, anchors, projections)
+        members = senders, receivers, movable, anchors
+        return cls(topology, fingerprint.to(device), *members, forward, forward + recurrent, numbers)
 
 
 class Connectivity(nn.Module):

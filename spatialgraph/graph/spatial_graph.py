@@ -65,7 +65,7 @@ class SpatialGraph(Changeable):
         weight_mode: where weights come from: ``"law"``, as above; ``"free"`` (a learnable number for each synapse, and
             no polarities); or ``"both"`` (a learnable factor for each synapse on top of the law).
         velocity: length units that a spike travels in a time step, so that a synapse delays by ``length / velocity``
-            steps; None for no delays.
+            steps; None for no delays. Recurrent synapses delay by at least 1 step in any case.
         delay_mode: ``"length"``, as above, or ``"free"`` (a learnable number for each synapse that starts from its
             length).
         anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a

@@ -96,7 +96,12 @@ class Structure(nn.Module):
     @property
     def feed_forward_projections(self) -> tuple[Projection, ...]:
         """The projections from generation to generation."""
-        return tuple(projection for projection in self.projections if not projection.is_recurrent)
+        return self.connectivity.located.feed_forward
+
+    @property
+    def recurrent_numbers(self) -> dict[int, int]:
+        """Numbers of the recurrent projections, by the number of the feed-forward one into the same neurons."""
+        return self.connectivity.located.recurrent_numbers
 
     @property
     def edge_index(self) -> Tensor:

@@ -101,20 +101,27 @@ class Transmission:
         return projection.engine.lengths(self.pos[projection.source_index], self.pos[projection.target_index])
 
     def delay(self, number: int) -> Tensor:
-        """Return the delays of a projection in time steps, in the shape of its engine; 0 without a velocity."""
+        """Return the delays of a projection in time steps, in the shape of its engine; 0 without a velocity.
+
+        Recurrent synapses delay by at least 1 step.
+        """
+        delay = self._delay(number)
+        return delay.clamp(min=1.0) if self.projections[number].is_recurrent else delay
+
+    def precomputed(self) -> "PrecomputedTransmission":
+        """Return the projections with weights and biases computed once, for many passes without gradients."""
+        matrices = [self.matrix(number).detach() for number in range(len(self.projections))]
+        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
+
+    def matrix(self, number: int, scale: Tensor | None = None) -> Matrix:
+        """Return a projection with weights computed once; arguments as in :meth:`weight`."""
+        return self.projections[number].engine.precomputed(self.weight(number, scale))
+
+    def _delay(self, number: int) -> Tensor:
         free = self._free_delays[number]
         if self.velocity is None:
             return torch.zeros_like(self.length(number))
         return self.length(number) / self.velocity if free is None else free.abs().view(self._shape(number))
-
-    def precomputed(self) -> "PrecomputedTransmission":
-        """Return the projections with weights and biases computed once, for many passes without gradients."""
-        matrices = [self.matrix(number) for number in range(len(self.projections))]
-        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
-
-    def matrix(self, number: int) -> Matrix:
-        """Return a projection with weights computed once, without gradients."""
-        return self.projections[number].engine.precomputed(self.weight(number).detach())
 
     def _shape(self, number: int) -> tuple[int, ...]:
         return self.projections[number].engine.shape
@@ -150,6 +157,10 @@ class PrecomputedTransmission:
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""
         return self.matrices[number].send(x, bias, rectify)
+
+    def matrix(self, number: int) -> Matrix:
+        """Return a projection with its weights."""
+        return self.matrices[number]
 
 
 def _split(values: Tensor | None, projections: Sequence[Projection]) -> Sequence[Tensor | None]:

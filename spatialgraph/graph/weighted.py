@@ -114,6 +114,8 @@ class Weighted(Structure):
     def delays(self) -> Tensor:
         r"""Return the delay :math:`r_{ij} / v` of each synapse in time steps, shape ``(E,)``; 0 without a velocity.
 
+        That of a recurrent synapse is :math:`\max(1, r_{ij} / v)`, and 1 without a velocity.
+
         Example:
             >>> from spatialgraph import SpatialGraph
             >>> pos = torch.tensor([[0.0, 0.0], [3.0, 4.0]])

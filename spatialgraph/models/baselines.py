@@ -11,7 +11,8 @@ from spatialgraph import checks
 from spatialgraph.models.activations import Activation, make_activation
 from spatialgraph.models.options import keywords, refuse_unknown
 from spatialgraph.models.spiking_network import SpikingNetwork
-from spatialgraph.models.stages import DenseStage, Send, check_normalized
+from spatialgraph.models.spiking_pass import Pass
+from spatialgraph.models.stages import DenseStage, check_normalized
 from spatialgraph.settings import Setting
 
 __all__ = ["DenseMLP", "DenseSNN"]
@@ -133,11 +134,9 @@ class DenseSNN(SpikingNetwork):
         first = self._layer(0)
         checks.features("x", x, first.in_features, first.weight)
 
-    def _sender(self, lines: list[Tensor | None]) -> Send:
-        return lambda number, signal, bias, rectify: F.linear(signal, self._layer(number).weight, bias)
-
-    def _biases(self) -> list[Tensor]:
-        return [self._layer(number).bias for number in range(len(self.layers))]
+    def _pass(self, lines: list[Tensor | None]) -> Pass:
+        biases = [self._layer(number).bias for number in range(len(self.layers))]
+        return Pass(biases, lambda number, x, bias, _: F.linear(x, self._layer(number).weight, bias), {})
 
     def _layer(self, number: int) -> nn.Linear:
         return cast(nn.Linear, self.layers[number])

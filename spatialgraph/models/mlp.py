@@ -1,7 +1,6 @@
 """SpatialMLP: the multi-layer perceptron whose neurons have positions."""
 
 import copy
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -160,7 +159,7 @@ class SpatialMLP(nn.Module):
         """Return what the inputs and the targets of each stage send."""
         stages, is_relu = transmission.projections, self.activation is F.relu
         checks.features("x", x, stages[0].n_sources, self.graph.raw_bias)
-        normalize = functools.partial(normalised, rectify=is_relu) if self.normalize else None
+        normalize = (lambda _, total, bias: normalised(total, bias, is_relu)) if self.normalize else None
         respond = _joined if is_relu else self._respond
         return run_stages(x, stages, transmission.biases, transmission.send, respond, normalize, is_relu)
 

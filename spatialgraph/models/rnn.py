@@ -109,7 +109,7 @@ class SpatialRNN(nn.Module):
         if gated:
             if self.graph.weight_mode == "free":
                 raise ValueError("gated must be False for weight_mode='free', which has no polarities, got True")
-            for number in self._recurrent():
+            for number in self.graph.recurrent_numbers:
                 self.gates[str(number)] = Gates(stages[number].n_sources, stages[number].hidden, self.graph.raw_bias)
 
     @property
@@ -151,7 +151,7 @@ class SpatialRNN(nn.Module):
         outputs = torch.cat([block[..., stage.hidden :] for block, stage in zip(blocks[1:], stages, strict=True)], -1)
         order = output_order([(stage.hidden, stage.targets) for stage in stages])
         outputs = outputs if order is None else outputs[..., order]
-        last = [blocks[number + 1][-1] for number in self._recurrent()]
+        last = [blocks[number + 1][-1] for number in self.graph.recurrent_numbers]
         state = torch.cat(last, dim=-1)[None] if last else x.new_zeros(1, *x.shape[1:-1], 0)
         return self._read(outputs), state
 
@@ -179,7 +179,11 @@ class SpatialRNN(nn.Module):
 
         def send(number: int, signal: Tensor, bias: Tensor | None, rectify: bool) -> Tensor:
             signals[number] = signal
-            return transmission.send(number, signal, _of_outputs(bias, stages[number].hidden))
+            return transmission.send(number, signal, bias)
+
+        def normalize(number: int, total: Tensor, bias: Tensor) -> Tensor:
+            # What recurrent synapses add is known step by step only.
+            return total if number in states else normalised(total, bias)
 
         def respond(number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
             if inner is None:
@@ -187,7 +191,8 @@ class SpatialRNN(nn.Module):
             hidden = self._hidden(transmission, number, signals[number], inner, states.get(number))
             return hidden if outer is None else torch.cat([hidden, outer], dim=-1)
 
-        return run_stages(x, stages, transmission.biases[: len(stages)], send, respond)
+        biases = transmission.biases[: len(stages)]
+        return run_stages(x, stages, biases, send, respond, normalize if self.normalize else None)
 
     def _hidden(
         self, transmission: Transmission, number: int, signal: Tensor, total: Tensor, state: Tensor | None
@@ -198,17 +203,17 @@ class SpatialRNN(nn.Module):
             transmission: the weights.
             number: the stage's number.
             signal: what its sources send, shape ``(T, ..., n_sources)``.
-            total: what arrives at its hidden neurons of it, shape ``(T, ..., n)``.
+            total: what arrives at its hidden neurons of it, shape ``(T, ..., n)``, with the biases unless these follow
+                the normalisation.
             state: their states before the first step; None for a stage without recurrent synapses.
         """
-        bias = transmission.biases[number][: total.shape[-1]]
-        normalize = normalised if self.normalize else biased
         activation = NONLINEARITIES[self.nonlinearity]
         if state is None:
-            return activation(normalize(total, bias))
-        within = self._recurrent()[number]
-        engine = self.graph.projections[within].engine
-        send = engine.precomputed(transmission.weight(within)).send
+            return activation(total)
+        normalize = normalised if self.normalize else biased
+        bias = transmission.biases[number] if self.normalize else torch.zeros_like(transmission.biases[number])
+        within = self.graph.recurrent_numbers[number]
+        send = transmission.matrix(within).send
         if not self.gated:
             return recurrent(total, state, send, bias, activation, normalize)
         if str(number) not in self.gates:
@@ -220,16 +225,8 @@ class SpatialRNN(nn.Module):
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))
         inputs = [transmission.send(number, signal, scale=scale) for scale in of_inputs]
-        sends = [engine.precomputed(transmission.weight(within, scale)).send for scale in of_neurons]
+        sends = [transmission.matrix(within, scale).send for scale in of_neurons]
         return gated([*inputs, total], state, [*sends, send], torch.cat([gates.raw_bias, bias[None]]), normalize)
-
-    def _recurrent(self) -> dict[int, int]:
-        """Return the numbers of the stages whose neurons have recurrent synapses, and of the projections with these."""
-        return {
-            projection.blocks[0] - 1: number
-            for number, projection in enumerate(self.graph.projections)
-            if projection.is_recurrent
-        }
 
     def _time_first(self, x: Tensor) -> Tensor:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
@@ -243,14 +240,14 @@ class SpatialRNN(nn.Module):
     def _states(self, state: Tensor | None, x: Tensor) -> dict[int, Tensor]:
         """Return the state before the first step of each stage that has recurrent synapses."""
         stages = self.graph.feed_forward_projections
-        sizes = [stages[number].hidden for number in self._recurrent()]
+        sizes = [stages[number].hidden for number in self.graph.recurrent_numbers]
         shape = (1, *x.shape[1:-1], sum(sizes))
         if state is None:
             state = x.new_zeros(shape)
         elif checks.shape("state", state, shape).dtype != x.dtype:
             raise TypeError(f"state must have dtype {x.dtype} like x, got {state.dtype}")
         checks.same_device("state", state, x)
-        return dict(zip(self._recurrent(), state[0].split(sizes, dim=-1), strict=True))
+        return dict(zip(self.graph.recurrent_numbers, state[0].split(sizes, dim=-1), strict=True))
 
     def _read(self, outputs: Tensor) -> Tensor:
         """Return what is asked for of the outputs ``(T, ..., outputs)``."""
@@ -275,10 +272,3 @@ class SpatialRNN(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in _SAVED)
-
-
-def _of_outputs(bias: Tensor | None, hidden: int) -> Tensor | None:
-    """Return the biases of outputs, 0 for hidden neurons, whose biases follow the normalisation."""
-    if bias is None or hidden == len(bias):
-        return None
-    return F.pad(bias[hidden:], (hidden, 0))

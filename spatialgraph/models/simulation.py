@@ -17,7 +17,9 @@ class NetworkState:
 
     Args:
         neurons: the states of each stage's hidden neurons and of its outputs; None where it has none.
-        lines: what was sent into each stage in the steps before, for synapses with delays; None for nothing.
+        lines: what was sent in the steps before, as far as it is still needed, oldest first, shape ``(L, ..., n)``:
+            into each stage whose synapses have delays, then by the neurons of each stage with recurrent synapses; None
+            for nothing.
     """
 
     neurons: tuple[tuple[State | None, State | None], ...]
@@ -55,7 +57,7 @@ class Simulation:
     Args:
         inputs: what the input neurons sent, shape ``(T, ..., inputs)``; shape ``(1, ..., inputs)`` if constant.
         spikes: spikes of each stage, shape ``(T, ..., neurons)``: the layers after the first, or for a network without
-            layers the neurons of ``graph.projections[stage].targets``.
+            layers the neurons of ``graph.feed_forward_projections[stage].targets``.
         potentials: membrane potentials of each stage, the same shapes.
         state: the state after the last step, to be passed to the next call.
     """

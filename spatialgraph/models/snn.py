@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,12 +13,13 @@ from spatialgraph import checks
 from spatialgraph.functional.delays import line_length
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.transmission import Transmission
+from spatialgraph.graph.transmission import PrecomputedTransmission, Transmission
 from spatialgraph.models.neuron_groups import NeuronGroups
 from spatialgraph.models.options import keywords, make_graph
 from spatialgraph.models.serving import Served
 from spatialgraph.models.spiking_network import SpikingNetwork
-from spatialgraph.models.stages import Send, Stage, output_order
+from spatialgraph.models.spiking_pass import Pass, RecurrentSynapses
+from spatialgraph.models.stages import Stage, output_order
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
@@ -36,11 +38,13 @@ def _check_max_delay(name: str, value: Any) -> int | None:  # noqa: ANN401 - any
 class SpatialSNN(SpikingNetwork):
     r"""Spiking network whose weights, and delays if wanted, follow from the positions of its neurons.
 
-    The current of a neuron is :math:`I_j[t] = \mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i[t - r_{ij}/v]) + b_j`,
-    the neurons are leaky integrate-and-fire ones (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network
-    of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in
-    `arXiv 2511.01632 <https://arxiv.org/abs/2511.01632>`_. No state is kept between calls. In ``eval()`` without
-    gradients the weights are cached until a value that they depend on changes.
+    The current of a neuron is :math:`I_j[t] = \mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i[t - d_{ij}]) + b_j`,
+    where :math:`d_{ij} = r_{ij} / v` with a velocity and 0 without one. The neurons are leaky integrate-and-fire ones
+    (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network of `Erb et al. (2025)
+    <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in `arXiv 2511.01632
+    <https://arxiv.org/abs/2511.01632>`_. The spikes of recurrent synapses arrive one step later, or with a velocity
+    after :math:`d_{ij} = \max(1, r_{ij} / v)` steps. No state is kept between calls. In ``eval()`` without gradients
+    the weights are cached until a value that they depend on changes.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.
@@ -64,8 +68,8 @@ class SpatialSNN(SpikingNetwork):
         drive: standard deviation of normalised currents, in thresholds.
         max_delay: length of the delay line in time steps, beyond which a delay is an error; None keeps all that
             arrives within the run.
-        **options: ``wiring``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``, ``weight_mode``,
-            ``velocity``, ``delay_mode``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
+        **options: ``wiring``, ``recurrent``, ``spacing``, ``init``, ``polarity_mode``, ``law``, ``gain``,
+            ``weight_mode``, ``velocity``, ``delay_mode``, ``anchored``, ``generator``, ``device``, ``dtype`` as in
             :meth:`SpatialGraph.layered <spatialgraph.SpatialGraph.layered>`, with sizes only.
 
     Raises:
@@ -93,7 +97,7 @@ class SpatialSNN(SpikingNetwork):
         network = make_graph(type(self).__name__, graph, dim, options, [*known, "max_delay"])
         if dynamics.get("normalize") is None and not (network.is_layered and network.velocity is None):
             dynamics["normalize"] = False  # a step without spikes has nothing to normalise
-        super().__init__(network.projections, **dynamics)
+        super().__init__(network.feed_forward_projections, **dynamics)
         self.spatial_graph = network
         self.max_delay = max_delay
         if self.has_delays:
@@ -107,8 +111,13 @@ class SpatialSNN(SpikingNetwork):
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """The stages, the projections of the graph."""
-        return self.graph.projections
+        """The stages, the feed-forward projections of the graph."""
+        return self.graph.feed_forward_projections
+
+    @property
+    def recurrent_stages(self) -> Collection[int]:
+        """Numbers of the stages whose neurons have recurrent synapses."""
+        return self.graph.recurrent_numbers.keys()
 
     @property
     def has_delays(self) -> bool:
@@ -118,12 +127,12 @@ class SpatialSNN(SpikingNetwork):
     @property
     def output_order(self) -> Tensor | None:
         """How the outputs, taken stage by stage, are to be ordered; None if they are."""
-        return output_order([(stage.hidden, stage.targets) for stage in self.graph.projections])
+        return output_order([(stage.hidden, stage.targets) for stage in self.graph.feed_forward_projections])
 
     def fan_outs(self) -> list[Tensor]:
         """Return the number of synapses that leave each neuron: of the inputs, then of each stage's targets."""
         counts = torch.bincount(self.graph.edge_index[0], minlength=self.graph.neurons)
-        members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.projections)]
+        members = [self.graph.projections[0].sources, *(p.targets for p in self.graph.feed_forward_projections)]
         return [counts[numbers] for numbers in members]
 
     def saved_settings(self) -> dict[str, Any]:
@@ -150,11 +159,17 @@ class SpatialSNN(SpikingNetwork):
     def _check(self, x: Tensor) -> None:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
-    def _sender(self, lines: list[Tensor | None]) -> Send:
+    def _pass(self, lines: list[Tensor | None]) -> Pass:
+        stages, within = self.graph.feed_forward_projections, self.graph.recurrent_numbers
         if self.has_delays:
             self.graph.connectivity.verify()
-            return functools.partial(self._send_delayed, self.graph.transmission(), lines)
-        return self._served.transmission(self, self.graph).send
+            delayed = self.graph.transmission()
+            recurrent = {stage: self._recurrent_delayed(delayed, number, lines) for stage, number in within.items()}
+            send = functools.partial(self._send_delayed, delayed, lines)
+            return Pass(delayed.biases[: len(stages)], send, recurrent)
+        served = self._served.transmission(self, self.graph)
+        recurrent = {stage: _recurrent(served, number, lines) for stage, number in within.items()}
+        return Pass(served.biases[: len(stages)], served.send, recurrent)
 
     def _send_delayed(
         self,
@@ -177,9 +192,20 @@ class SpatialSNN(SpikingNetwork):
         lines[number] = past[max(0, len(past) - reach) :]
         return current if bias is None else current + bias
 
-    def _biases(self) -> list[Tensor]:
-        bias = self.graph.bias
-        return [bias[projection.target_index] for projection in self.graph.projections]
+    def _recurrent_delayed(
+        self, transmission: Transmission, number: int, lines: list[Tensor | None]
+    ) -> RecurrentSynapses:
+        engine, weight = transmission.projections[number].engine, transmission.weight(number)
+        delay = transmission.delay(number)
+        self._check_line(delay)
+
+        def send(past: Sequence[Tensor]) -> Tensor:
+            line = torch.stack(list(past))
+            # What the neurons send in this step arrives later: every delay is at least 1.
+            return engine.send_delayed(torch.zeros_like(line[:1]), weight, delay, line)[0]
+
+        reach = sys.maxsize if is_observed(delay) else max(1, line_length(delay))
+        return RecurrentSynapses(send, reach, lines, number)
 
     def _check_line(self, delay: Tensor) -> None:
         if is_observed(delay):
@@ -194,3 +220,11 @@ class SpatialSNN(SpikingNetwork):
                 f"delays must not be longer than the line (max_delay={self.max_delay} steps), got {longest:g}; "
                 "raise max_delay or the graph's velocity"
             )
+
+
+def _recurrent(
+    transmission: Transmission | PrecomputedTransmission, number: int, lines: list[Tensor | None]
+) -> RecurrentSynapses:
+    """Return recurrent synapses whose spikes arrive one step later."""
+    matrix = transmission.matrix(number)
+    return RecurrentSynapses(lambda past: matrix.send(past[-1]), 1, lines, number)

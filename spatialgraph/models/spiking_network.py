@@ -2,7 +2,7 @@
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import cast
 
 import torch
@@ -13,10 +13,11 @@ from spatialgraph import checks
 from spatialgraph.functional.leaky import Surrogate
 from spatialgraph.models.neuron_groups import NeuronFactory, NeuronGroups
 from spatialgraph.models.simulation import NetworkState, Simulation
-from spatialgraph.models.stages import Respond, Send, Stage, check_normalized, run_stages
+from spatialgraph.models.spiking_pass import Pass
+from spatialgraph.models.stages import Respond, Stage, check_normalized, run_stages
 from spatialgraph.neurons.coding import check_coding, encode
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
-from spatialgraph.neurons.neuron import Neuron, Recording
+from spatialgraph.neurons.neuron import Neuron, Recording, State
 from spatialgraph.settings import Setting
 
 __all__ = ["READ_OUTS", "SpikingNetwork"]
@@ -85,7 +86,12 @@ class SpikingNetwork(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def has_delays(self) -> bool:
-        """Whether synapses take time."""
+        """Whether synapses between stages take time."""
+
+    @property
+    def recurrent_stages(self) -> Collection[int]:
+        """Numbers of the stages whose hidden neurons have recurrent synapses."""
+        return ()
 
     @property
     def output_order(self) -> Tensor | None:
@@ -101,17 +107,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
         """Refuse inputs of the wrong shape or type."""
 
     @abc.abstractmethod
-    def _sender(self, lines: list[Tensor | None]) -> Send:
-        """Return what carries signals into the stages in one pass.
+    def _pass(self, lines: list[Tensor | None]) -> Pass:
+        """Return what one pass computes with.
 
         Args:
-            lines: what was sent into each stage in the steps before; of synapses with delays, what the next pass needs
-                is put in its place.
+            lines: what was sent in the steps before, as in :class:`NetworkState`; what the next pass needs is put in
+                its place.
         """
-
-    @abc.abstractmethod
-    def _biases(self) -> list[Tensor]:
-        """Return the biases of each stage's targets."""
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Compute the logits from a run of all time steps that starts at rest.
@@ -134,16 +136,15 @@ class SpikingNetwork(nn.Module, abc.ABC):
         def respond(number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
             if outer is not None:
                 read.append(self._read(number, outer))
-            return self._sent(number, inner, outer)
+            return self._sent(one_pass, number, inner, outer)
 
-        stages, biases, send = self.stages, self._biases(), self._sender([None] * len(self.stages))
+        stages, one_pass = self.stages, self._pass([None] * self._lines)
         last = len(stages) - 1
         is_averaged = self._is_averaged(last)
-        computed = slice(0, last if is_averaged else None)
-        blocks = self._run(self._encode(x, generator), stages[computed], biases[computed], send, respond)
+        blocks = self._run(self._encode(x, generator), stages[: last if is_averaged else None], one_pass, respond)
         if is_averaged:
-            current = send(last, blocks[-1][None], None, False)
-            read.append(current[0] + biases[last] * self._shares(current).sum())
+            sent = one_pass.send(last, blocks[-1][None], None, False)
+            read.append(sent[0] + one_pass.biases[last] * self._shares(sent).sum())
         outputs, order = read[0] if len(read) == 1 else torch.cat(read, dim=-1), self.output_order
         return outputs if order is None else outputs[..., order]
 
@@ -164,21 +165,22 @@ class SpikingNetwork(nn.Module, abc.ABC):
         self._check_state(state)
         stages = self.stages
         before = [(None, None)] * len(stages) if state is None else state.neurons
-        lines: list[Tensor | None] = [None] * len(stages) if state is None else list(state.lines)
+        lines: list[Tensor | None] = [None] * self._lines if state is None else list(state.lines)
+        one_pass = self._pass(lines)
         runs: list[tuple[Recording | None, Recording | None]] = []
 
         def respond(number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
             hidden, output = before[number]
             runs.append(
                 (
-                    None if inner is None else self.hidden_of(number).run(inner, self.num_steps, hidden),
+                    None if inner is None else self._run_hidden(one_pass, number, inner, hidden),
                     None if outer is None else self.outputs_of(number).run(outer, self.num_steps, output),
                 )
             )
             return _recorded(runs[-1], "spikes")
 
         signal = self._encode(x, generator)
-        self._run(signal, stages, self._biases(), self._sender(lines), respond)
+        self._run(signal, stages, one_pass, respond)
         spikes, potentials = (tuple(_recorded(run, name) for run in runs) for name in ("spikes", "potentials"))
         neurons = tuple((hidden and hidden.state, output and output.state) for hidden, output in runs)
         return Simulation(signal, spikes, potentials, NetworkState(neurons, tuple(lines)))
@@ -188,8 +190,10 @@ class SpikingNetwork(nn.Module, abc.ABC):
             return
         if not isinstance(state, NetworkState):
             raise TypeError(f"state must be a NetworkState, got {type(state).__name__}")
-        if not len(state.neurons) == len(state.lines) == len(self.stages):
+        if len(state.neurons) != len(self.stages):
             raise ValueError(f"state must be that of {len(self.stages)} stages, got {len(state.neurons)}")
+        if len(state.lines) != self._lines:
+            raise ValueError(f"state must have {self._lines} lines, one for each projection, got {len(state.lines)}")
 
     def _encode(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         self._check(x)
@@ -197,28 +201,46 @@ class SpikingNetwork(nn.Module, abc.ABC):
             raise ValueError(f"x must have shape ({self.num_steps}, ..., inputs) for coding=None, got {tuple(x.shape)}")
         return encode(x, self.coding, self.num_steps, generator)
 
-    def _run(
-        self, signal: Tensor, stages: Sequence[Stage], biases: Sequence[Tensor], send: Send, respond: Respond
-    ) -> list[Tensor]:
+    def _run(self, signal: Tensor, stages: Sequence[Stage], one_pass: Pass, respond: Respond) -> list[Tensor]:
         """Run all time steps stage by stage."""
+        biases, send, recurrent = one_pass
 
         def currents(number: int, sent: Tensor, bias: Tensor | None, rectify: bool) -> Tensor:
             # Potentials add up many small currents: not in half precision.
             return send(number, sent, bias, rectify).to(biases[number].dtype)
 
-        return run_stages(signal, stages, biases, currents, respond, self._normalized if self.normalize else None)
+        def normalize(number: int, total: Tensor, bias: Tensor) -> Tensor:
+            # What recurrent synapses add is known step by step only.
+            return total if number in recurrent else self._normalized(total, bias)
+
+        return run_stages(
+            signal, stages, biases[: len(stages)], currents, respond, normalize if self.normalize else None
+        )
+
+    def _run_hidden(
+        self, one_pass: Pass, number: int, inner: Tensor, state: State | None, record: str = "spikes potentials"
+    ) -> Recording:
+        """Run a stage's hidden neurons, given what they receive from other stages."""
+        neurons, synapses = self.hidden_of(number), one_pass.recurrent.get(number)
+        if synapses is None:
+            return neurons.run(inner, self.num_steps, state, record)
+        bias = one_pass.biases[number]
+
+        def normalize(total: Tensor) -> Tensor:
+            return self._normalized(total, bias) if self.normalize else total
+
+        return synapses.run(neurons, inner, self.num_steps, normalize, state, record)
 
     def _normalized(self, current: Tensor, bias: Tensor) -> Tensor:
         return self.drive * F.layer_norm(current, current.shape[-1:]) + bias
 
-    def _sent(self, number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
+    def _sent(self, one_pass: Pass, number: int, inner: Tensor | None, outer: Tensor | None) -> Tensor:
         """Return what a stage's targets send: spikes, or their averages where the last stage takes these."""
         if inner is None:
             return cast(Tensor, outer)  # outputs send nothing, and nothing receives from a block of them
-        neurons = self.hidden_of(number)
         if self._is_averaged(number + 1):
-            return cast(Leaky, neurons).weighted_spikes(inner, self._shares(inner))
-        spikes = cast(Tensor, neurons.run(inner, self.num_steps, record="spikes").spikes)
+            return cast(Leaky, self.hidden_of(number)).weighted_spikes(inner, self._shares(inner))
+        spikes = cast(Tensor, self._run_hidden(one_pass, number, inner, None, "spikes").spikes)
         return spikes if outer is None else F.pad(spikes, (0, outer.shape[-1]))
 
     def _shares(self, like: Tensor) -> Tensor:
@@ -252,7 +274,12 @@ class SpikingNetwork(nn.Module, abc.ABC):
             and stages[number].hidden == 0
             and stages[number - 1].hidden == stages[number - 1].n_targets
             and type(self.hidden_of(number - 1)) is Leaky  # a subclass may compute anything
+            and number - 1 not in self.recurrent_stages
         )
+
+    @property
+    def _lines(self) -> int:
+        return len(self.stages) + len(self.recurrent_stages)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""

@@ -64,8 +64,8 @@ class DenseStage:
 Send = Callable[[int, Tensor, Tensor | None, bool], Tensor]
 """From a stage's number, what its sources send, its bias and whether to rectify to the inputs of its targets."""
 
-Normalize = Callable[[Tensor, Tensor], Tensor]
-"""From the inputs of hidden neurons and their biases to normalised inputs with the biases added."""
+Normalize = Callable[[int, Tensor, Tensor], Tensor]
+"""From a stage's number, the inputs of its hidden neurons and their biases to what ``respond`` takes."""
 
 Respond = Callable[[int, Tensor | None, Tensor | None], Tensor]
 """From a stage's number, the inputs of its hidden neurons and of its outputs, None for no neuron, to its block."""
@@ -88,8 +88,8 @@ def run_stages(
         biases: the biases of each stage's targets, shape ``(m,)``.
         send: carries activations through a stage.
         respond: turns the inputs of a stage's targets into what these send.
-        normalize: normalises the inputs of hidden neurons, of a rectified network as well the rectification; None for
-            no normalisation.
+        normalize: normalises the inputs of hidden neurons, adds their biases and, in a rectified network, rectifies;
+            it may leave all this to ``respond``. None for no normalisation.
         rectify: whether negative inputs of hidden neurons become 0 before ``respond``.
 
     Returns:
@@ -121,13 +121,13 @@ def _inputs(
     if hidden == stage.n_targets:  # a slice of everything would cost its backward pass a copy
         if normalize is None:
             return send(number, sent, bias, rectify), None
-        return normalize(send(number, sent, None, False), bias), None
+        return normalize(number, send(number, sent, None, False), bias), None
     if normalize is None:
         total = send(number, sent, bias, False)
         inner = total[..., :hidden]
         return F.relu(inner) if rectify else inner, total[..., hidden:]
     total = send(number, sent, None, False)
-    return normalize(total[..., :hidden], bias[:hidden]), total[..., hidden:] + bias[hidden:]
+    return normalize(number, total[..., :hidden], bias[:hidden]), total[..., hidden:] + bias[hidden:]
 
 
 def _side_by_side(blocks: list[Tensor]) -> Tensor:

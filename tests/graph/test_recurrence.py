@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import networkx as nx
 import pytest
 import torch
+from cyclic_graphs import within
 from hypothesis import given, settings
 
 import spatialgraph as sg
@@ -23,12 +24,6 @@ WIRINGS = [
 
 def recurrent_graph(recurrent, **options):
     return sg.SpatialGraph.layered([4, 9, 7, 3], recurrent=recurrent, dtype=torch.float64, **options)
-
-
-def within(graph):
-    """Edges within a layer."""
-    source, target = graph.layer[graph.edge_index]
-    return graph.edge_index[:, source == target]
 
 
 @pytest.mark.parametrize("wiring", WIRINGS, ids=repr)

@@ -3,25 +3,11 @@
 import hypothesis.strategies as st
 import pytest
 import torch
+from cyclic_graphs import cyclic_graph
 from hypothesis import given, settings
 from torch import nn
 
 import spatialgraph as sg
-
-
-def cyclic_graph(seed, neurons=8, extra=10):
-    """A random network with cycles, in float64: a path of cycles from an input to an output, and random edges."""
-    draw = torch.Generator().manual_seed(seed)
-    chain = torch.stack([torch.arange(neurons - 1), torch.arange(1, neurons)])
-    back = torch.tensor([[3, 5], [2, 4]])
-    ends = torch.randint(0, neurons, (2, extra), generator=draw)
-    is_allowed = (ends[1] != 0) & (ends[0] != neurons - 1) & (ends[0] != ends[1])
-    edges = torch.unique(torch.cat([chain, back, ends[:, is_allowed]], dim=1), dim=1)
-    pos = torch.randn(neurons, 2, generator=draw, dtype=torch.float64)
-    graph = sg.SpatialGraph(pos, edges, generator=draw)
-    with torch.no_grad():
-        graph.raw_bias.normal_(generator=draw)
-    return graph
 
 
 def step_by_step(graph, x, activation):
