@@ -82,7 +82,7 @@ def data_sets(folder: Path | None) -> dict[str, DataSet]:
     images = functools.partial(mnist, folder, 20_000, 5000)
     return found | {
         "Cora, words": DataSet(functools.partial(bags_of_words, folder / "Planetoid"), (3, 6, 12), 100, 140),
-        "MNIST": DataSet(images, (7, 14, 28), 6, 200, MORE_DIMENSIONS),
+        "MNIST": DataSet(images, (7, 14), 6, 200, MORE_DIMENSIONS),
     }
 
 
