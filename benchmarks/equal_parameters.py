@@ -26,7 +26,7 @@ SPATIAL_RATES = (0.02, 0.05, 0.1)
 DENSE_RATES = (0.003, 0.01, 0.03)
 
 # All-to-all networks with more synapses than this take too long here.
-MOST_SYNAPSES = 4_000_000
+MOST_SYNAPSES = 2_500_000
 
 MORE_DIMENSIONS = (2, 3, 5, 9, 12)
 
@@ -79,10 +79,10 @@ def data_sets(folder: Path | None) -> dict[str, DataSet]:
     }
     if folder is None:
         return found
-    whole = functools.partial(mnist, folder, 55_000, 5000)
+    images = functools.partial(mnist, folder, 20_000, 5000)
     return found | {
         "Cora, words": DataSet(functools.partial(bags_of_words, folder / "Planetoid"), (3, 6, 12), 100, 140),
-        "MNIST": DataSet(whole, (7, 14, 28), 5, 200, MORE_DIMENSIONS),
+        "MNIST": DataSet(images, (7, 14), 6, 200, MORE_DIMENSIONS),
     }
 
 
