@@ -55,7 +55,8 @@ def bundled(name: str, final: bool) -> Task:
     data = importlib.import_module("sklearn.datasets")
     x, y = (torch.from_numpy(part) for part in getattr(data, f"load_{name}")(return_X_y=True))
     order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-    test, held, used = order.split([round(0.3 * len(y)), round(0.2 * len(y)), len(y) - round(0.5 * len(y))])
+    tests, held_out = round(0.3 * len(y)), round(0.2 * len(y))
+    test, held, used = order.split([tests, held_out, len(y) - tests - held_out])
     judged = test if final else held
     x = ((x - x[used].mean(0)) / x[used].std(0).clamp(min=1e-6)).float()
     return Task((x[used], y[used]), (x[judged], y[judged]))
