@@ -121,6 +121,19 @@ def _sine_wave_slope(wavenumber, rho):
     return np.where(x < 1.0, wavenumber**3 * sum(terms), exact)
 
 
+def rounding_size(values, law, square):
+    """What bounds the rounding of ``values(law, square)`` in units of a rounding step of single precision.
+
+    It is the absolute value, and for laws that reach 0 or change their sign, where a relative error has no bound, also
+    the change for a relative change of the length.
+    """
+    size = np.abs(values(law, square))
+    if not isinstance(law, Cosine | SineWave | CosineWave | MexicanHat | Compact):
+        return size
+    step = 1e-6
+    return size + 2.0 * np.abs(values(law, square * (1.0 + step)) - values(law, square)) / step
+
+
 def law_slope(law, square):
     """Derivative of the weight by the softened squared length."""
     settings = law.settings()
@@ -206,19 +219,24 @@ def product(x, source_pos, target_pos, scale, law, grad_y, magnitude=lambda term
     x, source_pos, target_pos, scale, grad_y = arrays
     square = softened_squares(source_pos, target_pos, law.softening)
     difference = magnitude(target_pos[:, None, :] - source_pos[None, :, :])
-    weight, slope = law_weight(law, square), magnitude(law_slope(law, square))
+    weight, slope = law_weight(law, square), law_slope(law, square)
+    if magnitude is np.abs:
+        weight, slope = rounding_size(law_weight, law, square), rounding_size(law_slope, law, square)
     x, scale, grad_y = magnitude(x), magnitude(scale), magnitude(grad_y)
     signed = weight * scale
     grad_weight = grad_y.T @ x
     pull = (2.0 * grad_weight * scale * slope)[:, :, None] * difference
     has_parameter = next(law.parameters(), None) is not None
+    if has_parameter:
+        of_parameter = law_parameter_slope
+        by_parameter = rounding_size(of_parameter, law, square) if magnitude is np.abs else of_parameter(law, square)
     return Product(
         value=x @ signed.T,
         x=grad_y @ signed,
         source_pos=magnitude(-pull.sum(0)),
         target_pos=pull.sum(1),
         scale=(grad_weight * weight).sum(0),
-        law=[(grad_weight * scale * magnitude(law_parameter_slope(law, square))).sum()] if has_parameter else [],
+        law=[(grad_weight * scale * by_parameter).sum()] if has_parameter else [],
     )
 
 
