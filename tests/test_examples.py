@@ -202,7 +202,7 @@ def test_the_quick_look_of_regrowth_regrows_and_without_a_short_interval_says_so
     states = [torch.load(next(folder.rglob("model.pt")), weights_only=True) for folder in Path("here").glob("*0_*10_*")]
     edges = [Topology.decode(state["spatial_graph.connectivity._extra_state"]).listed_edges for state in states]
     assert len(edges) == 2 and torch.equal(*edges) == (every == 100)
-    said = [str(note.message) for note in recwarn if "EverySteps calls nothing in this training" in str(note.message)]
+    said = [str(note.message) for note in recwarn if "EverySteps does nothing in this training" in str(note.message)]
     assert len(said) == (every == 100)
 
 
