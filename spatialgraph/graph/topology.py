@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import fold_complete, fold_within, generations
+from spatialgraph.graph.projections import fold_complete, fold_within, generations, sorted_by
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
 __all__ = ["FINGERPRINT_BITS", "Topology"]
@@ -187,7 +187,7 @@ class Topology:
         return (source == target) & (source >= 0)
 
     def _sorted(self, edge_index: Tensor) -> Tensor:
-        return edge_index[:, torch.argsort(edge_index[1] * self.layer.numel() + edge_index[0])]
+        return sorted_by(edge_index[1] * self.layer.numel() + edge_index[0], edge_index)
 
     # Bytes -----------------------------------------------------------------------------------------------------------
 
