@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import spatialgraph as sg
-from spatialgraph.training import EverySteps, GradualPruning, Recipe, environment, fit
+from spatialgraph.training import EverySteps, GradualPruning, Recipe, Rewire, environment, fit
 from spatialgraph.wiring import KNN, Radius, Random
 
 # Two processes have 4 and 3 samples of a batch; the last batch has a single one, so that one of them gets none.
@@ -49,7 +49,7 @@ def pruned():
 
 
 def rewired(model, steps=4):
-    return model, [EverySteps(steps, model.graph.rewire_)]
+    return model, [Rewire(steps)]
 
 
 def pruned_for_good():
