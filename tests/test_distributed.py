@@ -52,6 +52,10 @@ def rewired(model, steps=4):
     return model, [Rewire(steps)]
 
 
+def drawn_again(model, steps=4):
+    return model, [EverySteps(steps, model.graph.rewire_)]
+
+
 def pruned_for_good():
     model = sg.SpatialMLP(layered(wiring=Random(0.7), weight_mode="both"))
     return model, [EverySteps(5, lambda: sg.prune_(model.graph, 0.2))]
@@ -67,8 +71,9 @@ CASES = {
     "layered, a dense model": lambda: (nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3)).double(), []),
     "nearest": lambda: (mlp(wiring=KNN(k=4)), []),
     "nearest with rewiring": lambda: rewired(mlp(wiring=KNN(k=4))),
-    "random with rewiring": lambda: rewired(mlp(wiring=Random(0.4))),
-    "random with factors and rewiring": lambda: rewired(mlp(wiring=Random(0.4), weight_mode="both")),
+    "nearest with factors and rewiring": lambda: rewired(mlp(wiring=KNN(k=4), weight_mode="both")),
+    "random with rewiring": lambda: drawn_again(mlp(wiring=Random(0.4))),
+    "random with factors and rewiring": lambda: drawn_again(mlp(wiring=Random(0.4), weight_mode="both")),
     "pruning in training": pruned,
     "pruning for good in training": pruned_for_good,
     "spiking with free weights": lambda: (spiking(), []),
