@@ -7,6 +7,7 @@ Each function draws one figure, ``docs/images/<its name>.png``.
 """
 
 import io
+import json
 import sys
 import tempfile
 import warnings
@@ -128,6 +129,29 @@ def graphs():
         ax.set(xlabel="last axis (length units)", xticks=[0, 1, 2])
     axes[0].set_ylabel("first axis (length units)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def sparse():
+    """How many synapses each selection of a training changes, and the time of a step over the hidden neurons."""
+    images, labels, *_ = digits()
+    wiring = sg.wiring.KNN(k=32)
+    model = sg.SpatialMLP([784, 512, 10], wiring=[wiring, sg.wiring.AllToAll()])
+    rewire = training.Rewire(every=5)
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = training.Recipe(epochs=8, learning_rate=0.03, batch_size=100)
+        training.fit(model, (images, labels), recipe, Path(folder) / "run", callbacks=[rewire], progress=False)
+    figure, (left, right) = panels(2)
+    shares = [100 * change["added"] / model.graph.projections[0].synapses for change in rewire.changes]
+    left.plot([change["step"] for change in rewire.changes], shares, color=BLUE)
+    left.set(title="784-512-10, k = 32: changed synapses", xlabel="training step", ylabel="changed by a selection (%)")
+    left.set_ylim(bottom=0)
+    rows = json.loads((FOLDER.parent / "results" / "sparse_scaling.json").read_text())["rows"]
+    hidden = [row["hidden"] for row in rows]
+    right.loglog(hidden, [row["step_ms"] for row in rows], "o-", color=BLUE, label="measured")
+    right.loglog(hidden, [rows[0]["step_ms"] * n / hidden[0] for n in hidden], "--", color=GREY, label="proportional")
+    right.set(title="784-n-10, k = 32: training step", xlabel="hidden neurons n", ylabel="time (ms)")
+    right.legend(frameon=False)
     return figure
 
 
@@ -264,7 +288,7 @@ def save(figure, path):
     Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
 
 
-DRAWINGS = (graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, spiking)
+DRAWINGS = (graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, sparse, spiking)
 FIGURES = {drawing.__name__: drawing for drawing in DRAWINGS}
 
 

@@ -57,3 +57,14 @@ def test_networks_are_compared_within_a_budget(benchmark, tmp_path):
         assert 243 - dim < row["parameters"] <= 243
     assert record.path.exists()
     assert [run["judged by"] for run in record.runs].count("test") == 3 * len(rows)
+
+
+def test_a_sparse_network_trains_within_two_gigabytes(benchmark):
+    row = benchmark("sparse_scaling").in_a_process(hidden=20_000, steps=1, threads=1)
+    assert row["synapses"] == 20_000 * (32 + 10)
+    assert row["peak_mb"] < 2000
+
+
+def test_slopes_of_the_scaling(benchmark):
+    rows = [{"hidden": 2000, "step_ms": 1.0, "peak_mb": 10.0}, {"hidden": 12000, "step_ms": 6.0, "peak_mb": 30.0}]
+    assert benchmark("sparse_scaling").slopes(rows) == {"step_ms": 0.5, "peak_mb": 2.0}

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import spatialgraph as sg
-from spatialgraph.training import EverySteps, GradualPruning, Recipe, environment, fit
+from spatialgraph.training import EverySteps, GradualPruning, Recipe, Rewire, environment, fit
 from spatialgraph.wiring import KNN, Radius, Random
 
 # Two processes have 4 and 3 samples of a batch; the last batch has a single one, so that one of them gets none.
@@ -49,6 +49,10 @@ def pruned():
 
 
 def rewired(model, steps=4):
+    return model, [Rewire(steps)]
+
+
+def drawn_again(model, steps=4):
     return model, [EverySteps(steps, model.graph.rewire_)]
 
 
@@ -67,8 +71,9 @@ CASES = {
     "layered, a dense model": lambda: (nn.Sequential(nn.Linear(6, 12), nn.Tanh(), nn.Linear(12, 3)).double(), []),
     "nearest": lambda: (mlp(wiring=KNN(k=4)), []),
     "nearest with rewiring": lambda: rewired(mlp(wiring=KNN(k=4))),
-    "random with rewiring": lambda: rewired(mlp(wiring=Random(0.4))),
-    "random with factors and rewiring": lambda: rewired(mlp(wiring=Random(0.4), weight_mode="both")),
+    "nearest with factors and rewiring": lambda: rewired(mlp(wiring=KNN(k=4), weight_mode="both")),
+    "random with rewiring": lambda: drawn_again(mlp(wiring=Random(0.4))),
+    "random with factors and rewiring": lambda: drawn_again(mlp(wiring=Random(0.4), weight_mode="both")),
     "pruning in training": pruned,
     "pruning for good in training": pruned_for_good,
     "spiking with free weights": lambda: (spiking(), []),

@@ -202,7 +202,7 @@ def test_the_quick_look_of_regrowth_regrows_and_without_a_short_interval_says_so
     states = [torch.load(next(folder.rglob("model.pt")), weights_only=True) for folder in Path("here").glob("*0_*10_*")]
     edges = [Topology.decode(state["spatial_graph.connectivity._extra_state"]).listed_edges for state in states]
     assert len(edges) == 2 and torch.equal(*edges) == (every == 100)
-    said = [str(note.message) for note in recwarn if "EverySteps calls nothing in this training" in str(note.message)]
+    said = [str(note.message) for note in recwarn if "EverySteps does nothing in this training" in str(note.message)]
     assert len(said) == (every == 100)
 
 
@@ -259,3 +259,41 @@ def test_recurrent_networks_read_rows(load, capsys, cell):
     assert spatial.parameters == positions + polarities + biases + (2 * 40 + 2 * 12 if cell == "gated" else 0)
     assert spatial.synapses == 28 * 12 + 12 * 3 + 12 * 10
     assert gru.parameters == 3 * (28 * 4 + 4 * 4 + 2 * 4) + 4 * 10 + 10
+
+
+# Sparse networks ----
+
+KNN = ["--epochs", "2", "--hidden", "30", "--dim", "2", "--k", "8", "--every", "3", "--out", "here"]
+
+
+def test_nearest_sources_rewired(load, capsys):
+    example = load("sparse_knn")
+    results = example.main(KNN)
+    rewired, static, whole, dense = results
+    assert [result.synapses for result in results] == [540, 540, 23820, 23820]
+    assert rewired.parameters == static.parameters == whole.parameters
+    assert dense.parameters == 784 * 30 + 30 + 300 + 10
+    assert "| points against all-to-all | step (ms) " in capsys.readouterr().out
+    assert Path("here/rewiring.png").exists()
+    written = json.loads(Path("here/metrics.json").read_text())
+    changed = {name: runs[0]["changed"] for name, runs in written["figures"].items()}
+    assert sum(changed[rewired.model]) > 0 and not any(changed[static.model])
+    states = [torch.load(path, weights_only=True) for path in Path("here").rglob("*k8*/seed-0/model.pt")]
+    edges = [Topology.decode(state["spatial_graph.connectivity._extra_state"]).listed_edges for state in states]
+    assert [part.shape for part in edges] == [(2, 240)] * 2 and not torch.equal(*edges)
+    assert example.main([*KNN, "--resume"]) == results
+
+
+def test_learned_connectivity(load, capsys):
+    example = load("learned_connectivity")
+    options = ["--epochs", "2", "--hidden", "30", "--radii", "1.2", "1.8", "2.5", "--every", "2", "--out", "here"]
+    results = example.main(options)
+    assert [result.model.partition("R=")[2] for result in results] == ["1.2", "1.8", "2.5", "1.8, all-to-all"]
+    assert "| non-zero synapses (%) |" in capsys.readouterr().out
+    assert Path("here/connectivity.png").exists()
+    shares = [*json.loads(Path("here/metrics.json").read_text())["shares"].values()]
+    assert 0 < shares[0] < shares[1] < shares[2] < 1
+    for share, result in zip(shares[:3], results, strict=False):
+        assert share * 784 * 30 <= result.synapses - 300  # those in the margin weigh 0
+    assert shares[3] == pytest.approx(shares[1], abs=0.02)
+    assert example.main([*options, "--resume"]) == results

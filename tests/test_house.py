@@ -13,8 +13,8 @@ import spatialgraph
 ROOT = Path(spatialgraph.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-# Who may import whom: the rooms, and the single files beside them that stand on next to nothing. Training knows spatial
-# networks by their penalties only, and data sets know no training.
+# Who may import whom: the rooms, and the single files beside them that stand on next to nothing. Training knows
+# no models, only the graphs of spatial networks and their penalties, and data sets know no training.
 MAY_IMPORT = {
     "tracing": "",
     "checks": "tracing",
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "plotting": "graph checks",
     "costs": "connectome models graph wiring checks",
     "deploy": "models graph neurons checks",
-    "training": "costs datasets atomic distributed",
+    "training": "costs graph wiring datasets atomic distributed",
     "experiments": "training plotting costs graph wiring atomic",
 }
 

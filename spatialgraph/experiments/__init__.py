@@ -6,6 +6,7 @@ from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.records import finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
 from spatialgraph.experiments.runs import as_script, run
+from spatialgraph.experiments.timing import step_milliseconds
 
 __all__ = [
     "CLASSES",
@@ -23,6 +24,7 @@ __all__ = [
     "run",
     "save_figure",
     "spatial_name",
+    "step_milliseconds",
     "summary",
     "write_report",
 ]

@@ -238,7 +238,7 @@ class _AllToAll(torch.autograd.Function):
         # Saving the law's parameters lets autograd detect a change before the backward pass.
         ctx.save_for_backward(x, source_pos, target_pos, scale, bias, saved_weight, *law_parameters)
         ctx.law, ctx.mask = law, mask
-        return _product(x, weight, mask, None if bias is None else bias.to(x.dtype))
+        return _product(x, weight, mask, None if bias is None else bias.to(x.dtype), by_columns=_is_by_columns(x))
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
@@ -247,7 +247,10 @@ class _AllToAll(torch.autograd.Function):
             inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
         transposed_mask = None if ctx.mask is None else ctx.mask.t()
-        grad_x = _product(grad_y, weight.t(), transposed_mask) if ctx.needs_input_grad[0] else None
+        by_columns = _is_by_columns(x)
+        grad_x = (
+            _product(grad_y, weight.t(), transposed_mask, by_columns=by_columns) if ctx.needs_input_grad[0] else None
+        )
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 6))
@@ -261,14 +264,27 @@ class _AllToAll(torch.autograd.Function):
         return (grad_x, *grads, None, grad_bias, None, None, *grad_law)
 
 
-def _product(x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None) -> Tensor:
-    """Return ``x @ weight.t() + bias`` for the pairs in the mask."""
-    y = F.linear(x, weight, bias)
+def _product(
+    x: Tensor, weight: Tensor, mask: Tensor | None, bias: Tensor | None = None, by_columns: bool = False
+) -> Tensor:
+    """Return ``x @ weight.t() + bias`` for the pairs in the mask, with the batch as last axis in memory or not."""
+    if by_columns:
+        y = (weight @ x.t() if bias is None else torch.addmm(bias[:, None], weight, x.t())).t()
+    else:
+        y = F.linear(x, weight, bias)
     # Pairs outside the mask weigh 0, but 0 * inf is NaN: an infinite input must not reach targets without an edge from
     # it. It reaches every column, so one column is enough to detect it.
     if mask is None or torch.isfinite(y[:, :1].sum()):
         return y
     return sparse(x, weight[mask], CompressedEdges.from_mask(mask), bias)
+
+
+def _is_by_columns(x: Tensor) -> bool:
+    """Tell whether the batch is the last axis in memory, as after a sparse projection.
+
+    ``F.linear`` takes up to 60 times as long then (200,000 sources, 10 targets, batch 64).
+    """
+    return not x.is_contiguous() and x.t().is_contiguous()
 
 
 def _cut(matrix: Tensor, mask: Tensor) -> None:

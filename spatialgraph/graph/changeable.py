@@ -8,10 +8,9 @@ from typing_extensions import Self
 
 from spatialgraph import checks
 from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
-from spatialgraph.graph.selection import Recurrence
+from spatialgraph.graph.selection import Recurrence, Wirings
 from spatialgraph.graph.used import check_own, replace
 from spatialgraph.graph.weighted import Weighted
-from spatialgraph.wiring.wirings import Wiring
 
 __all__ = ["Changeable"]
 
@@ -54,7 +53,7 @@ class Changeable(Weighted):
     @torch.no_grad()
     def rewire_(
         self,
-        wiring: Wiring | None = None,
+        wiring: Wirings | None = None,
         generator: torch.Generator | None = None,
         *,
         recurrent: Recurrence = None,
@@ -66,8 +65,8 @@ class Changeable(Weighted):
         fit: it raises at its next step, unless their entries are taken out of its ``state``.
 
         Args:
-            wiring: the wiring to use from now on; None for the one the network was built with (a ``state_dict`` holds
-                edges, not the wiring that selected them).
+            wiring: the wiring to use from now on, or a list with one for each layer after the first; None for what the
+                network was built with (a ``state_dict`` holds edges, not the wiring that selected them).
             generator: source of random numbers for random wirings.
             recurrent: the wiring within hidden layers of a recurrent network from now on; None likewise.
 
@@ -75,7 +74,7 @@ class Changeable(Weighted):
             The graph itself.
 
         Raises:
-            TypeError: if ``wiring`` or ``recurrent`` is not a wiring.
+            TypeError: if ``wiring`` or ``recurrent`` is neither a wiring nor a list of them.
             ValueError: if the network has no layers, was built from listed edges and no wiring is given, or
                 ``recurrent`` is given and the network is not recurrent.
 

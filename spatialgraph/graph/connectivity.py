@@ -15,7 +15,7 @@ from spatialgraph.graph.projections import (
     make_recurrent_projections,
     without_dead_ends,
 )
-from spatialgraph.graph.selection import Recurrence, check_recurrence, select
+from spatialgraph.graph.selection import Recurrence, Wirings, check_recurrence, check_wirings, is_wiring, select
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
 from spatialgraph.tracing import is_traced
 from spatialgraph.wiring.wirings import Wiring
@@ -79,7 +79,8 @@ class Connectivity(nn.Module):
 
     Args:
         pos: positions that a wiring selects by, shape ``(N, d)``.
-        edges: an ``edge_index`` of shape ``(2, E)``, a wiring, or the whole topology.
+        edges: an ``edge_index`` of shape ``(2, E)``, a wiring, a list with one for each layer after the first, or the
+            whole topology.
         layer: layer of each neuron, shape ``(N,)``; -1 where the network has no layers.
         generator: source of random numbers for random wirings.
         anchored: marks the neurons that never move, shape ``(N,)``; None for none.
@@ -102,7 +103,7 @@ class Connectivity(nn.Module):
     def __init__(
         self,
         pos: Tensor,
-        edges: Tensor | Wiring | Topology,
+        edges: Tensor | Wirings | Topology,
         layer: Tensor,
         generator: torch.Generator | None,
         anchored: Tensor | None = None,
@@ -114,12 +115,14 @@ class Connectivity(nn.Module):
         layer = layer.cpu().clone()
         none = torch.zeros_like(layer, dtype=torch.bool)
         anchored = none if anchored is None else anchored.cpu().clone()
-        self.wiring: Wiring | None = None
+        self.wiring: Wirings | None = None
         self.recurrence = check_recurrence(recurrent, layer)
-        if isinstance(edges, Wiring):
-            self.wiring = edges
-            neurons = Topology.without_edges(layer, *_roles(layer, None), anchored, bool(self.recurrence))
-            self._hold(select(pos, edges, self.recurrence, neurons, generator))
+        if is_wiring(edges):
+            roles = _roles(layer, None)
+            wirings = check_wirings(edges, layer)
+            self.wiring = edges if isinstance(edges, Wiring) else wirings
+            neurons = Topology.without_edges(layer, *roles, anchored, bool(self.recurrence))
+            self._hold(select(pos, wirings, self.recurrence, neurons, generator))
         elif self.recurrence:
             raise TypeError(f"edges must be a wiring where recurrent is one, got {type(edges).__name__}")
         elif isinstance(edges, Topology):
@@ -197,7 +200,7 @@ class Connectivity(nn.Module):
     def rewire_(
         self,
         pos: Tensor,
-        wiring: Wiring | None,
+        wiring: Wirings | None,
         recurrent: "Recurrence | Sequence[Wiring | None]",
         generator: torch.Generator | None,
     ) -> None:
@@ -205,16 +208,13 @@ class Connectivity(nn.Module):
         wiring = self.wiring if wiring is None else wiring
         if wiring is None:
             raise ValueError("wiring must be given for a network that was built from listed edges, got None")
-        if not isinstance(wiring, Wiring):
-            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
-        if not self.is_layered:
-            raise ValueError(f"wiring must select edges layer by layer, got {wiring!r} for a network without layers")
+        wirings = check_wirings(wiring, self._topology.layer)
         recurrence = self.recurrence if recurrent is None else check_recurrence(recurrent, self._topology.layer)
         if bool(recurrence) != self.is_recurrent:
             kind = "a recurrent network" if self.is_recurrent else "a network that is not recurrent"
             raise ValueError(f"recurrent must be {'given' if self.is_recurrent else 'None'} for {kind}")
-        self._hold(select(pos, wiring, recurrence, self._topology, generator))
-        self.wiring, self.recurrence = wiring, recurrence
+        self._hold(select(pos, wirings, recurrence, self._topology, generator))
+        self.wiring, self.recurrence = wiring if isinstance(wiring, Wiring) else wirings, recurrence
 
     def set(self, edges: Tensor) -> None:
         """Set which edges exist; they are no longer those of a wiring."""

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from spatialgraph import checks
 from spatialgraph.graph.topology import Topology
 from spatialgraph.wiring.wirings import AllToAll, Wiring
 
-__all__ = ["Recurrence", "check_recurrence", "select"]
+__all__ = ["Recurrence", "Wirings", "check_recurrence", "check_wirings", "is_wiring", "select"]
+
+Wirings = Wiring | Sequence[Wiring]
+"""A wiring for all layers after the first, or one for each."""
 
 Recurrence = Wiring | Sequence[Wiring | None] | None
 """A wiring within each hidden layer, one for each hidden layer, or None for a network that is not recurrent."""
@@ -43,9 +47,45 @@ def check_recurrence(recurrent: Recurrence, layer: Tensor) -> tuple[Wiring | Non
     return tuple(recurrent)
 
 
+def is_wiring(edges: object) -> TypeIs[Wirings]:
+    """Tell whether edges are selected by a wiring or by a list of wirings.
+
+    Example:
+        >>> is_wiring([AllToAll(), AllToAll()]), is_wiring([[0], [1]])
+        (True, False)
+    """
+    if isinstance(edges, list | tuple):
+        return bool(edges) and all(isinstance(each, Wiring) for each in edges)
+    return isinstance(edges, Wiring)
+
+
+def check_wirings(wiring: Wirings, layer: Tensor) -> tuple[Wiring, ...]:
+    """Return the wiring into each layer after the first.
+
+    Raises:
+        TypeError: if ``wiring`` is neither a wiring nor a list of them.
+        ValueError: if there are no layers, or as many after the first as wirings.
+
+    Example:
+        >>> check_wirings(AllToAll(), torch.tensor([0, 1, 1, 2]))
+        (AllToAll(), AllToAll())
+    """
+    if not is_wiring(wiring):
+        kind = type(wiring).__name__
+        raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), or a list of them, got {kind}")
+    depth = int(layer.max())
+    if depth < 1:
+        raise ValueError(f"wiring must select edges layer by layer, got {wiring!r} for a network without layers")
+    if isinstance(wiring, Wiring):
+        return (wiring,) * depth
+    if len(wiring) != depth:
+        raise ValueError(f"wiring must have a wiring for each of {depth} layers after the first, got {len(wiring)}")
+    return tuple(wiring)
+
+
 def select(
     pos: Tensor,
-    wiring: Wiring,
+    wirings: Sequence[Wiring],
     recurrence: Sequence[Wiring | None],
     topology: Topology,
     generator: torch.Generator | None,
@@ -54,22 +94,32 @@ def select(
 
     Args:
         pos: positions of all neurons, shape ``(N, d)``.
-        wiring: chooses the edges to later layers.
+        wirings: choose the edges into each layer after the first.
         recurrence: chooses the edges within each hidden layer; empty for a network that is not recurrent.
         topology: the neurons.
         generator: random number generator for random wirings.
     """
     members = _members(topology.layer)
-    if type(wiring) is AllToAll:  # a subclass may select others
-        chosen = topology.all_connected(wiring.reach)
-    else:
-        chosen = topology.connected(_between(pos, wiring, members, generator))
+    chosen = topology.connected(_between(pos, wirings, members, generator))
+    chosen = chosen.with_all_to_all([_complete_reach(number, each) for number, each in enumerate(wirings, start=1)])
     return _with_recurrence(pos, recurrence, members, chosen, generator) if recurrence else chosen
 
 
-def _between(pos: Tensor, wiring: Wiring, members: list[Tensor], generator: torch.Generator | None) -> Tensor:
-    edges = []
-    for number, targets in enumerate(members[1:], start=1):
+def _complete_reach(number: int, wiring: Wiring) -> int:
+    """Return from how many layers before it a layer receives everything; 0 where its edges are listed."""
+    if type(wiring) is not AllToAll:  # a subclass may select others
+        return 0
+    return number if wiring.reach == "all" else 1
+
+
+def _between(
+    pos: Tensor, wirings: Sequence[Wiring], members: list[Tensor], generator: torch.Generator | None
+) -> Tensor:
+    """List the edges into the layers that are not all-to-all."""
+    edges = [torch.empty(2, 0, dtype=torch.int64)]
+    for number, (wiring, targets) in enumerate(zip(wirings, members[1:], strict=True), start=1):
+        if _complete_reach(number, wiring):
+            continue
         sources = torch.cat(members[:number] if wiring.reach == "all" else members[number - 1 : number])
         selected = wiring.select(pos[sources.to(pos.device)], pos[targets.to(pos.device)], generator)
         ends = checks.edges(f"edges of {wiring!r}", selected, len(sources), len(targets)).cpu()

@@ -18,13 +18,13 @@ from spatialgraph.graph.fields import NetworkFields
 from spatialgraph.graph.networkx_reader import read_networkx
 from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
 from spatialgraph.graph.restoring import restore
-from spatialgraph.graph.selection import Recurrence
+from spatialgraph.graph.selection import Recurrence, Wirings, check_wirings, is_wiring
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.graph.topology import Topology
 from spatialgraph.graph.used import freeze, hold
 from spatialgraph.laws import Law, make_law
 from spatialgraph.pyg import Data
-from spatialgraph.wiring.wirings import AllToAll, Wiring
+from spatialgraph.wiring.wirings import AllToAll
 
 if TYPE_CHECKING:
     import networkx
@@ -48,7 +48,8 @@ class SpatialGraph(Changeable):
     Args:
         pos: positions to start from, shape ``(N, d)``, in length units.
         edges: which synapses exist: an ``edge_index`` of shape ``(2, E)``, sources in the first row; or a wiring, which
-            selects them layer by layer. Edges within a hidden layer are recurrent: they take one time step.
+            selects them layer by layer; or a list with a wiring for each layer after the first. Edges within a hidden
+            layer are recurrent: they take one time step.
         layer: layer of each neuron, shape ``(N,)``, counted from 0; edges lead to later layers, or from a hidden layer
             to itself. The first layer is the input, the last the output. None for a network without layers: neurons
             without incoming edges are inputs, those without outgoing edges are outputs. If its edges form cycles it is
@@ -89,7 +90,7 @@ class SpatialGraph(Changeable):
     def __init__(
         self,
         pos: Tensor,
-        edges: Tensor | Wiring | Topology,
+        edges: Tensor | Wirings | Topology,
         *,
         layer: Tensor | None = None,
         spacing: str = "free",
@@ -135,7 +136,7 @@ class SpatialGraph(Changeable):
         sizes: Sequence[int],
         dim: int = 3,
         *,
-        wiring: Wiring | None = None,
+        wiring: Wirings | None = None,
         spacing: str = "learned",
         init: Init = "normal",
         generator: torch.Generator | None = None,
@@ -148,7 +149,8 @@ class SpatialGraph(Changeable):
         Args:
             sizes: number of neurons in each layer, inputs first.
             dim: number of axes d; layers are spaced along the last one.
-            wiring: which synapses exist; None for all-to-all.
+            wiring: which synapses exist: a wiring, or a list with one for each layer after the first, such as
+                ``[KNN(k=32), AllToAll()]``; None for all-to-all.
             spacing: as in :class:`SpatialGraph`.
             init: where neurons start: ``"normal"``, ``"uniform"``, ``"grid"``, a tensor of shape ``(N, d)``, or a
                 function of ``(layer, n, axes)`` that returns coordinates of shape ``(n, axes)``, ``axes = d - 1``.
@@ -169,14 +171,13 @@ class SpatialGraph(Changeable):
         sizes = checks.sizes(sizes)
         dim = checks.integer("dim", dim, minimum=1)
         checks.choice("spacing", spacing, SPACINGS)
+        layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
         wiring = AllToAll() if wiring is None else wiring
-        if not isinstance(wiring, Wiring):
-            raise TypeError(f"wiring must be a Wiring such as sg.wiring.KNN(k=32), got {type(wiring).__name__}")
+        check_wirings(wiring, layer)
         pos = initial_positions(sizes, dim, spacing, init, generator)
         checks.shape("init", pos, (sum(sizes), dim))
         pos = checks.positions("pos", pos.to(device=device, dtype=dtype))
-        layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(pos.device)
-        graph = cls(pos, wiring, layer=layer, spacing=spacing, generator=generator, **options)
+        graph = cls(pos, wiring, layer=layer.to(pos.device), spacing=spacing, generator=generator, **options)
         graph.init = init
         if isinstance(init, str) and options.get("gain") is None:
             # From positions of a draw of its own, so that networks of all seeds have the same gain.
@@ -302,8 +303,9 @@ class SpatialGraph(Changeable):
         return FreeSynapses(self.edge_index, self.lengths(), has_weight, is_factor, velocity, generator)
 
 
-def _layers_of(edges: Tensor | Wiring | Topology, pos: Tensor) -> Tensor:
+def _layers_of(edges: Tensor | Wirings | Topology, pos: Tensor) -> Tensor:
     """Return layers for a network without: -1 for every neuron, unless its edges form cycles."""
     count = pos.shape[0]
-    layer = None if isinstance(edges, Wiring | Topology) else cyclic_layers(checks.edge_index(edges, count), count)
+    is_chosen = isinstance(edges, Topology) or is_wiring(edges)
+    layer = None if is_chosen else cyclic_layers(checks.edge_index(edges, count), count)
     return pos.new_full((count,), -1, dtype=torch.int64) if layer is None else layer.to(pos.device)

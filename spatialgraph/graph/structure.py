@@ -9,8 +9,8 @@ from spatialgraph import checks
 from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.positions import Positions
 from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.selection import Wirings
 from spatialgraph.graph.synapses import FreeSynapses
-from spatialgraph.wiring.wirings import Wiring
 
 __all__ = ["Structure"]
 
@@ -49,8 +49,8 @@ class Structure(nn.Module):
         return self.connectivity.is_output.clone()
 
     @property
-    def wiring(self) -> Wiring | None:
-        """The wiring that selected the edges; None where they were listed."""
+    def wiring(self) -> Wirings | None:
+        """The wiring that selected the edges, or one for each layer after the first; None where they were listed."""
         return self.connectivity.wiring
 
     @property

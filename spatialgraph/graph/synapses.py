@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FreeSynapses"]
+__all__ = ["FreeSynapses", "carry_over_"]
 
 
 class FreeSynapses(nn.Module):
@@ -73,15 +73,7 @@ class FreeSynapses(nn.Module):
     @torch.no_grad()
     def restore(self, name: str, values: Tensor, theirs: Tensor, own: Tensor) -> None:
         """Adopt ``"weight"`` or ``"delay"`` of those edges that are in another list, of values in its order."""
-        if theirs.numel() == 0 or own.numel() == 0:
-            return
-        count = int(max(theirs.max(), own.max())) + 1
-        keys, order = torch.sort(theirs[0] * count + theirs[1])
-        wanted = own[0] * count + own[1]
-        place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-        found = keys[place] == wanted
-        parameter = getattr(self, name)
-        parameter[found] = values.to(parameter)[order[place[found]]]
+        carry_over_(getattr(self, name), values, theirs, own)
 
     def make_room(self, synapses: int) -> None:
         """Let the parameters have as many elements as there are synapses; they stay the same objects."""
@@ -96,6 +88,31 @@ class FreeSynapses(nn.Module):
         fan_in = torch.bincount(edge_index[1])[edge_index[1]].to(like)
         drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype).to(like.device)
         return (2 * drawn - 1) / fan_in.sqrt()
+
+
+def carry_over_(own_values: Tensor, values: Tensor, theirs: Tensor, own: Tensor) -> None:
+    """Write the values of another list's edges to the same edges of this list, in place; others stay as they are.
+
+    Args:
+        own_values: written to, shape ``(E,)``.
+        values: values of the other edges, shape ``(F,)``.
+        theirs: the other edges, shape ``(2, F)``.
+        own: the edges of this list, shape ``(2, E)``.
+
+    Example:
+        >>> own_values = torch.zeros(2)
+        >>> carry_over_(own_values, torch.tensor([5.0]), torch.tensor([[1], [2]]), torch.tensor([[0, 1], [2, 2]]))
+        >>> own_values
+        tensor([0., 5.])
+    """
+    if theirs.numel() == 0 or own.numel() == 0:
+        return
+    count = int(max(theirs.max(), own.max())) + 1
+    keys, order = torch.sort(theirs[0] * count + theirs[1])
+    wanted = own[0] * count + own[1]
+    place = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+    found = keys[place] == wanted
+    own_values[found] = values.to(own_values)[order[place[found]]]
 
 
 def _write(parameter: nn.Parameter, values: Tensor) -> None:

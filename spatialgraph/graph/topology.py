@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 
 import safetensors
 import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import fold_complete, fold_within, generations
+from spatialgraph.graph.projections import fold_complete, fold_within, generations, sorted_by
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
 __all__ = ["FINGERPRINT_BITS", "Topology"]
@@ -92,16 +93,14 @@ class Topology:
             self, all_to_all=all_to_all, all_recurrent=all_recurrent, listed_edges=self._sorted(listed)
         )
 
-    def all_connected(self, reach: str) -> "Topology":
-        """Return the same layers, each receiving from all of the layer before, or of ``"all"`` layers before."""
-        numbers = torch.arange(1, int(self.layer.max()) + 1)
-        all_to_all = numbers if reach == "all" else torch.ones_like(numbers)
-        return dataclasses.replace(
-            self,
-            all_to_all=all_to_all,
-            all_recurrent=torch.zeros_like(self.all_recurrent),
-            listed_edges=self.listed_edges[:, :0],
-        )
+    def with_all_to_all(self, reaches: Sequence[int]) -> "Topology":
+        """Return the same network where some layers, which have no listed edges, receive from all neurons before them.
+
+        Args:
+            reaches: for each layer after the first, from how many layers before it; 0 to leave it as it is.
+        """
+        reach = torch.maximum(self.all_to_all, torch.tensor(reaches))
+        return dataclasses.replace(self, all_to_all=reach)
 
     def with_recurrence(self, all_recurrent: Tensor, edge_index: Tensor) -> "Topology":
         """Return the same recurrent network with edges within its layers added.
@@ -188,7 +187,7 @@ class Topology:
         return (source == target) & (source >= 0)
 
     def _sorted(self, edge_index: Tensor) -> Tensor:
-        return edge_index[:, torch.argsort(edge_index[1] * self.layer.numel() + edge_index[0])]
+        return sorted_by(edge_index[1] * self.layer.numel() + edge_index[0], edge_index)
 
     # Bytes -----------------------------------------------------------------------------------------------------------
 

@@ -41,7 +41,8 @@ def regrow_(
     pairs are found by neighbour search, without a list of all pairs.
 
     All parameters remain the same objects. Free weights and delays of the remaining synapses keep their values; those
-    of new synapses are initialised. Optimiser state of free weights and delays is not remapped when edges change.
+    of new synapses are initialised. Optimiser state of free weights and delays is not remapped when edges change,
+    except by callbacks such as :class:`~spatialgraph.training.EverySteps`.
 
     Args:
         network: a graph, or a model that has one.

@@ -12,6 +12,7 @@ from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
+from spatialgraph.training.rewiring import Rewire
 from spatialgraph.training.samples import Images
 from spatialgraph.training.trainer import accuracy, fit, is_main_process
 
@@ -24,6 +25,7 @@ __all__ = [
     "Pruner",
     "Recipe",
     "Result",
+    "Rewire",
     "accuracy",
     "claim",
     "environment",

@@ -11,7 +11,7 @@ from torch import Tensor
 from spatialgraph.distributed import synchronize_
 from spatialgraph.training.replicas import changing
 
-__all__ = ["EverySteps", "GradualPruning", "Pruner"]
+__all__ = ["AtSteps", "EverySteps", "GradualPruning", "Pruner"]
 
 
 @runtime_checkable
@@ -84,49 +84,41 @@ class GradualPruning(lightning.Callback):
         synchronize_(pl_module)
 
 
-class EverySteps(lightning.Callback):
-    """Call a function after every ``steps`` optimiser steps, for example to rewire a network.
-
-    With several processes, each calls the function, and the network of the first is then copied to all. The function
-    must not replace parameters by new objects. Optimiser state of parameters whose size changes is reset.
+class AtSteps(lightning.Callback):
+    """Base class of callbacks that change the network after every so many optimiser steps.
 
     Args:
-        steps: number of optimiser steps between two calls.
-        action: a function without arguments, such as ``model.graph.rewire_``.
-        until: share of the training after which there are no more calls; with 1 there is none after the last step.
+        every: number of optimiser steps between two changes.
+        until: share of the training after which there are no more; with 1 there is none after the last step.
 
     Raises:
-        TypeError: if ``steps`` is not an int or ``action`` not callable.
-        ValueError: if ``steps`` is not above 0 or ``until`` not between 0 and 1; during training, if the function
-            creates new parameters.
-
-    Warns:
-        UserWarning: if the training is too short for a single call.
-
-    Example:
-        >>> EverySteps(100, lambda: None, until=0.5).until
-        0.5
+        TypeError: if ``every`` is not an int or ``until`` not a number.
+        ValueError: if ``every`` is not above 0 or ``until`` not between 0 and 1.
     """
 
-    def __init__(self, steps: int, action: Callable[[], object], until: float = 1.0) -> None:
-        if isinstance(steps, bool) or not isinstance(steps, int):
-            raise TypeError(f"steps must be an int, got {type(steps).__name__}")
-        if steps < 1:
-            raise ValueError(f"steps must be above 0, got {steps}")
-        if not callable(action):
-            raise TypeError(f"action must be a function without arguments, got {type(action).__name__}")
+    def __init__(self, every: int, until: float = 1.0) -> None:
+        if isinstance(every, bool) or not isinstance(every, int):
+            raise TypeError(f"every must be an int, got {type(every).__name__}")
+        if every < 1:
+            raise ValueError(f"every must be above 0, got {every}")
+        if isinstance(until, bool) or not isinstance(until, int | float):
+            raise TypeError(f"until must be a number, got {type(until).__name__}")
         if not 0 <= until <= 1:
             raise ValueError(f"until must be between 0 and 1, got {until}")
-        self.steps, self.action, self.until = steps, action, until
+        self.every, self.until = every, until
         self._steps_before = 0
 
+    def act(self, step: int) -> None:
+        """Change the network, after an optimiser step of this number."""
+        raise NotImplementedError
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Warn where the training is too short for a single call."""
+        """Warn where the training is too short for a single change."""
         steps = _steps(trainer)
-        if self.steps / steps >= self.until:
+        if self.every / steps >= self.until:
             warnings.warn(
-                f"EverySteps calls nothing in this training: it has {steps} steps, and calls come every {self.steps} "
-                f"steps in the first {self.until:.0%} of them",
+                f"{type(self).__name__} does nothing in this training: it has {steps} steps, and changes come every "
+                f"{self.every} steps in the first {self.until:.0%} of them",
                 stacklevel=1,  # Lightning's own warnings are hidden
             )
 
@@ -148,11 +140,47 @@ class EverySteps(lightning.Callback):
         batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
-        """Call the function after every ``steps`` steps."""
+        """Change the network after every ``every`` steps."""
         step = trainer.global_step
-        if step > self._steps_before and step % self.steps == 0 and _done(trainer) < self.until:
+        if step > self._steps_before and step % self.every == 0 and _done(trainer) < self.until:
             with changing(trainer, pl_module):
-                self.action()
+                self.act(step)
+
+
+class EverySteps(AtSteps):
+    """Call a function after every ``every`` optimiser steps, for example to regrow synapses.
+
+    With several processes, each calls the function, and the network of the first is then copied to all. The function
+    must not replace parameters by new objects. Where synapses change, the optimiser's state of their free weights and
+    delays goes with them; that of other parameters whose size changes is reset.
+
+    Args:
+        every: number of optimiser steps between two calls.
+        action: a function without arguments, such as ``lambda: sg.regrow_(model, 0.1)``.
+        until: share of the training after which there are no more calls; with 1 there is none after the last step.
+
+    Raises:
+        TypeError: if ``every`` is not an int, ``until`` not a number or ``action`` not callable.
+        ValueError: if ``every`` is not above 0 or ``until`` not between 0 and 1; during training, if the function
+            creates new parameters.
+
+    Warns:
+        UserWarning: if the training is too short for a single call.
+
+    Example:
+        >>> EverySteps(100, lambda: None, until=0.5).until
+        0.5
+    """
+
+    def __init__(self, every: int, action: Callable[[], object], until: float = 1.0) -> None:
+        super().__init__(every, until)
+        if not callable(action):
+            raise TypeError(f"action must be a function without arguments, got {type(action).__name__}")
+        self.action = action
+
+    def act(self, step: int) -> None:
+        """Call the function."""
+        self.action()
 
 
 def _done(trainer: lightning.Trainer) -> float:

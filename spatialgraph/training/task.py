@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning
 import torch
@@ -19,7 +19,7 @@ from spatialgraph.training.batches import ShuffledBatches
 from spatialgraph.training.finite import check_loss
 from spatialgraph.training.recipes import Recipe
 
-__all__ = ["Classifier", "EpochSeed", "History"]
+__all__ = ["Classifier", "EpochSeed", "History", "Measured"]
 
 
 class Classifier(lightning.LightningModule):
@@ -147,6 +147,14 @@ class EpochSeed(lightning.Callback):
         torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) * 1_009 + self.rank)
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """Interface of callbacks with metrics of their own, which become columns of the history."""
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """Return the metrics of the epoch that ends, of the same names in every epoch."""
+
+
 class History(lightning.Callback):
     """Record metrics of each epoch, in checkpoints and as CSV and JSON files.
 
@@ -180,6 +188,8 @@ class History(lightning.Callback):
         figures = pl_module.averages("train") | pl_module.averages("validation")
         for name, value in figures.items():
             pl_module.log(name, value, prog_bar="accuracy" in name, rank_zero_only=True)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            figures |= callback.epoch_metrics() if isinstance(callback, Measured) else {}
         self.rows.append({"epoch": trainer.current_epoch + 1, **figures, "seconds": round(self._seconds, 3)})
         if trainer.is_global_zero:
             self.write()

@@ -95,7 +95,8 @@ def fit(
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss: a function without arguments, or factors of the penalties of a spatial network, such
             as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.costs.penalties.make_penalty`).
-        callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`.
+        callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`. What a method ``epoch_metrics``
+            of one returns, a dictionary of numbers, is added to the row of each epoch.
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
             ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.

@@ -117,7 +117,7 @@ def test_stopping_early_keeps_the_amount(tmp_path):
     assert pruner.log[-1] == "removed"
 
 
-@pytest.mark.filterwarnings("ignore:EverySteps calls nothing")
+@pytest.mark.filterwarnings("ignore:EverySteps does nothing")
 @pytest.mark.parametrize(
     ("steps", "until", "expected"),
     [
@@ -196,8 +196,8 @@ def test_rewiring_during_training(tmp_path):
         (lambda: GradualPruning(new_model()), TypeError, "pruner must have amount and remove, got Sequential"),
         (lambda: GradualPruning(Recorder(0.5), 0.5, 0.5), ValueError, "0 <= start < end <= 1, got 0.5 and 0.5"),
         (lambda: GradualPruning(Recorder(0.5), end=1.5), ValueError, "0 <= start < end <= 1, got 0.0 and 1.5"),
-        (lambda: EverySteps(2.0, print), TypeError, "steps must be an int, got float"),
-        (lambda: EverySteps(0, print), ValueError, "steps must be above 0, got 0"),
+        (lambda: EverySteps(2.0, print), TypeError, "every must be an int, got float"),
+        (lambda: EverySteps(0, print), ValueError, "every must be above 0, got 0"),
         (lambda: EverySteps(2, None), TypeError, "action must be a function without arguments, got NoneType"),
         (lambda: EverySteps(2, print, until=2), ValueError, "until must be between 0 and 1, got 2"),
     ],
@@ -263,6 +263,6 @@ def test_a_training_too_short_for_a_call_says_so(tmp_path, steps, until, calls, 
         progress=False,
     )
     assert bool(seen) == bool(calls)
-    said = [str(note.message) for note in recwarn.list if "EverySteps calls nothing" in str(note.message)]
+    said = [str(note.message) for note in recwarn.list if "EverySteps does nothing" in str(note.message)]
     assert len(said) == (not calls)
-    assert all(f"it has 20 steps, and calls come every {steps} steps" in text for text in said)
+    assert all(f"it has 20 steps, and changes come every {steps} steps" in text for text in said)
