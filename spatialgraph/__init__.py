@@ -9,7 +9,7 @@ from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.layers.conv import SpatialConv
+from spatialgraph.layers.simple_conv import SpatialSimpleConv
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
 from spatialgraph.models.learning_rates import parameter_groups
@@ -29,7 +29,7 @@ __all__ = [
     "DenseSNN",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
-    "SpatialConv",
+    "SpatialSimpleConv",
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",

@@ -53,7 +53,7 @@ def parameter_groups(
     ================ ========== ==========================================================================
 
     The multipliers were chosen for Adam and AdamW at 0.001; SGD with momentum needs about 0.03.
-    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialConv`, are ``others``.
+    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialSimpleConv`, are ``others``.
     Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
     ``[group["lr"] for group in optimizer.param_groups]``.
 

@@ -7,7 +7,7 @@ import torch_geometric.nn as pyg
 from references import LAWS, assert_close, law_weight, softened_squares
 from torch import nn
 
-from spatialgraph import SpatialConv
+from spatialgraph import SpatialSimpleConv
 from spatialgraph.laws import InversePower
 
 EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4], [1, 2, 1, 3, 0, 3, 3]])
@@ -35,14 +35,14 @@ def signed_weights(law, gain, source_pos, target_pos, polarity, edges):
     return exists * weight, exists
 
 
-# SpatialConv ----
+# SpatialSimpleConv ----
 
 
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
 def test_convolution_on_one_set_of_nodes(make):
     law = make().double()
     x, pos, polarity = leaves((5, 4), (5, 3), (5,))
-    operator = SpatialConv(law, gain=0.7)
+    operator = SpatialSimpleConv(law, gain=0.7)
     weight, _ = signed_weights(law, 0.7, pos, pos, polarity, EDGES)
     y = operator(x, pos, EDGES, polarity)
     assert_close(y, weight @ x.detach().numpy(), 1e-12)
@@ -54,7 +54,7 @@ def test_convolution_on_one_set_of_nodes(make):
 def test_edge_list_and_matrix_agree(make):
     law = make().double()
     x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
-    operator = SpatialConv(law, gain=-1.5)
+    operator = SpatialSimpleConv(law, gain=-1.5)
     features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
     wanted = [x, source_pos, target_pos, polarity, *law.parameters()]
     results = []
@@ -70,7 +70,7 @@ def test_edge_list_and_matrix_agree(make):
 
 def test_matrix_on_one_set_of_nodes():
     x, pos, polarity = leaves((5, 4), (5, 2), (5,))
-    operator = SpatialConv()
+    operator = SpatialSimpleConv()
     y = operator(x, pos, transposed_adjacency(EDGES, 5, 5), polarity)
     assert_close(y, operator(x, pos, EDGES, polarity), 1e-12)
 
@@ -79,7 +79,7 @@ def test_matrix_on_one_set_of_nodes():
 @pytest.mark.parametrize("compressed", [False, True])
 def test_aggregations(aggr, compressed):
     x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
-    operator = SpatialConv(aggr=aggr)
+    operator = SpatialSimpleConv(aggr=aggr)
     weight, exists = signed_weights(operator.law, 1.0, source_pos, target_pos, polarity, PAIRS)
     messages = weight[:, :, None] * x.detach().numpy()  # (targets, sources, features)
     reduce = {"max": np.max, "min": np.min, "mean": np.mean}.get(aggr, np.sum)
@@ -93,16 +93,16 @@ def test_aggregations(aggr, compressed):
 
 def test_flow_against_the_edges():
     x, pos, polarity = leaves((5, 4), (5, 3), (5,))
-    backward = SpatialConv(flow="target_to_source")(x, pos, EDGES, polarity)
-    assert_close(backward, SpatialConv()(x, pos, EDGES.flip(0), polarity), 1e-12)
+    backward = SpatialSimpleConv(flow="target_to_source")(x, pos, EDGES, polarity)
+    assert_close(backward, SpatialSimpleConv()(x, pos, EDGES.flip(0), polarity), 1e-12)
 
 
 def test_flow_against_the_edges_of_a_bipartite_graph():
     # The second row sends: polarity belongs to the second set of nodes.
     sent, places, others, polarity = leaves((3, 4), (3, 2), (5, 2), (3,))
-    backward = SpatialConv(flow="target_to_source")
+    backward = SpatialSimpleConv(flow="target_to_source")
     y = backward((sent.new_zeros(5, 4), sent), (others, places), PAIRS, polarity)
-    forward = SpatialConv()((sent, sent.new_zeros(5, 4)), (places, others), PAIRS.flip(0), polarity)
+    forward = SpatialSimpleConv()((sent, sent.new_zeros(5, 4)), (places, others), PAIRS.flip(0), polarity)
     assert y.shape == (5, 4)
     assert_close(y, forward, 1e-12)
 
@@ -110,14 +110,14 @@ def test_flow_against_the_edges_of_a_bipartite_graph():
 def test_only_sources_need_features():
     x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
     places = source_pos, target_pos
-    expected = SpatialConv()((x, x.new_zeros(3, 4)), places, PAIRS)
+    expected = SpatialSimpleConv()((x, x.new_zeros(3, 4)), places, PAIRS)
     for edges in (PAIRS, transposed_adjacency(PAIRS, 5, 3)):
-        assert_close(SpatialConv()((x, None), places, edges), expected, 1e-12)
+        assert_close(SpatialSimpleConv()((x, None), places, edges), expected, 1e-12)
 
 
 def test_size():
     x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
-    operator = SpatialConv()
+    operator = SpatialSimpleConv()
     features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
     assert torch.equal(operator(features, places, PAIRS, size=(5, 3)), operator(features, places, PAIRS))
     with pytest.raises(ValueError, match="3"):
@@ -127,15 +127,15 @@ def test_size():
 def test_nodes_without_edges_hear_nothing():
     x, pos = leaves((6, 4), (6, 3))
     for edges in (EDGES, transposed_adjacency(EDGES, 6, 6)):
-        assert SpatialConv()(x, pos, edges)[[4, 5]].eq(0.0).all()
+        assert SpatialSimpleConv()(x, pos, edges)[[4, 5]].eq(0.0).all()
     none = torch.empty(2, 0, dtype=torch.int64)
-    assert SpatialConv()(x, pos, none).eq(0.0).all()
+    assert SpatialSimpleConv()(x, pos, none).eq(0.0).all()
 
 
 def test_gradcheck():
     x, pos, polarity = leaves((5, 2), (5, 2), (5,))
     law = InversePower(learnable=True).double()
-    operator = SpatialConv(law)
+    operator = SpatialSimpleConv(law)
     matrix = transposed_adjacency(EDGES, 5, 5)
     for edges in (EDGES, matrix):
         assert torch.autograd.gradcheck(
@@ -149,24 +149,24 @@ def test_in_a_pyg_sequential():
         "x, pos, edge_index",
         [
             (nn.Linear(4, 8), "x -> x"),
-            (SpatialConv(), "x, pos, edge_index -> x"),
+            (SpatialSimpleConv(), "x, pos, edge_index -> x"),
             (nn.Tanh(), "x -> x"),
-            (SpatialConv(InversePower(learnable=True)), "x, pos, edge_index -> x"),
+            (SpatialSimpleConv(InversePower(learnable=True)), "x, pos, edge_index -> x"),
         ],
     )
     x, pos = torch.randn(5, 4), torch.randn(5, 3, requires_grad=True)
     y = model(x, pos, EDGES)
     y.sum().backward()
     assert y.shape == (5, 8) and (pos.grad != 0).any() and model[3].law.exponent.grad is not None
-    assert "SpatialConv" in repr(model)
+    assert "SpatialSimpleConv" in repr(model)
 
 
 def test_in_a_heterogeneous_convolution():
     model = pyg.HeteroConv(
         {
-            ("a", "to", "b"): SpatialConv(),
-            ("b", "back", "a"): SpatialConv("gaussian"),
-            ("b", "in", "b"): SpatialConv(),
+            ("a", "to", "b"): SpatialSimpleConv(),
+            ("b", "back", "a"): SpatialSimpleConv("gaussian"),
+            ("b", "in", "b"): SpatialSimpleConv(),
         }
     )
     x = {"a": torch.randn(5, 4), "b": torch.randn(3, 4)}
@@ -174,17 +174,19 @@ def test_in_a_heterogeneous_convolution():
     within = torch.tensor([[0, 1], [1, 2]])
     edges = {("a", "to", "b"): PAIRS, ("b", "back", "a"): PAIRS.flip(0), ("b", "in", "b"): within}
     y = model(x, pos_dict=pos, edge_index_dict=edges)
-    to_b = SpatialConv()((x["a"], x["b"]), (pos["a"], pos["b"]), PAIRS) + SpatialConv()(x["b"], pos["b"], within)
-    to_a = SpatialConv("gaussian")((x["b"], x["a"]), (pos["b"], pos["a"]), PAIRS.flip(0))
+    to_b = SpatialSimpleConv()((x["a"], x["b"]), (pos["a"], pos["b"]), PAIRS) + SpatialSimpleConv()(
+        x["b"], pos["b"], within
+    )
+    to_a = SpatialSimpleConv("gaussian")((x["b"], x["a"]), (pos["b"], pos["a"]), PAIRS.flip(0))
     assert_close(y["b"], to_b.double(), 1e-6)
     assert_close(y["a"], to_a.double(), 1e-6)
 
 
 def test_autocast_of_a_matrix():
     x, pos = torch.randn(5, 4), torch.randn(5, 3)
-    expected = SpatialConv()(x, pos, EDGES).double()
+    expected = SpatialSimpleConv()(x, pos, EDGES).double()
     with torch.autocast("cpu", torch.bfloat16):
-        y = SpatialConv()(x, pos, transposed_adjacency(EDGES, 5, 5).float())
+        y = SpatialSimpleConv()(x, pos, transposed_adjacency(EDGES, 5, 5).float())
     assert_close(y, expected, 1e-5)
 
 
@@ -212,7 +214,7 @@ def test_autocast_of_a_matrix():
 def test_wrong_arguments(change, error, message):
     arguments = {"x": torch.zeros(5, 4), "pos": torch.zeros(5, 3), "edge_index": EDGES} | change
     with pytest.raises(error, match=message):
-        SpatialConv()(**arguments)
+        SpatialSimpleConv()(**arguments)
 
 
 @pytest.mark.parametrize("aggr", ["add", "max"])
@@ -223,7 +225,7 @@ def test_a_matrix_of_another_size_is_refused(size, aggr):
     matrix = transposed_adjacency(EDGES[:, inside], sources, targets)
     message = rf"adj_t must have shape \(5, 5\), targets and sources, got \({targets}, {sources}\)"
     with pytest.raises(ValueError, match=message):
-        SpatialConv(aggr=aggr)(torch.zeros(5, 4), torch.zeros(5, 3), matrix)
+        SpatialSimpleConv(aggr=aggr)(torch.zeros(5, 4), torch.zeros(5, 3), matrix)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +245,7 @@ def test_a_matrix_of_another_size_is_refused(size, aggr):
 def test_a_matrix_whose_entries_do_not_exist_is_refused(aggr, make, pointer, column, message):
     matrix = make(torch.tensor(pointer), torch.tensor(column), torch.ones(2), (2, 2), check_invariants=False)
     with pytest.raises(ValueError, match=message):
-        SpatialConv(aggr=aggr)(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
+        SpatialSimpleConv(aggr=aggr)(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
 
 
 @pytest.mark.parametrize("features", [torch.float64, torch.float32, torch.bfloat16])
@@ -252,7 +254,7 @@ def test_edge_list_and_matrix_compute_in_the_same_precision(features, places):
     x, pos = torch.randn(5, 4).to(features).requires_grad_(), torch.randn(5, 3).to(places).requires_grad_()
     results = []
     for edges in (EDGES, transposed_adjacency(EDGES, 5, 5)):
-        y = SpatialConv()(x, pos, edges)
+        y = SpatialSimpleConv()(x, pos, edges)
         results.append([y, *torch.autograd.grad(y.square().sum(), [x, pos])])
     tolerance = 1e-12 if features == places == torch.float64 else 1e-2 if features == torch.bfloat16 else 1e-5
     for listed, compressed in zip(*results, strict=True):
@@ -264,7 +266,7 @@ def test_edge_list_and_matrix_compute_in_the_same_precision(features, places):
 def test_features_keep_their_digits():
     # 1 + 2^-40 is no number of single precision.
     x, pos = torch.tensor([[1.0 + 2.0**-40], [0.0]], dtype=torch.float64), torch.tensor([[0.0], [1.0]])
-    conv = SpatialConv(InversePower(softening=1e-6))
+    conv = SpatialSimpleConv(InversePower(softening=1e-6))
     edges = torch.tensor([[0], [1]])
     assert conv(x, pos, transposed_adjacency(edges, 2, 2))[1].item() == conv(x, pos, edges)[1].item() == 1.0 + 2.0**-40
 
@@ -276,28 +278,33 @@ def test_groups_of_features_change_nothing(groups, compressed, aggr):
     x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
     edges = transposed_adjacency(PAIRS, 5, 3) if compressed else PAIRS
     arguments = (x, None), (source_pos, target_pos), edges, polarity
-    y, expected = SpatialConv(aggr=aggr, decomposed_layers=groups)(*arguments), SpatialConv(aggr=aggr)(*arguments)
+    y, expected = (
+        SpatialSimpleConv(aggr=aggr, decomposed_layers=groups)(*arguments),
+        SpatialSimpleConv(aggr=aggr)(*arguments),
+    )
     assert y.shape == expected.shape
     assert_close(y, expected, 1e-12)
-    backward = SpatialConv(flow="target_to_source", decomposed_layers=groups)
-    assert_close(backward(x, source_pos, EDGES), SpatialConv(flow="target_to_source")(x, source_pos, EDGES), 1e-12)
+    backward = SpatialSimpleConv(flow="target_to_source", decomposed_layers=groups)
+    assert_close(
+        backward(x, source_pos, EDGES), SpatialSimpleConv(flow="target_to_source")(x, source_pos, EDGES), 1e-12
+    )
 
 
 def test_repr_of_a_convolution():
-    assert repr(SpatialConv(gain=0.5)) == "SpatialConv(InverseDistance(softening=0.001), gain=0.5)"
-    other = SpatialConv("gaussian", aggr="mean", flow="target_to_source", decomposed_layers=2)
+    assert repr(SpatialSimpleConv(gain=0.5)) == "SpatialSimpleConv(InverseDistance(softening=0.001), gain=0.5)"
+    other = SpatialSimpleConv("gaussian", aggr="mean", flow="target_to_source", decomposed_layers=2)
     assert repr(other) == (
-        "SpatialConv(Gaussian(sigma=1.0), gain=1, aggr='mean', flow='target_to_source', decomposed_layers=2)"
+        "SpatialSimpleConv(Gaussian(sigma=1.0), gain=1, aggr='mean', flow='target_to_source', decomposed_layers=2)"
     )
 
 
 def test_wrong_settings():
     with pytest.raises(ValueError, match="law must be one of"):
-        SpatialConv("newton")
+        SpatialSimpleConv("newton")
     with pytest.raises(ValueError, match="gain must be finite, got inf"):
-        SpatialConv(gain=float("inf"))
+        SpatialSimpleConv(gain=float("inf"))
     with pytest.raises(ValueError, match="decomposed_layers must be at least 1, got 0"):
-        SpatialConv(decomposed_layers=0)
-    conv = SpatialConv()
+        SpatialSimpleConv(decomposed_layers=0)
+    conv = SpatialSimpleConv()
     with pytest.raises(TypeError, match="gain must be a number, got 'a'"):
         conv.gain = "a"
