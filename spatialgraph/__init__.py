@@ -9,8 +9,9 @@ from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.layers.simple_conv import SpatialSimpleConv
+from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.layers.simple_conv import SpatialSimpleConv
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
 from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
@@ -30,6 +31,7 @@ __all__ = [
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
     "SpatialSimpleConv",
+    "SpatialConv",
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",

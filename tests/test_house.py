@@ -116,7 +116,7 @@ def test_the_table_itself_has_no_cycles():
 def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     path = tmp_path / "sample.py"
     path.write_text(
-        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .layers.simple_conv import SpatialSimpleConv\n"
+        "import spatialgraph.laws as l\nfrom spatialgraph import checks\nfrom .layers.conv import SpatialConv\n"
         "from .training.trainer import fit\nimport torch\n"
         "def f():\n    from spatialgraph.graph.spatial_graph import SpatialGraph\n"
     )
@@ -124,7 +124,7 @@ def test_imports_are_found_in_every_form(tmp_path, monkeypatch):
     assert imported_modules("sample") == {
         "laws",
         "checks",
-        "layers.simple_conv",
+        "layers.conv",
         "training.trainer",
         "graph.spatial_graph",
     }

@@ -8,7 +8,7 @@ from spatialgraph.kernels import compressed, delays, dense, handover, leaky, nor
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["COMPRESSED", "DELAYS", "LEAKY", "NORMALIZATION", "compressed_law", "dense_law"]
+__all__ = ["COMPRESSED", "DELAYS", "LEAKY", "NORMALIZATION", "channel_law", "compressed_law", "dense_law"]
 
 COMPRESSED = "product in compressed rows"
 DELAYS = "delayed product"
@@ -42,3 +42,8 @@ def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
 def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     """Return the kernels for weights of listed edges by a law, None where there are none for these tensors."""
     return find(("compressed", type(law)), *values)
+
+
+def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
+    """Return the kernels for weights of pairs of channels by a law, None where there are none for these tensors."""
+    return find(("channels", type(law)), *values)
