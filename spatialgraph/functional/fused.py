@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spatialgraph.kernels import compressed, delays, dense, handover, leaky, normalization
+from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import InverseDistance, Law
 
@@ -26,6 +26,7 @@ register(LEAKY, leaky, _available)
 register(NORMALIZATION, normalization, _available)
 register(("dense", InverseDistance), dense, _available)
 register(("compressed", InverseDistance), compressed, _available)
+register(("channels", InverseDistance), channels, _available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
