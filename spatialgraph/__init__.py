@@ -13,6 +13,7 @@ from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.layers.simple_conv import SpatialSimpleConv
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
+from spatialgraph.models.gnn import SpatialGNN
 from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.rnn import SpatialRNN
@@ -32,6 +33,7 @@ __all__ = [
     "PruneWhileTraining",
     "SpatialSimpleConv",
     "SpatialConv",
+    "SpatialGNN",
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",
