@@ -58,8 +58,8 @@ class Case:
         return train(model, make(model), self.task(), self.epochs, self.batch_size)
 
 
-class SpatialGNN(nn.Module):
-    """A graph network of SpatialConv, whose positions and polarities are parameters of its own."""
+class CoraNet(nn.Module):
+    """A graph network of SpatialSimpleConv, whose positions and polarities are parameters of its own."""
 
     def __init__(self, data: Data, edges: Tensor) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class SpatialGNN(nn.Module):
         self.pos = nn.Parameter(0.5 * torch.randn(data.num_nodes, 2))
         self.polarity = nn.Parameter(torch.ones(data.num_nodes))
         self.first, self.last = nn.Linear(data.num_features, 16), nn.Linear(16, 7)
-        self.conv = sg.SpatialConv(law="gaussian", gain=0.3)
+        self.conv = sg.SpatialSimpleConv(law="gaussian", gain=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of all nodes."""
@@ -91,7 +91,7 @@ class Cora:
         """Return the accuracy."""
         data = Planetoid(str(self.folder), "Cora")[0]
         edges = add_self_loops(data.edge_index)[0].flip(0)
-        model = SpatialGNN(data, to_torch_csr_tensor(edges, size=(data.num_nodes, data.num_nodes)))
+        model = CoraNet(data, to_torch_csr_tensor(edges, size=(data.num_nodes, data.num_nodes)))
         optimizer = make(model)
         x = data.x / data.x.sum(1, keepdim=True).clamp(min=1.0)
         for _ in range(self.epochs):
@@ -133,7 +133,7 @@ def cases(folder: Path | None) -> dict[str, Case | Cora]:
     some = functools.partial(mnist, folder, 10_000, 2000)
     final = functools.partial(mnist, folder, 55_000, 5000, final=True)
     return found | {
-        "Cora, SpatialConv": Cora(folder / "Planetoid"),
+        "Cora, SpatialSimpleConv": Cora(folder / "Planetoid"),
         "MNIST, 784-256-10": Case(spatial([784, 256, 10]), some, 6, 128),
         "MNIST, 784-2048-10": Case(spatial([784, 2048, 10]), some, 3, 128),
         "final: MNIST, 784-2048-10": Case(spatial([784, 2048, 10]), final, 3, 600),

@@ -246,7 +246,9 @@ def pyg():
     for ends, w in zip(edges.t(), weight, strict=True):
         left.plot(*pos[ends].t(), color=BLUE, linewidth=2.5 * float(w), zorder=1)
     left.scatter(*pos.t(), s=14, color="black", zorder=2)
-    left.set(title="SpatialConv: wider edges have larger weights", xlabel="x (length units)", ylabel="y (length units)")
+    left.set(
+        title="SpatialSimpleConv: wider edges have larger weights", xlabel="x (length units)", ylabel="y (length units)"
+    )
     left.set_aspect("equal")
     widths = [2**power for power in range(4, 12)]
     for layer, name, marker, color in (

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatialgraph import SpatialConv, functional
+from spatialgraph import SpatialSimpleConv, functional
 from spatialgraph.functional import delays, leaky
 from spatialgraph.functional import normalization as normalisation
 from spatialgraph.functional.compressed_edges import CompressedEdges
@@ -234,7 +234,7 @@ def law(draw: Draw) -> Law:
 
 def convolve(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: ANN401
     """Convolve from one set of nodes to another."""
-    y: Tensor = SpatialConv(law)((x, None), pos, edges)
+    y: Tensor = SpatialSimpleConv(law)((x, None), pos, edges)
     return y
 
 
@@ -313,7 +313,7 @@ OPERATIONS = {
         normalisation.normalised,
         normalised,
     ),
-    "SpatialConv": Operation(draw_convolution, convolve, convolved),
+    "SpatialSimpleConv": Operation(draw_convolution, convolve, convolved),
     "CompressedEdges": Operation(draw_edges, CompressedEdges),
     "CompressedEdges.from_edges": Operation(
         lambda draw: {

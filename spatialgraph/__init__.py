@@ -11,7 +11,9 @@ from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.layers.simple_conv import SpatialSimpleConv
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
+from spatialgraph.models.gnn import SpatialGNN
 from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.rnn import SpatialRNN
@@ -29,7 +31,9 @@ __all__ = [
     "DenseSNN",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
+    "SpatialSimpleConv",
     "SpatialConv",
+    "SpatialGNN",
     "SpatialGraph",
     "SpatialLinear",
     "SpatialMLP",

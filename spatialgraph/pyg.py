@@ -9,7 +9,7 @@ with warnings.catch_warnings():
     # It emits one if torch-cluster, an optional extra, is installed.
     warnings.filterwarnings("ignore", message=".*torch-cluster.*", category=DeprecationWarning)
     from torch_geometric.data import Data
-    from torch_geometric.nn import MessagePassing
+    from torch_geometric.nn import MessagePassing, global_add_pool, global_max_pool, global_mean_pool
     from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
     from torch_geometric.utils import is_sparse, to_edge_index
 
@@ -21,6 +21,9 @@ __all__ = [
     "OptTensor",
     "PairTensor",
     "Size",
+    "global_add_pool",
+    "global_max_pool",
+    "global_mean_pool",
     "is_sparse",
     "to_edge_index",
 ]

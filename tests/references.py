@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from spatialgraph import SpatialConv
+from spatialgraph import SpatialSimpleConv
 from spatialgraph.functional import all_to_all, edge_weight, sparse
 from spatialgraph.functional import dense_engine as engine_policy
 from spatialgraph.functional.compressed_edges import CompressedEdges
@@ -258,7 +258,7 @@ def sparse_engine(x, source_pos, target_pos, scale, law):
 def message_engine(x, source_pos, target_pos, scale, law):
     edges = complete_edges(len(source_pos), len(target_pos))
     features = x.t(), x.new_zeros(len(target_pos), len(x))
-    return SpatialConv(law)(features, (source_pos, target_pos), edges, polarity=scale).t()
+    return SpatialSimpleConv(law)(features, (source_pos, target_pos), edges, polarity=scale).t()
 
 
 ENGINES = {"all_to_all": dense_engine, "sparse": sparse_engine, "messages": message_engine}

@@ -110,7 +110,7 @@ def test_lengths_whose_squares_do_not_fit_the_type(dtype):
     torch.testing.assert_close(sg.laws.InverseDistance()(lengths), right.to(dtype))
     sent = torch.zeros(4, 3, dtype=dtype)
     sent[1:] = torch.eye(3, dtype=dtype)
-    torch.testing.assert_close(sg.SpatialConv()(sent, lengths[:, None], edges)[0], right[1:].to(dtype))
+    torch.testing.assert_close(sg.SpatialSimpleConv()(sent, lengths[:, None], edges)[0], right[1:].to(dtype))
 
 
 @halved
@@ -119,7 +119,7 @@ def test_layers(dtype):
     x = torch.rand(5, 12).to(dtype)
     assert layer(x).dtype == dtype
     assert torch.equal(layer.eval()(x), layer.train()(x))
-    conv, pos, edges = sg.SpatialConv(), torch.rand(6, 3), torch.tensor([[0, 1, 2], [3, 4, 5]])
+    conv, pos, edges = sg.SpatialSimpleConv(), torch.rand(6, 3), torch.tensor([[0, 1, 2], [3, 4, 5]])
     features = torch.rand(6, 4).to(dtype)
     assert_rounded(
         conv(features, pos.to(dtype), edges), conv(features.float(), pos.to(dtype).float(), edges), roundings=4.0

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "graph": "functional wiring laws checks tracing settings pyg",
     "layers": "functional laws checks tracing settings pyg",
     "neurons": "functional checks tracing settings",
-    "models": "graph layers neurons functional wiring checks tracing settings",
+    "models": "graph layers neurons functional wiring checks tracing settings pyg",
     "pruning": "graph functional wiring checks",
     "connectome": "graph wiring laws checks atomic",
     "plotting": "graph checks",

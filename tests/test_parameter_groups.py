@@ -15,7 +15,7 @@ class Mixed(nn.Module):
     def __init__(self):
         super().__init__()
         self.pos = nn.Parameter(torch.randn(8, 2))
-        self.conv = sg.SpatialConv(law=sg.laws.InversePower(2.0, learnable=True))
+        self.conv = sg.SpatialSimpleConv(law=sg.laws.InversePower(2.0, learnable=True))
         self.first = sg.SpatialLinear(4, 8)
         self.norm = nn.BatchNorm1d(8)
         self.last = sg.SpatialMLP([8, 6, 3])
@@ -145,7 +145,7 @@ def test_the_first_step_of_adam_has_the_length_of_each_rate():
 
 def test_a_model_without_parameters_is_refused():
     with pytest.raises(ValueError, match="model must have parameters, got none"):
-        parameter_groups(nn.Sequential(nn.ReLU(), sg.SpatialConv()))
+        parameter_groups(nn.Sequential(nn.ReLU(), sg.SpatialSimpleConv()))
 
 
 def test_wrong_arguments_are_named():

@@ -223,14 +223,19 @@ CALLS = [
         "number must name a layer between 0 and 2",
     ),
     ("figure of nothing", lambda: plotting.history([]), ValueError, "rows must hold at least one epoch, got none"),
-    ("conv x", lambda: sg.SpatialConv()(torch.zeros(3), POS, EDGES), ValueError, "x must have two axes, neurons first"),
+    (
+        "conv x",
+        lambda: sg.SpatialSimpleConv()(torch.zeros(3), POS, EDGES),
+        ValueError,
+        "x must have two axes, neurons first",
+    ),
     (
         "conv polarity",
-        lambda: sg.SpatialConv()(torch.zeros(3, 1), POS, EDGES, polarity=torch.ones(2)),
+        lambda: sg.SpatialSimpleConv()(torch.zeros(3, 1), POS, EDGES, polarity=torch.ones(2)),
         ValueError,
         "polarity must have shape (3,), got (2,)",
     ),
-    ("conv law", lambda: sg.SpatialConv(law="x"), ValueError, "law must be one of"),
+    ("conv law", lambda: sg.SpatialSimpleConv(law="x"), ValueError, "law must be one of"),
     (
         "export of a layer",
         lambda: sg.to_networkx(sg.SpatialLinear(2, 2)),

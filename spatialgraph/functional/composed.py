@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import Law, softened_square
 
-__all__ = ["all_to_all", "edge_length", "edge_weight", "gradients", "pairwise_length", "pairwise_weight", "sparse"]
+__all__ = [
+    "all_to_all",
+    "channel_convolution",
+    "edge_length",
+    "edge_weight",
+    "gradients",
+    "pairwise_length",
+    "pairwise_weight",
+    "sparse",
+]
 
 # Batch size above which a dense matrix takes less memory than a message for each edge and sample.
 _BATCH = 64
@@ -123,6 +132,29 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
         y = messages.new_zeros(*x.shape[:-1], targets).scatter_add(-1, places, messages)
     y = y if bias is None else y + bias
     return F.relu(y) if rectify else y
+
+
+def channel_convolution(
+    x: Tensor,
+    displacement: Tensor,
+    offset: Tensor,
+    edge_weight: Tensor,
+    law: Law,
+    edge_index: Tensor,
+    n_targets: int,
+    *law_parameters: Tensor,
+) -> Tensor:
+    """Send channels as :func:`spatialgraph.functional.channels.channel_convolution` does; arguments as there.
+
+    All weights of all edges are held at once.
+    """
+    sources, targets = edge_index
+    square = displacement.new_full((), law.softening**2)
+    for axis in range(offset.shape[2]):
+        square = square + (displacement[:, axis, None, None] + offset[:, :, axis]).square()
+    sent = x.index_select(0, sources) * edge_weight[:, None]
+    messages = torch.einsum("ec,eco->eo", sent, _from_square(law, square, law_parameters))
+    return messages.new_zeros(n_targets, offset.shape[1]).index_add(0, targets, messages)
 
 
 def _ends(source_pos: Tensor, target_pos: Tensor, edges: CompressedEdges) -> tuple[Tensor, Tensor]:

@@ -4,11 +4,11 @@ from typing import Any
 
 from torch import Tensor
 
-from spatialgraph.kernels import compressed, delays, dense, handover, leaky, normalization
+from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import InverseDistance, Law
 
-__all__ = ["COMPRESSED", "DELAYS", "LEAKY", "NORMALIZATION", "compressed_law", "dense_law"]
+__all__ = ["COMPRESSED", "DELAYS", "LEAKY", "NORMALIZATION", "channel_law", "compressed_law", "dense_law"]
 
 COMPRESSED = "product in compressed rows"
 DELAYS = "delayed product"
@@ -26,6 +26,7 @@ register(LEAKY, leaky, _available)
 register(NORMALIZATION, normalization, _available)
 register(("dense", InverseDistance), dense, _available)
 register(("compressed", InverseDistance), compressed, _available)
+register(("channels", InverseDistance), channels, _available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
@@ -42,3 +43,8 @@ def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
 def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     """Return the kernels for weights of listed edges by a law, None where there are none for these tensors."""
     return find(("compressed", type(law)), *values)
+
+
+def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
+    """Return the kernels for weights of pairs of channels by a law, None where there are none for these tensors."""
+    return find(("channels", type(law)), *values)

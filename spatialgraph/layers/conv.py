@@ -1,207 +1,289 @@
-"""Graph convolution over positions, as a PyG operator."""
+"""Graph convolution whose channels have positions, as a PyG operator."""
 
-from typing import Any
+import dataclasses
+import math
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from spatialgraph import checks
-from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.dense import edge_weight, sparse
+from spatialgraph.functional.channels import absolute, channel_convolution
+from spatialgraph.functional.dense import pairwise_length
+from spatialgraph.functional.gains import default_gain
+from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.functional.precision import in_single
-from spatialgraph.laws import Law, make_law, softened_square
-from spatialgraph.pyg import (
-    Adj,
-    MessagePassing,
-    OptPairTensor,
-    OptTensor,
-    PairTensor,
-    Size,
-    is_sparse,
-    to_edge_index,
-)
+from spatialgraph.laws import Law, make_law
+from spatialgraph.layers.nodes import check_flow, check_size, edges_of, features_of, positions_of
+from spatialgraph.layers.normalize import check_normalize, inverse
+from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size
 from spatialgraph.settings import Setting
 
 __all__ = ["SpatialConv"]
 
 
+def _check_gain(name: str, value: Any) -> float | None:  # noqa: ANN401 - any value is checked
+    return None if value is None else checks.number(name, value)
+
+
+def _check_channels(value: Any) -> int:  # noqa: ANN401
+    return -1 if value == -1 else checks.integer("in_channels", value, minimum=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kernel:
+    """The weights of all edges and pairs of channels, by what they follow from."""
+
+    displacement: Tensor
+    offset: Tensor
+    edge_weight: Tensor
+    law: Law
+    edge_index: Tensor  # sources first
+    counts: tuple[int, int]
+
+    def convolve(self, x: Tensor) -> Tensor:
+        """Return the channels of the targets."""
+        return channel_convolution(
+            x, self.displacement, self.offset, self.edge_weight, self.law, self.edge_index, self.counts[1]
+        )
+
+    def of_each_edge(self) -> "_Kernel":
+        """Return a kernel for which every edge has a target of its own."""
+        edges = self.edge_index.shape[1]
+        own = torch.stack([self.edge_index[0], torch.arange(edges, device=self.edge_index.device)])
+        return dataclasses.replace(self, edge_index=own, counts=(self.counts[0], edges))
+
+    def absolute(self) -> "_Kernel":
+        """Return the kernel of absolute weights."""
+        return dataclasses.replace(self, edge_weight=self.edge_weight.abs(), law=absolute(self.law))
+
+    def reversed(self) -> "_Kernel":
+        """Return the kernel from targets to sources: lengths do not depend on the direction."""
+        edges, offset = self.edge_index.flip(0), self.offset.transpose(0, 1)
+        return dataclasses.replace(self, offset=offset, edge_index=edges, counts=self.counts[::-1])
+
+    def sums(self) -> Tensor:
+        """Return the sum of the weights into each channel of the targets."""
+        return self.convolve(self.offset.new_ones(self.counts[0], self.offset.shape[0]))
+
+
 class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type information
-    r"""Graph convolution whose edge weights are a function of the lengths of the edges.
+    r"""Graph convolution whose channels are neurons at learnable offsets from their nodes.
 
-    .. math:: \mathbf{x}'_j = \gamma \sum_{i \in \mathcal{N}(j)} s_i\, w(|p_i - p_j|)\, \mathbf{x}_i
+    .. math::
 
-    A :class:`torch_geometric.nn.MessagePassing` operator that supports bipartite graphs as pairs, ``size``, ``flow``
-    and other aggregations. If a sparse ``adj_t`` (``torch.sparse_csr``, rows are targets) is passed instead of an
-    ``edge_index``, it multiplies by the sparse matrix and does not store a message for each edge.
+        \mathbf{x}'_{v, c'} = \gamma \sum_{u \in \mathcal{N}(v)} e_{uv} \sum_c s_c\,
+        w(|p_u + o_c - p_v - t_{c'}|)\, x_{u, c} + b_{c'}
+
+    Channel :math:`c` of a source sits at :math:`p_u + o_c`, channel :math:`c'` of a target at :math:`p_v + t_{c'}`. The
+    kernel depends on the direction of an edge, and has
+    :math:`(d + 1)\, C_\text{in} + (d + 1)\, C_\text{out}` parameters. The weights of edges and pairs of channels are
+    computed for blocks of edges and never held at once; second derivatives do hold them. Messages, one for each edge
+    and output channel, exist only with ``explain`` and with aggregations other than a sum.
+
+    Self-loops are allowed: their weights follow from the offsets. For edge weights without channels see
+    :class:`~spatialgraph.SpatialSimpleConv`.
 
     Args:
+        in_channels: number of channels of the sources; -1 to take it from the first input.
+        out_channels: number of channels of the targets.
+        dim: number of dimensions d of the positions.
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
-        gain: constant factor :math:`\gamma`.
-        decomposed_layers: number of groups of features that are processed one after the other, to save memory; has no
-            effect with a sparse ``adj_t``.
+        polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
+        gain: constant factor :math:`\gamma`; None for one that keeps the scale of the channels over a single edge of
+            length 0, or, if normalised, over any number of edges.
+        normalize: ``"sum"`` divides by the sum :math:`d_{vc'}` of the absolute weights :math:`e_{uv}\, w` into each
+            channel of a target; ``"gcn"`` divides each weight by :math:`\sqrt{d_{uc}\, d_{vc'}}`, where :math:`d_{uc}`
+            is the sum over those out of a channel of a source, as in `Kipf and Welling (2017)
+            <https://arxiv.org/abs/1609.02907>`_; None for neither.
+        spread: standard deviation of the initial offsets, in length units; about the length of an edge.
+        bias: whether output channels have a bias.
         **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
 
     Raises:
-        TypeError: if ``law`` is neither a name nor a law, or ``gain`` is not a number.
-        ValueError: if the name of the law is unknown or ``gain`` is not finite.
+        TypeError: if a number is of the wrong type, ``bias`` is not a bool, or ``law`` is neither a name nor a law.
+        ValueError: if a number of channels or dimensions is below 1, a number is not finite, or a name is unknown.
 
     Example:
-        >>> conv = SpatialConv()
-        >>> pos = torch.tensor([[0.0], [2.0]])
-        >>> conv(torch.tensor([[3.0], [5.0]]), pos, torch.tensor([[0], [1]]))
-        tensor([[0.0000],
-                [1.5000]])
+        >>> conv = SpatialConv(16, 32, dim=2)
+        >>> pos, edges = torch.rand(4, 2), torch.tensor([[0, 1, 2], [1, 2, 3]])
+        >>> conv(torch.rand(4, 16), pos, edges).shape, sum(p.numel() for p in conv.parameters())
+        (torch.Size([4, 32]), 144)
     """
 
-    gain = Setting(checks.number)
+    gain = Setting(_check_gain)
+    polarity_mode = Setting(check_polarity)
+    normalize = Setting(check_normalize)
 
     def __init__(
         self,
-        law: str | Law = "inverse_distance",
-        gain: float = 1.0,
+        in_channels: int,
+        out_channels: int,
+        dim: int = 3,
         *,
-        decomposed_layers: int = 1,
+        law: str | Law = "inverse_distance",
+        polarity_mode: str = "graded",
+        gain: float | None = None,
+        normalize: str | None = None,
+        spread: float = 1.0,
+        bias: bool = True,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         kwargs.setdefault("aggr", "add")
         super().__init__(**kwargs)
-        # PyG splits only x_j, and would compute all features for each group.
-        self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
+        self.in_channels = _check_channels(in_channels)
+        self.out_channels = checks.integer("out_channels", out_channels, minimum=1)
+        self.dim = checks.integer("dim", dim, minimum=1)
         self.law = make_law(law)
+        self.polarity_mode, self.normalize = polarity_mode, normalize
         self.gain = gain
-        self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
+        self.spread = checks.positive("spread", spread)
+        self.is_summed = kwargs["aggr"] in ("add", "sum")
+        if normalize is not None and not self.is_summed:
+            raise ValueError(f"normalize must be None unless aggr is 'add', got {normalize!r} with {kwargs['aggr']!r}")
+        self.target_offset = nn.Parameter(torch.empty(out_channels, dim))
+        self.source_offset = cast(nn.Parameter, UninitializedParameter())
+        self.raw_polarity = cast(nn.Parameter, UninitializedParameter())
+        self.bias = nn.Parameter(torch.empty(out_channels)) if checks.flag("bias", bias) else None
+        if in_channels != -1:
+            self._create(in_channels)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw offsets with the standard deviation ``spread`` and polarities from N(0, 1); set biases to 0."""
+        with torch.no_grad():
+            self.target_offset.normal_(std=self.spread)
+            if self.bias is not None:
+                self.bias.zero_()
+            if self.in_channels != -1:
+                self.source_offset.normal_(std=self.spread)
+                self.raw_polarity.normal_()
+
+    @property
+    def polarity(self) -> Tensor:
+        """Factors on the channels of the sources, shape ``(in_channels,)``."""
+        return polarity_of(self.raw_polarity, self.polarity_mode)
 
     def forward(
         self,
         x: Tensor | PairTensor | OptPairTensor,
         pos: Tensor | PairTensor,
         edge_index: Adj,
-        polarity: OptTensor = None,
+        edge_weight: OptTensor = None,
         size: Size = None,
     ) -> Tensor:
         """Compute the convolution.
 
         Args:
-            x: features, shape ``(N, F)``, or a pair for sources and targets; the features of the targets may be None.
+            x: channels, shape ``(N, in_channels)``, or a pair for sources and targets; those of the targets may be
+                None.
             pos: positions, shape ``(N, d)``, or a pair, in length units.
-            edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)``.
-            polarity: factor on each source's output, shape ``(N,)``; None for 1.
+            edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)`` whose
+                values are the edge weights.
+            edge_weight: factor :math:`e` on each edge, shape ``(E,)``; None for 1.
             size: numbers of sources and targets of a bipartite graph.
 
         Returns:
-            Features of the targets, shape ``(N, F)``.
+            Channels of the targets, shape ``(N, out_channels)``.
 
         Raises:
             TypeError: if ``x`` or ``pos`` is not a tensor or a pair of tensors, or ``edge_index`` is not int64.
-            ValueError: if the numbers of nodes of features, positions, polarities, ``size`` and edges differ.
+            ValueError: if the numbers of nodes of features, positions, ``size`` and edges differ, or the numbers of
+                channels or dimensions are not those of the layer.
         """
-        places = _positions(pos)
+        places = positions_of(pos)
         counts = places[0].shape[0], places[1].shape[0]
         sender = 0 if self.flow == "source_to_target" else 1
-        features = _features(x, counts, sender)
-        scale = places[sender].new_full((counts[sender],), self.gain)
-        if polarity is not None:
-            scale = self.gain * checks.shape("polarity", polarity, (counts[sender],))
-        if size is not None and tuple(size) != counts:
-            raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
-        is_matrix = _check_edges(edge_index, counts, places[0])
-        groups = 1 if self.explain or (is_matrix and self.fuse) else self.groups
-        out = []
-        for group in features.chunk(groups, -1):
-            pair = (group, None) if sender == 0 else (None, group)
-            out.append(self.propagate(edge_index, x=pair, pos=places, scale=scale, size=counts))
-        return torch.cat(out, -1) if len(out) > 1 else out[0]
+        features = self._features(features_of(x, counts, sender), places[0])
+        check_size(size, counts)
+        edges, factor, is_matrix = edges_of(edge_index, edge_weight, counts, places[0])
+        check_flow(self.flow, is_matrix)
+        dtype = torch.promote_types(torch.promote_types(features.dtype, places[0].dtype), self.target_offset.dtype)
+        exact = in_single(features.to(dtype))
+        kernel = self._kernel([*places], edges, factor, exact.dtype)
+        y = self._send(exact * self.polarity, kernel, edges)
+        y = cast(float, self.gain) * y
+        return (y if self.bias is None else y + self.bias).to(dtype)
 
-    def message(
-        self, x: PairTensor, pos: PairTensor, scale: Tensor, edge_index_i: Tensor, edge_index_j: Tensor
-    ) -> Tensor:
-        """Multiply the features of each edge's source by the edge's weight."""
-        # Gathered here, because for x_j PyG uses the first of a pair for either flow.
-        sender = 0 if self.flow == "source_to_target" else 1
-        source = in_single(pos[sender].index_select(0, edge_index_j))
-        target = in_single(pos[1 - sender].index_select(0, edge_index_i))
-        square = softened_square(source, target, self.law.softening)
-        weight = in_single(scale).index_select(0, edge_index_j) * self.law.from_square(square)
-        rounded = weight.to(torch.promote_types(scale.dtype, pos[0].dtype))
-        messages: Tensor = rounded[:, None] * x[sender].index_select(0, edge_index_j)
-        return messages
-
-    def message_and_aggregate(self, edge_index: Adj, x: PairTensor, pos: PairTensor, scale: Tensor) -> Tensor:
-        """Multiply by the sparse matrix of weights, if ``edge_index`` is an ``adj_t``."""
-        targets, sources = to_edge_index(edge_index)[0]
-        order = torch.argsort(targets * pos[0].shape[0] + sources)
-        listed = torch.stack([sources[order], targets[order]])
-        edges = CompressedEdges.from_edges(listed, pos[0].shape[0], pos[1].shape[0])
-        weight = edge_weight(pos[0], pos[1], scale, self.law, edges)
-        # Features and weights are promoted to the higher precision, as in message passing.
-        return sparse(x[0].t(), weight.to(torch.promote_types(weight.dtype, x[0].dtype)), edges).t()
+    def message(self, x: Tensor, kernel: _Kernel) -> Tensor:
+        """Return the message of each edge, shape ``(E, out_channels)``."""
+        return kernel.of_each_edge().convolve(x)
 
     def __repr__(self) -> str:
-        """Show law, gain and settings that differ from their defaults."""
-        settings = [repr(self.law), f"gain={self.gain:g}"]
-        settings += [f"aggr={self.aggr!r}"] if self.aggr not in ("add", "sum") else []
+        """Show channels, dimensions, the law and settings that differ from their defaults."""
+        settings = [str(self.in_channels), str(self.out_channels), f"dim={self.dim}", f"law={self.law}"]
+        settings += [f"polarity_mode={self.polarity_mode!r}"] if self.polarity_mode != "graded" else []
+        settings += [f"normalize={self.normalize!r}"] if self.normalize is not None else []
+        settings += [f"aggr={self.aggr!r}"] if not self.is_summed else []
         settings += [f"flow={self.flow!r}"] if self.flow != "source_to_target" else []
-        settings += [f"decomposed_layers={self.groups}"] if self.groups > 1 else []
         return f"{type(self).__name__}({', '.join(settings)})"
 
+    def _send(self, x: Tensor, kernel: _Kernel, edges: Tensor) -> Tensor:
+        """Return the normalised sums; ``edges`` are in the order of the flow."""
+        if self.normalize == "gcn":
+            x = x * inverse(kernel.absolute().reversed().sums(), 0.5)
+        if self.is_summed and not self.explain:
+            y = kernel.convolve(x)
+        else:
+            size = kernel.counts if self.flow == "source_to_target" else kernel.counts[::-1]
+            y = self.propagate(edges, x=x, kernel=kernel, size=size)
+        if self.normalize is None:
+            return y
+        return y * inverse(kernel.absolute().sums(), 1.0 if self.normalize == "sum" else 0.5)
 
-def _positions(pos: Tensor | PairTensor) -> PairTensor:
-    """Return positions of sources and targets, checked to have the same number of dimensions."""
-    first, second = (_rows("pos", member) for member in _pair("pos", pos))
-    checks.axes("pos", first, 2)
-    checks.operand("pos", second, (second.shape[0], first.shape[1]), first)
-    return first, second
+    def _kernel(self, places: list[Tensor], edges: Tensor, factor: OptTensor, dtype: torch.dtype) -> _Kernel:
+        if self.flow != "source_to_target":
+            places, edges = places[::-1], edges.flip(0)
+        source, target = (in_single(place).index_select(0, end) for place, end in zip(places, edges, strict=True))
+        offset = in_single(self.source_offset)[:, None] - in_single(self.target_offset)
+        weight = source.new_ones(edges.shape[1]) if factor is None else factor
+        counts = places[0].shape[0], places[1].shape[0]
+        return _Kernel(
+            (source - target).to(dtype), offset.to(dtype), in_single(weight).to(dtype), self.law, edges, counts
+        )
 
+    def _features(self, x: Tensor, pos: Tensor) -> Tensor:
+        """Check features and positions against the layer, whose parameters are created if it was lazy."""
+        if self.in_channels == -1:
+            self._create(x.shape[1])
+        if x.shape[1] != self.in_channels:
+            raise ValueError(f"x must have {self.in_channels} channels (in_channels), got {x.shape[1]}")
+        if pos.shape[1] != self.dim:
+            raise ValueError(f"pos must have {self.dim} dimensions (dim), got {pos.shape[1]}")
+        for name, value in (("x", x), ("pos", pos)):
+            if not value.is_floating_point():
+                raise TypeError(f"{name} must be floating point, got {value.dtype}")
+            checks.same_device(name, value, self.target_offset)
+        return x
 
-def _features(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int], sender: int) -> Tensor:
-    """Return the features of the sources, after a check of the numbers of rows of both."""
-    pair = _pair("x", x)
-    for number, count in enumerate(counts):
-        if (number == sender or pair[number] is not None) and (rows := _rows("x", pair[number]).shape[0]) != count:
-            raise ValueError(f"x must have as many rows as pos ({count}), got {rows}")
-    return _rows("x", pair[sender])
+    @torch.no_grad()
+    def _create(self, in_channels: int) -> None:
+        """Create the parameters of the sources."""
+        self.in_channels = checks.integer("in_channels", in_channels, minimum=1)
+        like = self.target_offset
+        cast(UninitializedParameter, self.source_offset).materialize(
+            (in_channels, self.dim), device=like.device, dtype=like.dtype
+        )
+        cast(UninitializedParameter, self.raw_polarity).materialize(
+            (in_channels,), device=like.device, dtype=like.dtype
+        )
+        self.source_offset.normal_(std=self.spread)
+        self.raw_polarity.normal_()
+        if self.gain is None:
+            self.gain = self._default_gain()
 
+    def _default_gain(self) -> float:
+        """Return the gain for offsets drawn with a fixed seed, so that it does not depend on PyTorch's seed."""
+        if self.normalize is not None:
+            return math.sqrt(self.in_channels if self.normalize == "sum" else self.out_channels)
+        generator = torch.Generator().manual_seed(0)
+        source, target = self.spread * torch.randn(2, 64, self.dim, generator=generator, device="cpu")
+        device = next((values.device for values in self.law.state_dict().values()), source.device)
+        return default_gain(self.in_channels, pairwise_length(source, target).to(device), self.law)
 
-def _pair(name: str, value: Tensor | PairTensor | OptPairTensor) -> PairTensor:
-    pair = value if isinstance(value, tuple) else (value, value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} must be a tensor or a pair of tensors, got {len(pair)}")
-    return pair
-
-
-def _rows(name: str, value: Tensor | None) -> Tensor:
-    member = checks.tensor(name, value)
-    if member.dim() != 2:
-        raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
-    return member
-
-
-def _check_compressed(adj_t: Adj) -> None:
-    """Check the compressed indices of a sparse matrix, which PyTorch may not have checked."""
-    is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
-    is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
-    if not (is_csr or is_csc) or not checks.has_values(adj_t):
-        return
-    pointer, indices = (adj_t.crow_indices, adj_t.col_indices) if is_csr else (adj_t.ccol_indices, adj_t.row_indices)
-    checks.pointer("crow_indices of adj_t" if is_csr else "ccol_indices of adj_t", pointer(), indices().numel())
-    checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
-
-
-def _check_edges(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> bool:
-    """Check that edges connect existing nodes, and return whether they are a sparse matrix."""
-    if is_sparse(edge_index):
-        shape = tuple(int(edge_index.size(axis)) for axis in (0, 1))
-        if shape != counts[::-1]:
-            raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
-        _check_compressed(edge_index)
-        return True
-    if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
-        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
-    if edge_index.dtype != torch.int64:
-        raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
-    checks.same_device("edge_index", edge_index, pos)
-    # Accelerators check indices themselves; reading the values here would synchronise.
-    if edge_index.device.type == "cpu" and checks.has_values(edge_index):
-        for row, count in enumerate(counts):
-            checks.within(f"edge_index[{row}]", edge_index[row], count)
-    return False
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:  # noqa: ANN401
+        saved = state_dict.get(prefix + "source_offset")
+        if self.in_channels == -1 and saved is not None and saved.dim() == 2:
+            self._create(saved.shape[0])
+        super()._load_from_state_dict(state_dict, prefix, *args)

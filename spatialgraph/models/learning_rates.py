@@ -9,6 +9,7 @@ from spatialgraph import checks
 from spatialgraph.graph.positions import Positions
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.synapses import FreeSynapses
+from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.gates import Gates
 
@@ -23,6 +24,10 @@ _KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
     (
         SpatialLinear,
         {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarities", "bias": "biases"},
+    ),
+    (
+        SpatialConv,
+        {"source_offset": "positions", "target_offset": "positions", "raw_polarity": "polarities", "bias": "biases"},
     ),
     (
         Gates,
@@ -44,16 +49,17 @@ def parameter_groups(
     group            multiplier parameters
     ================ ========== ==========================================================================
     ``positions``    10         positions and gaps of a :class:`~spatialgraph.SpatialGraph`, positions of a
-                                :class:`~spatialgraph.SpatialLinear`
-    ``polarities``   50         polarities of both, and of gates
-    ``biases``       30         biases of both, and of gates
+                                :class:`~spatialgraph.SpatialLinear`, offsets of a
+                                :class:`~spatialgraph.SpatialConv`
+    ``polarities``   50         polarities of these, and of gates
+    ``biases``       30         biases of these, and of gates
     ``free_weights`` 30         free weights of a graph's synapses
     ``free_delays``  30         free delays of a graph's synapses
     ``others``       1          everything else: parameters of laws and of other modules
     ================ ========== ==========================================================================
 
     The multipliers were chosen for Adam and AdamW at 0.001; SGD with momentum needs about 0.03.
-    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialConv`, are ``others``.
+    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialSimpleConv`, are ``others``.
     Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
     ``[group["lr"] for group in optimizer.param_groups]``.
 

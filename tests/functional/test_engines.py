@@ -19,7 +19,7 @@ from references import (
     sparse_engine,
 )
 
-from spatialgraph import SpatialConv
+from spatialgraph import SpatialSimpleConv
 from spatialgraph.functional import all_to_all, dense, edge_weight, pairwise_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import InverseDistance, InversePower, Law
@@ -344,7 +344,7 @@ def test_sparse_saves_no_message(make):
     features = x.t(), torch.zeros(m, batch)
     for compute in (
         lambda: sparse(x, edge_weight(source, target, scale, make(), edges), edges),
-        lambda: SpatialConv(make())(features, (source, target), adj_t, polarity=scale),
+        lambda: SpatialSimpleConv(make())(features, (source, target), adj_t, polarity=scale),
     ):
         shapes = saved_shapes(compute)
         assert max(np.prod(shape, dtype=int) for shape in shapes) <= n * m * dim

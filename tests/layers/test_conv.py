@@ -1,16 +1,20 @@
+import copy
+import io
 import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from references import LAWS, assert_close, law_weight, softened_squares
-from torch import nn
+from references import LAWS, assert_close, law_weight
+from torch_geometric.explain import Explainer, GNNExplainer
 
 from spatialgraph import SpatialConv
-from spatialgraph.laws import InversePower
+from spatialgraph.functional import channels
+from spatialgraph.functional.channels import channel_convolution
+from spatialgraph.laws import Cosine, Gaussian, InversePower
 
-EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4], [1, 2, 1, 3, 0, 3, 3]])
+EDGES = torch.tensor([[0, 1, 2, 2, 3, 0, 4, 1], [1, 2, 1, 3, 0, 3, 3, 1]])  # the last leads from a node to itself
 PAIRS = torch.tensor([[0, 1, 2, 4, 4, 0], [0, 0, 2, 1, 2, 2]])  # from five sources to three targets
 
 
@@ -18,286 +22,337 @@ def leaves(*shapes):
     return [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
-def transposed_adjacency(edges, sources, targets):
-    """The same edges as ``adj_t``, a matrix in compressed rows."""
+def matrix(edges, weight, sources, targets, layout=torch.sparse_csr):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse invariant checks", UserWarning)
-        ones = torch.ones(edges.shape[1], dtype=torch.float64)
-        return torch.sparse_coo_tensor(edges.flip(0), ones, (targets, sources)).to_sparse_csr()
+        adj_t = torch.sparse_coo_tensor(edges.flip(0), weight, (targets, sources)).coalesce()
+        return adj_t.to_sparse(layout=layout)
 
 
-def signed_weights(law, gain, source_pos, target_pos, polarity, edges):
-    """Matrix (targets, sources) of the weights of existing edges."""
-    square = softened_squares(source_pos.detach().numpy(), target_pos.detach().numpy(), law.softening)
-    weight = gain * law_weight(law, square) * polarity.detach().numpy()
-    exists = np.zeros(weight.shape)
-    exists[edges[1], edges[0]] = 1.0
-    return exists * weight, exists
+def expected(conv, x, source_pos, target_pos, edges, edge_weight):
+    """The formula, one edge and pair of channels after the other."""
+    x, source_pos, target_pos, weights, origin, end, polarity, bias = (
+        values.detach().numpy()
+        for values in (
+            x,
+            source_pos,
+            target_pos,
+            edge_weight,
+            conv.source_offset,
+            conv.target_offset,
+            conv.polarity,
+            conv.bias,
+        )
+    )
+    kernels = []
+    for number, (u, v) in enumerate(edges.t().tolist()):
+        kernel = np.empty((len(origin), len(end)))
+        for c, o in enumerate(origin):
+            for k, t in enumerate(end):
+                square = ((source_pos[u] + o - target_pos[v] - t) ** 2).sum() + conv.law.softening**2
+                kernel[c, k] = weights[number] * law_weight(conv.law, square)
+        kernels.append(kernel)
+    into, out_of = np.zeros((len(target_pos), len(end))), np.zeros((len(source_pos), len(origin)))
+    for (u, v), kernel in zip(edges.t().tolist(), kernels, strict=True):
+        into[v] += abs(kernel).sum(0)
+        out_of[u] += abs(kernel).sum(1)
+    y = np.zeros((len(target_pos), len(end)))
+    for (u, v), kernel in zip(edges.t().tolist(), kernels, strict=True):
+        if conv.normalize == "sum":
+            kernel = np.divide(kernel, into[v], out=kernel * 0.0, where=into[v] > 0)
+        elif conv.normalize == "gcn":
+            square = out_of[u][:, None] * into[v]
+            kernel = np.divide(kernel, np.sqrt(square), out=kernel * 0.0, where=square > 0)
+        y[v] += (polarity * x[u]) @ kernel
+    return conv.gain * y + bias
 
 
-# SpatialConv ----
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
+def test_against_the_formula(make, normalize):
+    x, *places = leaves((5, 3), (5, 2), (3, 2))
+    source_pos, target_pos = (0.3 * pos for pos in places)  # all within the reach of the compact law
+    edge_weight = torch.randn(6, dtype=torch.float64)
+    for mode in ("graded", "binary"):
+        conv = SpatialConv(3, 4, dim=2, law=make(), polarity_mode=mode, normalize=normalize, spread=0.3).double()
+        conv.bias.data.normal_()
+        y = conv((x, None), (source_pos, target_pos), PAIRS, edge_weight)
+        assert_close(y, expected(conv, x, source_pos, target_pos, PAIRS, edge_weight), 1e-12)
+
+
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+@pytest.mark.parametrize("law", ["inverse_distance", "cosine", "learnable"])
+def test_derivatives(law, normalize):
+    law = InversePower(learnable=True) if law == "learnable" else law
+    conv = SpatialConv(2, 3, dim=2, law=law, normalize=normalize).double()
+    x, pos, edge_weight = leaves((5, 2), (5, 2), (8,))
+    arguments = x, pos, edge_weight, *conv.parameters()
+    assert torch.autograd.gradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
+    assert torch.autograd.gradgradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
 
 
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
-def test_convolution_on_one_set_of_nodes(make):
+@pytest.mark.parametrize("block", [1, 30, 10**6])
+def test_blocks_and_composition_agree(make, block, monkeypatch):
+    monkeypatch.setattr(channels, "_CPU_BLOCK", block)
     law = make().double()
-    x, pos, polarity = leaves((5, 4), (5, 3), (5,))
-    operator = SpatialConv(law, gain=0.7)
-    weight, _ = signed_weights(law, 0.7, pos, pos, polarity, EDGES)
-    y = operator(x, pos, EDGES, polarity)
-    assert_close(y, weight @ x.detach().numpy(), 1e-12)
-    unsigned, _ = signed_weights(law, 0.7, pos, pos, torch.ones(5), EDGES)
-    assert_close(operator(x, pos, EDGES), unsigned @ x.detach().numpy(), 1e-12)
-
-
-@pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
-def test_edge_list_and_matrix_agree(make):
-    law = make().double()
-    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
-    operator = SpatialConv(law, gain=-1.5)
-    features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
-    wanted = [x, source_pos, target_pos, polarity, *law.parameters()]
+    x, displacement, offset, edge_weight = leaves((5, 2), (8, 3), (2, 4, 3), (8,))
+    wanted = [x, displacement, offset, edge_weight, *law.parameters()]
     results = []
-    for edges in (PAIRS, PAIRS[:, [5, 3, 1, 0, 2, 4]], transposed_adjacency(PAIRS, 5, 3)):
-        y = operator(features, places, edges, polarity)
+    for is_composed in (False, True):
+        with monkeypatch.context() as patch:
+            patch.setattr(channels, "is_observed", lambda *values, answer=is_composed: answer)
+            y = channel_convolution(x, displacement, offset, edge_weight, law, EDGES, 4)
         results.append([y, *torch.autograd.grad(y.square().sum(), wanted)])
-    expected, _ = signed_weights(law, -1.5, source_pos, target_pos, polarity, PAIRS)
-    assert_close(results[0][0], expected @ x.detach().numpy(), 1e-12)
-    for result in results[1:]:
-        for value, right in zip(result, results[0], strict=True):
-            assert_close(value, right, 1e-10)
+    for value, right in zip(*results, strict=True):
+        assert_close(value, right, 1e-11)
 
 
-def test_matrix_on_one_set_of_nodes():
-    x, pos, polarity = leaves((5, 4), (5, 2), (5,))
-    operator = SpatialConv()
-    y = operator(x, pos, transposed_adjacency(EDGES, 5, 5), polarity)
-    assert_close(y, operator(x, pos, EDGES, polarity), 1e-12)
-
-
-@pytest.mark.parametrize("aggr", ["add", "sum", "mean", "max", "min"])
-@pytest.mark.parametrize("compressed", [False, True])
-def test_aggregations(aggr, compressed):
-    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
-    operator = SpatialConv(aggr=aggr)
-    weight, exists = signed_weights(operator.law, 1.0, source_pos, target_pos, polarity, PAIRS)
-    messages = weight[:, :, None] * x.detach().numpy()  # (targets, sources, features)
-    reduce = {"max": np.max, "min": np.min, "mean": np.mean}.get(aggr, np.sum)
-    expected = np.stack([reduce(m[e > 0], axis=0) for m, e in zip(messages, exists, strict=True)])
-    edges = transposed_adjacency(PAIRS, 5, 3) if compressed else PAIRS
-    y = operator((x, x.new_zeros(3, 4)), (source_pos, target_pos), edges, polarity)
-    assert_close(y, expected, 1e-12)
-    y.sum().backward()
-    assert torch.isfinite(x.grad).all()
+def test_edge_list_and_matrices_agree():
+    x, source_pos, target_pos, weight = leaves((5, 3), (5, 2), (3, 2), (6,))
+    conv = SpatialConv(3, 4, dim=2, normalize="gcn").double()
+    places = source_pos, target_pos
+    y = conv((x, None), places, PAIRS, weight)
+    for layout in (torch.sparse_csr, torch.sparse_csc, torch.sparse_coo):
+        assert_close(conv((x, None), places, matrix(PAIRS, weight.detach(), 5, 3, layout)), y, 1e-12)
+    shuffled = torch.tensor([5, 3, 1, 0, 2, 4])
+    assert_close(conv((x, None), places, PAIRS[:, shuffled], weight[shuffled]), y, 1e-12)
+    assert torch.equal(conv((x, torch.zeros(3, 7)), places, PAIRS, weight, size=(5, 3)), y)
 
 
 def test_flow_against_the_edges():
-    x, pos, polarity = leaves((5, 4), (5, 3), (5,))
-    backward = SpatialConv(flow="target_to_source")(x, pos, EDGES, polarity)
-    assert_close(backward, SpatialConv()(x, pos, EDGES.flip(0), polarity), 1e-12)
+    x, places, others = leaves((3, 2), (3, 2), (5, 2))
+    backward = SpatialConv(2, 4, dim=2, normalize="gcn", flow="target_to_source").double()
+    forward = SpatialConv(2, 4, dim=2, normalize="gcn").double()
+    forward.load_state_dict(backward.state_dict())
+    y = backward((None, x), (others, places), PAIRS)
+    assert_close(y, forward((x, None), (places, others), PAIRS.flip(0)), 1e-12)
 
 
-def test_flow_against_the_edges_of_a_bipartite_graph():
-    # The second row sends: polarity belongs to the second set of nodes.
-    sent, places, others, polarity = leaves((3, 4), (3, 2), (5, 2), (3,))
-    backward = SpatialConv(flow="target_to_source")
-    y = backward((sent.new_zeros(5, 4), sent), (others, places), PAIRS, polarity)
-    forward = SpatialConv()((sent, sent.new_zeros(5, 4)), (places, others), PAIRS.flip(0), polarity)
-    assert y.shape == (5, 4)
-    assert_close(y, forward, 1e-12)
+@pytest.mark.parametrize("aggr", ["mean", "max"])
+def test_aggregations(aggr):
+    x, pos = leaves((5, 3), (5, 2))
+    summed, conv = (SpatialConv(3, 4, dim=2, aggr=name, bias=False).double() for name in ("add", aggr))
+    conv.load_state_dict(summed.state_dict())
+    messages = torch.stack([summed(x, pos, edge[:, None])[edge[1]] for edge in EDGES.t()])
+    own = [messages[EDGES[1] == node] for node in range(4)]
+    right = torch.stack([part.mean(0) if aggr == "mean" else part.amax(0) for part in own])
+    assert_close(conv(x, pos, EDGES)[:4], right, 1e-12)
 
 
-def test_only_sources_need_features():
-    x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
-    places = source_pos, target_pos
-    expected = SpatialConv()((x, x.new_zeros(3, 4)), places, PAIRS)
-    for edges in (PAIRS, transposed_adjacency(PAIRS, 5, 3)):
-        assert_close(SpatialConv()((x, None), places, edges), expected, 1e-12)
+def test_moving_all_nodes_changes_nothing_and_turning_them_does():
+    x, pos = leaves((5, 3), (5, 2))
+    conv = SpatialConv(3, 4, dim=2).double()
+    y = conv(x, pos, EDGES)
+    assert_close(conv(x, pos + 3.0, EDGES), y, 1e-10)
+    assert not torch.allclose(conv(x, -pos, EDGES), y)  # the kernel is sensitive to the direction
 
 
-def test_size():
-    x, source_pos, target_pos = leaves((5, 4), (5, 3), (3, 3))
-    operator = SpatialConv()
-    features, places = (x, x.new_zeros(3, 4)), (source_pos, target_pos)
-    assert torch.equal(operator(features, places, PAIRS, size=(5, 3)), operator(features, places, PAIRS))
-    with pytest.raises(ValueError, match="3"):
-        operator(features, places, PAIRS, size=(5, 4))
+def test_renumbering_nodes_changes_nothing():
+    x, pos = leaves((5, 3), (5, 2))
+    conv, order = SpatialConv(3, 4, dim=2, normalize="sum").double(), torch.tensor([3, 1, 4, 0, 2])
+    place = torch.argsort(order)
+    assert_close(conv(x[order], pos[order], place[EDGES]), conv(x, pos, EDGES)[order], 1e-12)
 
 
-def test_nodes_without_edges_hear_nothing():
-    x, pos = leaves((6, 4), (6, 3))
-    for edges in (EDGES, transposed_adjacency(EDGES, 6, 6)):
-        assert SpatialConv()(x, pos, edges)[[4, 5]].eq(0.0).all()
-    none = torch.empty(2, 0, dtype=torch.int64)
-    assert SpatialConv()(x, pos, none).eq(0.0).all()
+def test_nodes_without_edges_receive_the_bias_only():
+    x, pos = leaves((6, 3), (6, 2))
+    for normalize in (None, "sum", "gcn"):
+        conv = SpatialConv(3, 4, dim=2, normalize=normalize).double()
+        conv.bias.data.normal_()
+        assert torch.equal(conv(x, pos, EDGES)[5], conv.bias)
+        y = conv(x, pos, torch.empty(2, 0, dtype=torch.int64))
+        assert torch.equal(y, conv.bias.expand(6, 4))
 
 
-def test_gradcheck():
-    x, pos, polarity = leaves((5, 2), (5, 2), (5,))
-    law = InversePower(learnable=True).double()
-    operator = SpatialConv(law)
-    matrix = transposed_adjacency(EDGES, 5, 5)
-    for edges in (EDGES, matrix):
-        assert torch.autograd.gradcheck(
-            lambda x, pos, polarity, _, edges=edges: operator(x, pos, edges, polarity),
-            (x, pos, polarity, law.exponent),
-        )
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+def test_self_loops_keep_the_scale(normalize):
+    conv = SpatialConv(64, 64, dim=3, normalize=normalize)
+    y = conv(torch.randn(200, 64), torch.randn(200, 3), torch.arange(200).repeat(2, 1))
+    assert 0.3 < float(y.detach().std()) < 3.0
+
+
+def test_no_tensor_has_an_entry_for_each_edge_and_pair_of_channels():
+    x, pos = torch.randn(50, 32), torch.randn(50, 2, requires_grad=True)
+    edges = torch.randint(50, (2, 20_000))
+    conv = SpatialConv(32, 32, dim=2, law=Gaussian())
+    largest = 0
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, kinds, arguments=(), options=None):
+            nonlocal largest
+            result = function(*arguments, **(options or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    with Watch():
+        conv(x, pos, edges).sum().backward()
+    assert largest <= 20_000 * 32 < 20_000 * 32 * 32
+
+
+# Lazy ----
+
+
+def test_channels_are_taken_from_the_first_input():
+    x, pos = torch.randn(5, 3), torch.randn(5, 2)
+    lazy = SpatialConv(-1, 4, dim=2)
+    optimizer = torch.optim.SGD(lazy.parameters(), lr=0.1)
+    copied = copy.deepcopy(lazy)
+    assert repr(lazy) == "SpatialConv(-1, 4, dim=2, law=InverseDistance(softening=0.001))"
+    assert lazy(x, pos, EDGES).shape == copied(x, pos, EDGES).shape == (5, 4)
+    assert lazy.in_channels == 3 and lazy.gain == SpatialConv(3, 4, dim=2).gain
+    before = lazy.source_offset.detach().clone()
+    lazy(x, pos, EDGES).sum().backward()
+    optimizer.step()
+    assert not torch.equal(lazy.source_offset, before)
+
+
+def test_a_lazy_layer_is_loaded():
+    x, pos, conv = torch.randn(5, 3), torch.randn(5, 2), SpatialConv(3, 4, dim=2)
+    stored = io.BytesIO()
+    torch.save(conv.state_dict(), stored)
+    stored.seek(0)
+    lazy = SpatialConv(-1, 4, dim=2)
+    lazy.load_state_dict(torch.load(stored, weights_only=True))
+    assert torch.equal(lazy(x, pos, EDGES), conv(x, pos, EDGES))
+
+
+def test_a_lazy_layer_in_double_precision():
+    x, pos = leaves((5, 3), (5, 2))
+    assert SpatialConv(-1, 4, dim=2).double()(x, pos, EDGES).dtype == torch.float64
+
+
+# In PyG ----
+
+
+def test_in_a_heterogeneous_convolution():
+    model = pyg.HeteroConv(
+        {
+            ("a", "to", "b"): SpatialConv(-1, 6, dim=2),
+            ("b", "in", "b"): SpatialConv(-1, 6, dim=2, normalize="sum"),
+            ("b", "back", "a"): SpatialConv(-1, 6, dim=2),
+        }
+    )
+    x = {"a": torch.randn(5, 4), "b": torch.randn(3, 2)}
+    pos = {"a": torch.randn(5, 2), "b": torch.randn(3, 2)}
+    within = torch.tensor([[0, 1], [1, 2]])
+    edges = {("a", "to", "b"): PAIRS, ("b", "in", "b"): within, ("b", "back", "a"): PAIRS.flip(0)}
+    y = model(x, pos_dict=pos, edge_index_dict=edges)
+    first, second, _ = model.convs.values()
+    right = first((x["a"], x["b"]), (pos["a"], pos["b"]), PAIRS) + second(x["b"], pos["b"], within)
+    assert_close(y["b"], right.double(), 1e-6)
 
 
 def test_in_a_pyg_sequential():
     model = pyg.Sequential(
         "x, pos, edge_index",
         [
-            (nn.Linear(4, 8), "x -> x"),
-            (SpatialConv(), "x, pos, edge_index -> x"),
-            (nn.Tanh(), "x -> x"),
-            (SpatialConv(InversePower(learnable=True)), "x, pos, edge_index -> x"),
+            (SpatialConv(4, 8, dim=3), "x, pos, edge_index -> x"),
+            (torch.nn.Tanh(), "x -> x"),
+            (SpatialConv(8, 2, dim=3), "x, pos, edge_index -> x"),
         ],
     )
     x, pos = torch.randn(5, 4), torch.randn(5, 3, requires_grad=True)
     y = model(x, pos, EDGES)
     y.sum().backward()
-    assert y.shape == (5, 8) and (pos.grad != 0).any() and model[3].law.exponent.grad is not None
-    assert "SpatialConv" in repr(model)
+    assert y.shape == (5, 2) and (pos.grad != 0).any()
 
 
-def test_in_a_heterogeneous_convolution():
-    model = pyg.HeteroConv(
-        {
-            ("a", "to", "b"): SpatialConv(),
-            ("b", "back", "a"): SpatialConv("gaussian"),
-            ("b", "in", "b"): SpatialConv(),
-        }
+def test_explained_messages_are_those_of_the_sum():
+    x, pos = leaves((5, 3), (5, 2))
+    conv = SpatialConv(3, 4, dim=2, normalize="gcn").double()
+    y = conv(x, pos, EDGES)
+    conv.explain = True
+    conv._edge_mask = torch.full((8,), 50.0, dtype=torch.float64)  # a share of 1 of each message
+    conv._loop_mask, conv._apply_sigmoid = torch.ones(8, dtype=torch.bool), True
+    assert_close(conv(x, pos, EDGES), y, 1e-12)
+    conv._edge_mask[0] = -50.0
+    assert not torch.allclose(conv(x, pos, EDGES)[1], y[1])
+
+
+def test_an_explainer():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = SpatialConv(3, 2, dim=2)
+
+        def forward(self, x, edge_index, pos):
+            return self.conv(x, pos, edge_index)
+
+    explainer = Explainer(
+        Net(),
+        GNNExplainer(epochs=2),
+        explanation_type="model",
+        node_mask_type="attributes",
+        edge_mask_type="object",
+        model_config={"mode": "multiclass_classification", "task_level": "node", "return_type": "raw"},
     )
-    x = {"a": torch.randn(5, 4), "b": torch.randn(3, 4)}
-    pos = {"a": torch.randn(5, 2), "b": torch.randn(3, 2)}
-    within = torch.tensor([[0, 1], [1, 2]])
-    edges = {("a", "to", "b"): PAIRS, ("b", "back", "a"): PAIRS.flip(0), ("b", "in", "b"): within}
-    y = model(x, pos_dict=pos, edge_index_dict=edges)
-    to_b = SpatialConv()((x["a"], x["b"]), (pos["a"], pos["b"]), PAIRS) + SpatialConv()(x["b"], pos["b"], within)
-    to_a = SpatialConv("gaussian")((x["b"], x["a"]), (pos["b"], pos["a"]), PAIRS.flip(0))
-    assert_close(y["b"], to_b.double(), 1e-6)
-    assert_close(y["a"], to_a.double(), 1e-6)
+    explanation = explainer(torch.randn(5, 3), EDGES, pos=torch.randn(5, 2))
+    assert explanation.edge_mask.shape == (8,)
 
 
-def test_autocast_of_a_matrix():
-    x, pos = torch.randn(5, 4), torch.randn(5, 3)
-    expected = SpatialConv()(x, pos, EDGES).double()
-    with torch.autocast("cpu", torch.bfloat16):
-        y = SpatialConv()(x, pos, transposed_adjacency(EDGES, 5, 5).float())
-    assert_close(y, expected, 1e-5)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    x, pos, conv = torch.randn(5, 3), torch.randn(5, 2), SpatialConv(3, 4, dim=2, law=Cosine())
+    x, pos, conv = x.to(dtype), pos.to(dtype), conv.to(dtype)
+    y = conv(x, pos, EDGES)
+    exact = copy.deepcopy(conv).double()
+    assert y.dtype == dtype
+    torch.testing.assert_close(y.double(), exact(x.double(), pos.double(), EDGES), rtol=2e-2, atol=2e-2)
+
+
+def test_transforms():
+    x, pos, conv = torch.randn(5, 3), torch.randn(5, 2), SpatialConv(3, 4, dim=2)
+    jacobian = torch.func.jacrev(lambda x: conv(x, pos, EDGES))(x)
+    right = torch.autograd.functional.jacobian(lambda x: conv(x, pos, EDGES), x)
+    torch.testing.assert_close(jacobian, right)
+
+
+# Errors ----
 
 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
         ({"x": torch.zeros(5)}, ValueError, r"x must have two axes, neurons first, got shape \(5,\)"),
-        ({"pos": torch.zeros(5)}, ValueError, r"pos must have two axes, neurons first, got shape \(5,\)"),
-        ({"pos": [0.0]}, TypeError, "pos must be a tensor, got list"),
-        ({"polarity": torch.zeros(4)}, ValueError, r"polarity must have shape \(5,\), got \(4,\)"),
-        ({"x": torch.zeros(4, 4)}, ValueError, r"x must have as many rows as pos \(5\), got 4"),
-        ({"x": torch.zeros(6, 4)}, ValueError, r"x must have as many rows as pos \(5\), got 6"),
-        ({"x": (torch.zeros(5, 4), torch.zeros(6, 4))}, ValueError, r"x must have as many rows as pos \(5\), got 6"),
-        ({"x": (None, torch.zeros(5, 4))}, TypeError, "x must be a tensor, got NoneType"),
-        ({"pos": (torch.zeros(5, 3), torch.zeros(5, 2))}, ValueError, r"pos must have shape \(5, 3\), got \(5, 2\)"),
-        ({"pos": torch.zeros(5, 3, dtype=torch.int64)}, TypeError, "pos must be floating point, got torch.int64"),
-        ({"pos": (torch.zeros(5, 3),) * 3}, ValueError, "pos must be a tensor or a pair of tensors, got 3"),
+        ({"x": torch.zeros(5, 2)}, ValueError, r"x must have 3 channels \(in_channels\), got 2"),
+        ({"x": torch.zeros(4, 3)}, ValueError, r"x must have as many rows as pos \(5\), got 4"),
+        ({"x": torch.zeros(5, 3, dtype=torch.int64)}, TypeError, "x must be floating point, got torch.int64"),
+        ({"pos": torch.zeros(5, 3)}, ValueError, r"pos must have 2 dimensions \(dim\), got 3"),
         ({"edge_index": EDGES + 1}, ValueError, r"edge_index\[0\] must lie between 0 and 4, got 5"),
-        ({"edge_index": EDGES - 1}, ValueError, r"edge_index\[0\] must lie between 0 and 4, got -1"),
-        ({"edge_index": EDGES.t()}, ValueError, r"edge_index must have shape \(2, edges\), got \(7, 2\)"),
         ({"edge_index": EDGES.float()}, TypeError, "edge_index must be int64, got torch.float32"),
-        ({"edge_index": EDGES.int()}, TypeError, "edge_index must be int64, got torch.int32"),
+        ({"edge_index": matrix(EDGES, torch.ones(8), 6, 6)}, ValueError, r"adj_t must have shape \(5, 5\)"),
+        ({"edge_weight": torch.ones(7)}, ValueError, r"edge_weight must have shape \(8,\), got \(7,\)"),
+        ({"size": (5, 4)}, ValueError, r"size must be the numbers of positions \(5, 5\), got \(5, 4\)"),
     ],
 )
 def test_wrong_arguments(change, error, message):
-    arguments = {"x": torch.zeros(5, 4), "pos": torch.zeros(5, 3), "edge_index": EDGES} | change
+    arguments = {"x": torch.zeros(5, 3), "pos": torch.zeros(5, 2), "edge_index": EDGES} | change
     with pytest.raises(error, match=message):
-        SpatialConv()(**arguments)
-
-
-@pytest.mark.parametrize("aggr", ["add", "max"])
-@pytest.mark.parametrize("size", [(6, 6), (5, 6), (6, 5), (4, 4), (3, 5)])
-def test_a_matrix_of_another_size_is_refused(size, aggr):
-    targets, sources = size
-    inside = (EDGES[0] < sources) & (EDGES[1] < targets)
-    matrix = transposed_adjacency(EDGES[:, inside], sources, targets)
-    message = rf"adj_t must have shape \(5, 5\), targets and sources, got \({targets}, {sources}\)"
-    with pytest.raises(ValueError, match=message):
-        SpatialConv(aggr=aggr)(torch.zeros(5, 4), torch.zeros(5, 3), matrix)
+        SpatialConv(3, 4, dim=2)(**arguments)
 
 
 @pytest.mark.parametrize(
-    ("pointer", "column", "message"),
+    ("options", "error", "message"),
     [
-        ([0, 1, 2], [0, 10**9], "_indices of adj_t must lie between 0 and 1, got 1000000000"),
-        (
-            [0, 1, 2**31],
-            [0, 1],
-            r"adj_t must lead from 0 to the number of edges \(2\), got 0 to 2147483648",
-        ),
-        ([0, 5, 2], [0, 1], "_indices of adj_t must not decrease, got 5 before 2"),
+        ({"in_channels": 0}, ValueError, "in_channels must be at least 1, got 0"),
+        ({"out_channels": -1}, ValueError, "out_channels must be at least 1, got -1"),
+        ({"dim": 0}, ValueError, "dim must be at least 1, got 0"),
+        ({"law": "newton"}, ValueError, "law must be one of"),
+        ({"normalize": "softmax"}, ValueError, "normalize must be one of 'sum', 'gcn', got 'softmax'"),
+        ({"normalize": "sum", "aggr": "max"}, ValueError, "normalize must be None unless aggr is 'add'"),
+        ({"spread": 0.0}, ValueError, "spread must be above 0, got 0.0"),
+        ({"gain": "a"}, TypeError, "gain must be a number, got 'a'"),
+        ({"bias": 1}, TypeError, "bias must be True or False, got 1"),
     ],
 )
-@pytest.mark.parametrize("make", [torch.sparse_csr_tensor, torch.sparse_csc_tensor])
-@pytest.mark.parametrize("aggr", ["add", "max"])
-def test_a_matrix_whose_entries_do_not_exist_is_refused(aggr, make, pointer, column, message):
-    matrix = make(torch.tensor(pointer), torch.tensor(column), torch.ones(2), (2, 2), check_invariants=False)
-    with pytest.raises(ValueError, match=message):
-        SpatialConv(aggr=aggr)(torch.zeros(2, 4), torch.zeros(2, 3), matrix)
+def test_wrong_settings(options, error, message):
+    with pytest.raises(error, match=message):
+        SpatialConv(**({"in_channels": 3, "out_channels": 4, "dim": 2} | options))
 
 
-@pytest.mark.parametrize("features", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("places", [torch.float64, torch.float32])
-def test_edge_list_and_matrix_compute_in_the_same_precision(features, places):
-    x, pos = torch.randn(5, 4).to(features).requires_grad_(), torch.randn(5, 3).to(places).requires_grad_()
-    results = []
-    for edges in (EDGES, transposed_adjacency(EDGES, 5, 5)):
-        y = SpatialConv()(x, pos, edges)
-        results.append([y, *torch.autograd.grad(y.square().sum(), [x, pos])])
-    tolerance = 1e-12 if features == places == torch.float64 else 1e-2 if features == torch.bfloat16 else 1e-5
-    for listed, compressed in zip(*results, strict=True):
-        assert listed.dtype == compressed.dtype
-        torch.testing.assert_close(compressed, listed, rtol=tolerance, atol=tolerance)
-    assert results[0][0].dtype == torch.promote_types(features, places)
-
-
-def test_features_keep_their_digits():
-    # 1 + 2^-40 is no number of single precision.
-    x, pos = torch.tensor([[1.0 + 2.0**-40], [0.0]], dtype=torch.float64), torch.tensor([[0.0], [1.0]])
-    conv = SpatialConv(InversePower(softening=1e-6))
-    edges = torch.tensor([[0], [1]])
-    assert conv(x, pos, transposed_adjacency(edges, 2, 2))[1].item() == conv(x, pos, edges)[1].item() == 1.0 + 2.0**-40
-
-
-@pytest.mark.parametrize("groups", [1, 2, 3, 7])
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize("aggr", ["add", "max"])
-def test_groups_of_features_change_nothing(groups, compressed, aggr):
-    x, source_pos, target_pos, polarity = leaves((5, 4), (5, 3), (3, 3), (5,))
-    edges = transposed_adjacency(PAIRS, 5, 3) if compressed else PAIRS
-    arguments = (x, None), (source_pos, target_pos), edges, polarity
-    y, expected = SpatialConv(aggr=aggr, decomposed_layers=groups)(*arguments), SpatialConv(aggr=aggr)(*arguments)
-    assert y.shape == expected.shape
-    assert_close(y, expected, 1e-12)
-    backward = SpatialConv(flow="target_to_source", decomposed_layers=groups)
-    assert_close(backward(x, source_pos, EDGES), SpatialConv(flow="target_to_source")(x, source_pos, EDGES), 1e-12)
-
-
-def test_repr_of_a_convolution():
-    assert repr(SpatialConv(gain=0.5)) == "SpatialConv(InverseDistance(softening=0.001), gain=0.5)"
-    other = SpatialConv("gaussian", aggr="mean", flow="target_to_source", decomposed_layers=2)
-    assert repr(other) == (
-        "SpatialConv(Gaussian(sigma=1.0), gain=1, aggr='mean', flow='target_to_source', decomposed_layers=2)"
-    )
-
-
-def test_wrong_settings():
-    with pytest.raises(ValueError, match="law must be one of"):
-        SpatialConv("newton")
-    with pytest.raises(ValueError, match="gain must be finite, got inf"):
-        SpatialConv(gain=float("inf"))
-    with pytest.raises(ValueError, match="decomposed_layers must be at least 1, got 0"):
-        SpatialConv(decomposed_layers=0)
-    conv = SpatialConv()
-    with pytest.raises(TypeError, match="gain must be a number, got 'a'"):
-        conv.gain = "a"
+def test_a_matrix_flows_from_sources_to_targets_only():
+    conv = SpatialConv(3, 4, dim=2, flow="target_to_source")
+    with pytest.raises(ValueError, match="flow must be 'source_to_target' with an adj_t"):
+        conv(torch.zeros(5, 3), torch.zeros(5, 2), matrix(EDGES, torch.ones(8), 5, 5))

@@ -1,0 +1,123 @@
+"""Arguments of graph convolutions: positions, features and edges of one or two sets of nodes, checked."""
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.pyg import Adj, OptPairTensor, OptTensor, PairTensor, is_sparse, to_edge_index
+
+__all__ = ["check_flow", "check_size", "edges_of", "features_of", "positions_of"]
+
+
+def positions_of(pos: Tensor | PairTensor) -> PairTensor:
+    """Return positions of sources and targets, checked to have the same number of dimensions.
+
+    Example:
+        >>> [len(rows) for rows in positions_of((torch.zeros(3, 2), torch.zeros(4, 2)))]
+        [3, 4]
+    """
+    first, second = (_rows("pos", member) for member in _pair("pos", pos))
+    checks.axes("pos", first, 2)
+    checks.operand("pos", second, (second.shape[0], first.shape[1]), first)
+    return first, second
+
+
+def features_of(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int], sender: int) -> Tensor:
+    """Return the features of the sources, after a check of the numbers of rows of both.
+
+    Args:
+        x: features, or a pair of them, of which those of the targets may be None.
+        counts: numbers of nodes of both sets.
+        sender: which of the sets sends, 0 or 1.
+    """
+    pair = _pair("x", x)
+    for number, count in enumerate(counts):
+        if (number == sender or pair[number] is not None) and (rows := _rows("x", pair[number]).shape[0]) != count:
+            raise ValueError(f"x must have as many rows as pos ({count}), got {rows}")
+    return _rows("x", pair[sender])
+
+
+def edges_of(
+    edge_index: Adj, edge_weight: OptTensor, counts: tuple[int, int], pos: Tensor
+) -> tuple[Tensor, OptTensor, bool]:
+    """Return edges as a list, their weights, and whether they were given as a sparse matrix.
+
+    Args:
+        edge_index: edges, shape ``(2, E)``, or a sparse matrix of shape ``(targets, sources)``, whose values are the
+            weights of the edges.
+        edge_weight: weights of the edges, shape ``(E,)``, if they are a list.
+        counts: numbers of sources and targets.
+        pos: positions, for their device.
+
+    Raises:
+        TypeError: if ``edge_index`` is not int64.
+        ValueError: if edges lead beyond the nodes, or shapes are wrong.
+    """
+    if is_sparse(edge_index):
+        return *_listed(edge_index, edge_weight, counts), True
+    _check_list(edge_index, counts, pos)
+    if edge_weight is not None:
+        checks.shape("edge_weight", edge_weight, (edge_index.shape[1],))
+        checks.same_device("edge_weight", edge_weight, pos)
+    return edge_index, edge_weight, False
+
+
+def check_flow(flow: str, is_matrix: bool) -> None:
+    """Refuse a sparse matrix for the flow from targets to sources, as PyG does."""
+    if is_matrix and flow != "source_to_target":
+        raise ValueError(f"flow must be 'source_to_target' with an adj_t, got {flow!r}")
+
+
+def check_size(size: tuple[int, int] | None, counts: tuple[int, int]) -> None:
+    """Check that ``size`` agrees with the numbers of positions."""
+    if size is not None and tuple(size) != counts:
+        raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
+
+
+def _pair(name: str, value: Tensor | PairTensor | OptPairTensor) -> PairTensor:
+    pair = value if isinstance(value, tuple) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name} must be a tensor or a pair of tensors, got {len(pair)}")
+    return pair
+
+
+def _rows(name: str, value: Tensor | None) -> Tensor:
+    member = checks.tensor(name, value)
+    if member.dim() != 2:
+        raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
+    return member
+
+
+def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    shape = tuple(int(adj_t.size(axis)) for axis in (0, 1))
+    if shape != counts[::-1]:
+        raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
+    if edge_weight is not None:
+        raise ValueError("edge_weight must be None with an adj_t, whose values are the weights, got a tensor")
+    _check_compressed(adj_t)
+    index, values = to_edge_index(adj_t)
+    return index.flip(0), values
+
+
+def _check_compressed(adj_t: Adj) -> None:
+    """Check the compressed indices of a sparse matrix, which PyTorch may not have checked."""
+    is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
+    is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
+    if not (is_csr or is_csc) or not checks.has_values(adj_t):
+        return
+    pointer, indices = (adj_t.crow_indices, adj_t.col_indices) if is_csr else (adj_t.ccol_indices, adj_t.row_indices)
+    checks.pointer("crow_indices of adj_t" if is_csr else "ccol_indices of adj_t", pointer(), indices().numel())
+    checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
+
+
+def _check_list(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> None:
+    """Check that edges connect existing nodes."""
+    if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
+        raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
+    if edge_index.dtype != torch.int64:
+        raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
+    checks.same_device("edge_index", edge_index, pos)
+    # Accelerators check indices themselves; reading the values here would synchronise.
+    if edge_index.device.type == "cpu" and checks.has_values(edge_index):
+        for row, count in enumerate(counts):
+            checks.within(f"edge_index[{row}]", edge_index[row], count)

@@ -1,0 +1,165 @@
+"""SpatialGNN: a graph neural network of spatial convolutions."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from spatialgraph import checks
+from spatialgraph.layers.conv import SpatialConv
+from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.models.activations import Activation, make_activation
+from spatialgraph.pyg import Adj, OptTensor, global_add_pool, global_max_pool, global_mean_pool, is_sparse
+
+__all__ = ["SpatialGNN"]
+
+POOLS: Mapping[str, Callable[..., Tensor]] = {
+    "add": global_add_pool,
+    "mean": global_mean_pool,
+    "max": global_max_pool,
+}
+NORMS: Mapping[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+HEADS: Mapping[str, Callable[..., nn.Module]] = {"linear": nn.Linear, "spatial": SpatialLinear}
+
+
+class SpatialGNN(nn.Module):
+    r"""Graph neural network of spatial convolutions, with or without pooling.
+
+    Each layer computes :math:`X_l = \mathrm{dropout}(\phi(\mathrm{norm}(\mathrm{conv}_l(X_{l-1}))))` with a
+    :class:`~spatialgraph.SpatialConv`. The result is pooled over the nodes of each graph, if at all, and the head, a
+    linear layer, maps it to the output.
+
+    Positions come with the data and there is no :class:`~spatialgraph.SpatialGraph`: store the model by its
+    ``state_dict``, not by :func:`spatialgraph.save`.
+
+    Args:
+        in_channels: number of features of a node; -1 to take it from the first input.
+        hidden_channels: number of channels of each layer.
+        num_layers: number of layers.
+        out_channels: number of outputs of a graph, or of a node.
+        dim: number of dimensions d of the positions.
+        pool: ``"add"``, ``"mean"`` or ``"max"`` over the nodes of a graph; None for an output of each node.
+        head: ``"linear"`` for :class:`torch.nn.Linear`, ``"spatial"`` for :class:`~spatialgraph.SpatialLinear`.
+        act: activation :math:`\phi`, a name or a function, as in :class:`~spatialgraph.SpatialMLP`.
+        norm: ``"batch"`` for :class:`torch.nn.BatchNorm1d`, ``"layer"`` for :class:`torch.nn.LayerNorm`, or None.
+        dropout: probability with which an activation is dropped in training.
+        **options: ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
+            :class:`~spatialgraph.SpatialConv`; laws are shared by the layers.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if a number is out of range, or a name unknown.
+
+    Example:
+        >>> model = SpatialGNN(3, 16, 2, 10, dim=2, pool="mean")
+        >>> pos, edges = torch.rand(5, 2), torch.tensor([[0, 1, 3], [1, 2, 4]])
+        >>> model(torch.rand(5, 3), pos, edges, batch=torch.tensor([0, 0, 0, 1, 1])).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        num_layers: int,
+        out_channels: int,
+        dim: int = 3,
+        *,
+        pool: str | None = None,
+        head: str = "linear",
+        act: str | Activation = "relu",
+        norm: str | None = "layer",
+        dropout: float = 0.0,
+        **options: Any,  # noqa: ANN401 - passed on to SpatialConv
+    ) -> None:
+        super().__init__()
+        layers = checks.integer("num_layers", num_layers, minimum=1)
+        hidden = checks.integer("hidden_channels", hidden_channels, minimum=1)
+        self.pool = None if pool is None else checks.choice("pool", pool, list(POOLS))
+        self.act = make_activation(act)
+        sizes = [in_channels] + [hidden] * (layers - 1)
+        self.convs = nn.ModuleList(SpatialConv(size, hidden, dim, **options) for size in sizes)
+        make_norm = nn.Identity if norm is None else NORMS[checks.choice("norm", norm, list(NORMS))]
+        self.norms = nn.ModuleList(make_norm(hidden) for _ in sizes)
+        self.dropout = nn.Dropout(checks.between("dropout", dropout, 0.0, 1.0))
+        self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden, out_channels)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        for module in (*self.convs, *self.norms, self.head):
+            if not isinstance(module, nn.Identity):
+                cast(SpatialConv, module).reset_parameters()
+
+    def forward(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Adj,
+        batch: OptTensor = None,
+        edge_weight: OptTensor = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
+        """Return the outputs of all graphs, or of all nodes if the model does not pool.
+
+        Args:
+            x: features, shape ``(N, in_channels)``.
+            pos: positions, shape ``(N, d)``, in length units.
+            edge_index: edges, shape ``(2, E)``, or ``adj_t``, as in :class:`~spatialgraph.SpatialConv`.
+            batch: the graph of each node, ascending from 0, shape ``(N,)``, int64; None for one graph.
+            edge_weight: factor on each edge, shape ``(E,)``; None for 1.
+            batch_size: number of graphs; None to take it from ``batch``.
+
+        Returns:
+            Tensor of shape ``(graphs, out_channels)`` if the model pools, else ``(N, out_channels)``.
+
+        Raises:
+            TypeError: if ``batch`` is not int64.
+            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; or
+                as in :class:`~spatialgraph.SpatialConv`.
+        """
+        if batch is not None:
+            _check_batch(batch, checks.tensor("x", x), edge_index, batch_size)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = self.dropout(self.act(norm(conv(x, pos, edge_index, edge_weight))))
+        if self.pool is not None:
+            x = POOLS[self.pool](x, batch, batch_size)
+        y: Tensor = self.head(x)
+        return y
+
+    def extra_repr(self) -> str:
+        """Return the settings shown by ``repr``."""
+        return f"pool={self.pool!r}"
+
+
+def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj, batch_size: int | None) -> None:
+    """Check that nodes are sorted by their graphs, that no graph is empty, and that no edge leads to another."""
+    checks.shape("batch", batch, (x.shape[0],))
+    if batch.dtype != torch.int64:
+        raise TypeError(f"batch must be int64, got {batch.dtype}")
+    checks.same_device("batch", batch, x)
+    if not batch.numel() or not checks.has_values(batch) or batch.device.type != "cpu":
+        return  # on accelerators, reading the values would synchronise
+    steps = torch.diff(batch, prepend=batch.new_tensor([-1]))
+    if bool((steps < 0).any()):
+        node = int(torch.nonzero(steps < 0)[0])
+        raise ValueError(f"batch must be sorted, got {int(batch[node])} after {int(batch[node - 1])}")
+    if bool((steps > 1).any()):
+        node = int(torch.nonzero(steps > 1)[0])
+        raise ValueError(f"batch must leave no graph without nodes, got none of graph {int(batch[node]) - 1}")
+    if batch_size is not None and batch_size != int(batch[-1]) + 1:
+        raise ValueError(f"batch_size must be the number of graphs in batch ({int(batch[-1]) + 1}), got {batch_size}")
+    _check_edges(batch, edge_index)
+
+
+def _check_edges(batch: Tensor, edge_index: Adj) -> None:
+    is_list = not is_sparse(edge_index) and isinstance(edge_index, Tensor) and edge_index.shape[:1] == (2,)
+    if not is_list or not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+        return  # the layers refuse what is wrong
+    sources, targets = batch[edge_index]
+    if bool((sources != targets).any()):
+        edge = int(torch.nonzero(sources != targets)[0])
+        raise ValueError(
+            f"edge_index must not connect graphs, got {tuple(edge_index[:, edge].tolist())} "
+            f"from graph {int(sources[edge])} to graph {int(targets[edge])}"
+        )

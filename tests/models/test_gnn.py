@@ -1,0 +1,127 @@
+import io
+
+import pytest
+import torch
+from torch_geometric.data import Batch, Data
+
+import spatialgraph as sg
+from spatialgraph.models.gnn import SpatialGNN
+
+EDGES = torch.tensor([[0, 1, 2, 3, 4], [1, 2, 0, 4, 3]])
+BATCH = torch.tensor([0, 0, 0, 1, 1])
+
+
+def graphs(count, nodes=6):
+    made = []
+    for number in range(count):
+        pos = torch.randn(nodes + number, 2)
+        edges = sg.wiring.knn(pos, None, k=3)
+        made.append(Data(x=torch.randn(nodes + number, 3), pos=pos, edge_index=edges))
+    return made
+
+
+@pytest.mark.parametrize("pool", ["add", "mean", "max"])
+@pytest.mark.parametrize("head", ["linear", "spatial"])
+def test_a_batch_is_the_graphs_one_by_one(pool, head):
+    model = SpatialGNN(3, 8, 2, 4, dim=2, pool=pool, head=head, normalize="sum")
+    single = graphs(4)
+    batch = Batch.from_data_list(single)
+    y = model(batch.x, batch.pos, batch.edge_index, batch.batch)
+    one_by_one = torch.cat([model(data.x, data.pos, data.edge_index) for data in single])
+    torch.testing.assert_close(y, one_by_one, rtol=1e-4, atol=1e-5)
+    assert y.shape == (4, 4)
+
+
+def test_the_layers_written_out():
+    model = SpatialGNN(3, 8, 2, 4, dim=2, act="tanh")
+    (data,) = graphs(1)
+    x = data.x
+    for conv, norm in zip(model.convs, model.norms, strict=True):
+        x = norm(conv(x, data.pos, data.edge_index)).tanh()
+    torch.testing.assert_close(model(data.x, data.pos, data.edge_index), model.head(x))
+
+
+def test_nodes_have_outputs_without_pooling():
+    model = SpatialGNN(-1, 8, 3, 4, dim=2, norm="batch", dropout=0.5)
+    (data,) = graphs(1)
+    y = model(data.x, data.pos, data.edge_index)
+    y.sum().backward()
+    assert y.shape == (6, 4)
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_graphs_are_learned():
+    """Which of two directions the neighbours of a node lie in, in a graph whose features are all alike."""
+    torch.manual_seed(1)
+    pos = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    edges, x = torch.tensor([[1], [0]]), torch.ones(2, 1)
+    samples = [Data(x=x, pos=pos * sign, edge_index=edges, y=int(sign > 0)) for sign in (-1.0, 1.0)] * 4
+    batch = Batch.from_data_list(samples)
+    model = SpatialGNN(1, 8, 1, 2, dim=2, pool="add")
+    optimizer = torch.optim.Adam(sg.parameter_groups(model, lr=3e-3))
+    for _ in range(60):
+        optimizer.zero_grad()
+        y = model(batch.x, batch.pos, batch.edge_index, batch.batch)
+        torch.nn.functional.cross_entropy(y, batch.y).backward()
+        optimizer.step()
+    assert (y.argmax(1) == batch.y).all()
+
+
+def test_state_dict_round_trip():
+    (data,) = graphs(1)
+    model = SpatialGNN(3, 8, 2, 4, dim=2)
+    stored = io.BytesIO()
+    torch.save(model.state_dict(), stored)
+    stored.seek(0)
+    other = SpatialGNN(-1, 8, 2, 4, dim=2)
+    other.load_state_dict(torch.load(stored, weights_only=True))
+    arguments = data.x, data.pos, data.edge_index
+    assert torch.equal(other(*arguments), model(*arguments))
+    other.reset_parameters()
+    assert not torch.equal(other(*arguments), model(*arguments))
+
+
+def test_rates():
+    groups = {group["name"]: len(group["params"]) for group in sg.parameter_groups(SpatialGNN(3, 8, 2, 4, dim=2))}
+    assert groups == {"positions": 4, "polarities": 2, "biases": 2, "others": 6}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"batch": torch.tensor([0, 0, 1, 0, 1])}, ValueError, "batch must be sorted, got 0 after 1"),
+        ({"batch": BATCH.int()}, TypeError, "batch must be int64, got torch.int32"),
+        ({"batch": BATCH[:4]}, ValueError, r"batch must have shape \(5,\), got \(4,\)"),
+        ({"batch": 2 * BATCH}, ValueError, "batch must leave no graph without nodes, got none of graph 1"),
+        ({"batch": 1 + BATCH}, ValueError, "batch must leave no graph without nodes, got none of graph 0"),
+        ({"batch_size": 3}, ValueError, r"batch_size must be the number of graphs in batch \(2\), got 3"),
+        (
+            {"edge_index": torch.tensor([[0, 2], [1, 3]])},
+            ValueError,
+            r"edge_index must not connect graphs, got \(2, 3\) from graph 0 to graph 1",
+        ),
+        ({"edge_index": EDGES + 1}, ValueError, r"edge_index\[0\] must lie between 0 and 4, got 5"),
+        ({"pos": torch.zeros(5, 3)}, ValueError, "pos must have 2 dimensions"),
+    ],
+)
+def test_wrong_arguments(change, error, message):
+    arguments = {"x": torch.zeros(5, 3), "pos": torch.zeros(5, 2), "edge_index": EDGES, "batch": BATCH} | change
+    with pytest.raises(error, match=message):
+        SpatialGNN(3, 8, 2, 4, dim=2, pool="mean")(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pool": "sum"}, "pool must be one of 'add', 'mean', 'max', got 'sum'"),
+        ({"head": "dense"}, "head must be one of 'linear', 'spatial', got 'dense'"),
+        ({"norm": "graph"}, "norm must be one of 'batch', 'layer', got 'graph'"),
+        ({"act": "sine"}, "activation must be one of"),
+        ({"dropout": 1.5}, "dropout must be between 0 and 1, got 1.5"),
+        ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+    ],
+)
+def test_wrong_settings(options, message):
+    arguments = {"in_channels": 3, "hidden_channels": 8, "num_layers": 2, "out_channels": 4} | options
+    with pytest.raises(ValueError, match=message):
+        SpatialGNN(**arguments)
