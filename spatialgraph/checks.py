@@ -179,11 +179,20 @@ def edges(name: str, value: Any, sources: int, targets: int) -> Tensor:  # noqa:
     return index
 
 
+def no_loops(edges: Tensor) -> None:
+    """Check that no edge leads from a neuron to itself, where its length is always 0."""
+    loops = torch.nonzero(edges[0] == edges[1])
+    if len(loops):
+        neuron = int(edges[0, loops[0, 0]])
+        raise ValueError(f"edge_index must not lead from a neuron to itself, got ({neuron}, {neuron})")
+
+
 def layer_order(edges: Tensor, layer: Tensor, is_recurrent: bool = False) -> None:
     """Check that every edge leads to a later layer, or in a recurrent network within a hidden layer."""
     from_layer, to_layer = layer[edges]
     bad = from_layer >= to_layer
     if is_recurrent:
+        no_loops(edges)
         bad &= (from_layer != to_layer) | (to_layer == 0) | (to_layer == layer.max())
     if bad.any():
         source, target = edges[:, bad][:, 0].tolist()

@@ -6,6 +6,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.graph.projections import generations
 
 __all__ = ["cyclic_layers"]
@@ -25,7 +26,8 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
         Tensor of shape ``(N,)``, int64.
 
     Raises:
-        ValueError: if there is a cycle, but no neuron without incoming or none without outgoing edges.
+        ValueError: if an edge leads from a neuron to itself, or there is a cycle, but no neuron without incoming edges or
+            none without outgoing ones.
 
     Example:
         >>> cyclic_layers(torch.tensor([[0, 1, 2, 2], [1, 2, 1, 3]]), 4)
@@ -33,6 +35,7 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     """
     source, target = edge_index.cpu().numpy()
     group = _groups(source, target, neurons)
+    checks.no_loops(edge_index)
     is_within = group[source] == group[target]
     if not is_within.any():
         return None
@@ -40,9 +43,7 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     is_output &= ~is_input
     for role, ends, marked in (("input", "incoming", is_input), ("output", "outgoing", is_output)):
         if not marked.any():
-            raise ValueError(
-                f"edge_index must leave a neuron without {ends} edges, as an {role}, got edges of all neurons"
-            )
+            raise ValueError(f"edge_index with a cycle must have an {role}, a neuron without {ends} edges, got none")
     pairs = np.unique(np.stack([group[source], group[target]])[:, ~is_within], axis=1)
     numbers = torch.from_numpy(group.astype(np.int64))
     is_input_group = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool).index_fill(0, numbers[is_input], True)

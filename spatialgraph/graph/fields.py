@@ -118,6 +118,7 @@ def make_fields(
     anchored = flags("anchored", columns.get("anchored"), labels)
     gaps = _gaps(settings, layer, dtype, labels)
     is_input, is_output = _roles(columns, edge_index, layer, labels)
+    _check_loops(edge_index, labels)
     is_recurrent = layer is not None and _is_recurrent(settings, edge_index, layer)
     if layer is not None:
         _check_layer_order(edge_index, layer, is_recurrent, labels)
@@ -170,6 +171,15 @@ def _layers(values: np.ndarray | None, labels: Labels) -> Tensor | None:
             f"and no neuron in layer {at}"
         )
     return torch.from_numpy(values.astype(np.int64))
+
+
+def _check_loops(edge_index: Tensor, labels: Labels) -> None:
+    loops = torch.nonzero(edge_index[0] == edge_index[1])
+    if len(loops):
+        raise ValueError(
+            f"graph must lead no edge from a node to itself, got {labels.entry(int(loops[0]), edge_index)}; "
+            "graph.remove_edges_from(list(networkx.selfloop_edges(graph))) removes them"
+        )
 
 
 def _is_recurrent(settings: Mapping[Any, Any], edge_index: Tensor, layer: Tensor) -> bool:

@@ -225,6 +225,8 @@ class Topology:
     def check(self) -> None:
         """Raise ``TypeError`` or ``ValueError`` where it is no valid structure of a network."""
         neurons = self.layer.numel()
+        if self.all_recurrent.dtype != torch.bool or self.all_recurrent.dim() != 1:
+            raise TypeError(f"connectivity.all_recurrent must be bool with one axis, got {self.all_recurrent.dtype}")
         for name in ("is_input", "is_output", "anchored"):
             checks.mask(f"connectivity.{name}", getattr(self, name), neurons)
         for name in ("layer", "all_to_all"):

@@ -176,7 +176,7 @@ def test_layout_of_networkx():
             ValueError,
             "graph must give every node the coordinate 'x', got none for node 0",
         ),
-        (lambda: with_cycle(), ValueError, "edge_index must not contain a cycle"),
+        (lambda: with_cycle(), ValueError, "edge_index with a cycle must have an output"),
         (
             lambda: without_y(),
             ValueError,

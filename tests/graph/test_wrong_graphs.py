@@ -32,7 +32,7 @@ EDGES = torch.tensor([[0, 1], [2, 3]])
             ValueError,
             r"must not list an edge twice, got \(0, 1\) again",
         ),
-        ({"edges": torch.tensor([[0, 1], [1, 0]])}, ValueError, "edge_index must not contain a cycle"),
+        ({"edges": torch.tensor([[0, 1], [1, 0]])}, ValueError, "edge_index with a cycle must have an output"),
         ({"edges": torch.empty(2, 0, dtype=torch.int64)}, ValueError, "must list at least one edge"),
         (
             {"edges": KNN(k=1)},
