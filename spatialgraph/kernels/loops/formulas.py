@@ -1,0 +1,187 @@
+"""Formulas of a weight and its derivatives by the softened squared length, for use inside of loops.
+
+A formula is two functions. ``weight(scale, square, constants)`` returns ``scale`` times the weight.
+``weight_gradients(grad, square, constants)`` returns ``grad`` times the weight, twice ``grad`` times the derivative by
+the square, and ``grad`` times the derivative by ``constants[1]``, which is 0 where that is no parameter.
+``constants[0]`` is the square of the softening, which ``square`` contains; the others are those of the formula. All
+numbers have the same precision.
+
+Squares that overflow give a weight and derivatives of 0, except for the cosine, which has no limit. NaN stays.
+
+Numba caches compiled code for the modules that use these functions and checks only the modification time of those
+modules: touch them after a change of this one.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from spatialgraph.kernels.loops.elementary import cosine, exponential, largest, like, series, sine, sine_and_cosine
+
+__all__ = ["FORMULAS", "Formula", "compiled"]
+
+_inline = njit(error_model="numpy", forceinline=True)
+
+
+class Formula(NamedTuple):
+    """The functions of a formula, and whether its first constant may be a parameter."""
+
+    weight: Callable
+    weight_gradients: Callable
+    has_parameter: bool = False
+
+
+def compiled(name, **options):
+    """Return a formula whose functions are compiled with options of :func:`numba.njit`, as part of their callers."""
+    formula = FORMULAS[name]
+    compile_ = njit(inline="always", **options)
+    return formula._replace(weight=compile_(formula.weight), weight_gradients=compile_(formula.weight_gradients))
+
+
+@_inline
+def _finite(square):
+    """Return the square, or the largest number where it overflows: an approximate reciprocal root would be NaN."""
+    return largest(square) if square > largest(square) else square
+
+
+# Inverse distance ----
+
+
+def _inverse_distance(scale, square, constants):
+    return like(0.0, square) if square > largest(square) else scale / np.sqrt(square)
+
+
+def _inverse_distance_gradients(grad, square, constants):
+    zero, one = like(0.0, square), like(1.0, square)
+    w = zero if square > largest(square) else one / np.sqrt(square)
+    product = grad * w
+    return product, product * w * w, zero
+
+
+# Waves: constants[1] is the wavenumber ----
+
+
+def _cosine(scale, square, constants):
+    return scale * cosine(constants[1] * np.sqrt(square))
+
+
+def _cosine_gradients(grad, square, constants):
+    rho, k = np.sqrt(square), constants[1]
+    s, c = sine_and_cosine(k * rho)
+    s *= grad
+    return grad * c, -k * s / rho, -rho * s
+
+
+def _sine_wave(scale, square, constants):
+    rho = np.sqrt(_finite(square))
+    return scale * sine(constants[1] * rho) / rho
+
+
+def _sine_wave_gradients(grad, square, constants):
+    square = _finite(square)
+    rho, k = np.sqrt(square), constants[1]
+    s, c = sine_and_cosine(k * rho)
+    w, phase = s / rho, k * k * square
+    # The exact slope is a difference of two nearly equal numbers where the phase is small.
+    near = k * k * k * series("sine slope", phase)
+    slope = near + near if phase < like(0.1, square) else (k * c - w) / square
+    return grad * w, grad * slope, grad * c
+
+
+def _cosine_wave(scale, square, constants):
+    rho = np.sqrt(_finite(square))
+    return scale * cosine(constants[1] * rho) / rho
+
+
+def _cosine_wave_gradients(grad, square, constants):
+    square = _finite(square)
+    rho, k = np.sqrt(square), constants[1]
+    s, c = sine_and_cosine(k * rho)
+    w = grad * c / rho
+    return w, -(k * grad * s + w) / square, -grad * s
+
+
+# Gaussians: constants[1] is the width ----
+
+
+@_inline
+def _exponent(square, sigma):
+    return square * (like(-0.5, square) / (sigma * sigma))
+
+
+def _gaussian(scale, square, constants):
+    return scale * exponential(_exponent(square, constants[1]))
+
+
+def _gaussian_gradients(grad, square, constants):
+    sigma = constants[1]
+    w = grad * exponential(_exponent(square, sigma))
+    return w, w * (like(-1.0, square) / (sigma * sigma)), like(0.0, square)
+
+
+def _mexican_hat(scale, square, constants):
+    _, sigma, surround, strength = constants
+    exponent = _exponent(square, sigma)
+    return scale * (
+        exponential(exponent) - strength * exponential(exponent * (like(1.0, square) / (surround * surround)))
+    )
+
+
+def _mexican_hat_gradients(grad, square, constants):
+    _, sigma, surround, strength = constants
+    exponent, one = _exponent(square, sigma), like(1.0, square)
+    narrower = one / (surround * surround)
+    center, outer = exponential(exponent), strength * exponential(exponent * narrower)
+    slope = grad * (center - outer * narrower) * (one / (sigma * sigma))
+    return grad * (center - outer), -slope, slope * _finite(square) * (one / sigma)
+
+
+# Finite or screened reach: constants[1] ----
+
+
+def _yukawa(scale, square, constants):
+    rho = np.sqrt(_finite(square))
+    return scale * exponential(rho * (like(-1.0, square) / constants[1])) / rho
+
+
+def _yukawa_gradients(grad, square, constants):
+    rho, one = np.sqrt(_finite(square)), like(1.0, square)
+    inverse_rho, inverse_reach = one / rho, one / constants[1]
+    w = grad * exponential(-rho * inverse_reach) * inverse_rho
+    return w, -(inverse_rho + inverse_reach) * inverse_rho * w, like(0.0, square)
+
+
+@_inline
+def _share_and_inside(square, radius):
+    one = like(1.0, square)
+    share = np.sqrt(square) * (one / radius)
+    share = one if share > one else share
+    return share, one - share
+
+
+def _compact(scale, square, constants):
+    share, inside = _share_and_inside(square, constants[1])
+    fourth = inside * inside * inside * inside
+    return scale * fourth * (like(4.0, square) * share + like(1.0, square))
+
+
+def _compact_gradients(grad, square, constants):
+    radius = constants[1]
+    share, inside = _share_and_inside(square, radius)
+    third = grad * inside * inside * inside
+    w = third * inside * (like(4.0, square) * share + like(1.0, square))
+    return w, third * (like(-20.0, square) / (radius * radius)), like(0.0, square)
+
+
+FORMULAS = {
+    "inverse_distance": Formula(_inverse_distance, _inverse_distance_gradients),
+    "cosine": Formula(_cosine, _cosine_gradients, has_parameter=True),
+    "sine_wave": Formula(_sine_wave, _sine_wave_gradients, has_parameter=True),
+    "cosine_wave": Formula(_cosine_wave, _cosine_wave_gradients, has_parameter=True),
+    "mexican_hat": Formula(_mexican_hat, _mexican_hat_gradients, has_parameter=True),
+    "gaussian": Formula(_gaussian, _gaussian_gradients),
+    "yukawa": Formula(_yukawa, _yukawa_gradients),
+    "compact": Formula(_compact, _compact_gradients),
+}
