@@ -129,6 +129,7 @@ def sampled(pointer, column, rows, active, is_masked, x, is_transposed, is_packe
 
 def weights_of_rows(pointer, column, sources, targets, scale, constants, out, first, stop):
     """Compute the rows of one thread, see :func:`weigh`."""
+    zero, largest = sources.dtype.type(0), sources.dtype.type(np.finfo(sources.dtype).max)
     for j in range(first, stop):
         columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
         for k in range(row.size):
@@ -139,7 +140,7 @@ def weights_of_rows(pointer, column, sources, targets, scale, constants, out, fi
                 difference = here - source[columns[k]]
                 row[k] += difference * difference
         for k in range(row.size):
-            row[k] = weight(scale[columns[k]], row[k], constants)
+            row[k] = weight(scale[columns[k]], row[k], constants, zero, largest)
 
 
 @_compile
@@ -170,7 +171,7 @@ def gradients_of_rows(
     stop,
 ):
     """Compute the rows of one thread, see :func:`gradients`, and return the gradient of the parameter."""
-    zero = sources.dtype.type(0)
+    zero, largest = sources.dtype.type(0), sources.dtype.type(np.finfo(sources.dtype).max)
     axes, longest, of_all = sources.shape[0], 0, 0.0
     for j in range(first, stop):
         longest = max(longest, pointer[j + 1] - pointer[j])
@@ -188,7 +189,7 @@ def gradients_of_rows(
                 difference[k] = here - source[columns[k]]
                 factor[k] += difference[k] * difference[k]
         for k in range(count):
-            product[k], pull, by_parameter = weight_gradients(grad[start + k], factor[k], constants)
+            product[k], pull, by_parameter = weight_gradients(grad[start + k], factor[k], constants, zero, largest)
             factor[k] = pull * scale[columns[k]]
             if has_parameter:
                 of_row += by_parameter * scale[columns[k]]

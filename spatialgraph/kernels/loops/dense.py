@@ -23,6 +23,7 @@ weight, weight_gradients, has_parameter = compiled("inverse_distance", **OPTIONS
 def fill(columns, rows, scale, constants, out, parts):
     """Write the weights of all pairs."""
     count = rows.shape[0]
+    zero, largest = columns.dtype.type(0), columns.dtype.type(np.finfo(columns.dtype).max)
     for part in prange(parts):
         for j in range(count * part // parts, count * (part + 1) // parts):
             row = out[j]
@@ -34,18 +35,19 @@ def fill(columns, rows, scale, constants, out, parts):
                     difference = here - column[i]
                     row[i] += difference * difference
             for i in range(row.size):
-                row[i] = weight(scale[i], row[i], constants)
+                row[i] = weight(scale[i], row[i], constants, zero, largest)
 
 
 @_compile
 def gradients(columns, rows, scale, constants, grad, grad_columns, grad_rows, grad_scale, grad_parameter, parts):
     """Sum the gradients of positions and scales, and of the formula's parameter if it has one."""
     count = rows.shape[0]
+    zero, largest = columns.dtype.type(0), columns.dtype.type(np.finfo(columns.dtype).max)
     for part in prange(parts):
         factor = np.empty(columns.shape[1], columns.dtype)
         scales = grad_scale[part]
         for j in range(count * part // parts, count * (part + 1) // parts):
-            g, total = grad[j], columns.dtype.type(0)
+            g, total = grad[j], zero
             for i in range(factor.size):
                 factor[i] = constants[0]
             for axis in range(columns.shape[0]):
@@ -54,7 +56,7 @@ def gradients(columns, rows, scale, constants, grad, grad_columns, grad_rows, gr
                     difference = here - column[i]
                     factor[i] += difference * difference
             for i in range(factor.size):
-                product, pull, by_parameter = weight_gradients(g[i], factor[i], constants)
+                product, pull, by_parameter = weight_gradients(g[i], factor[i], constants, zero, largest)
                 factor[i] = -pull
                 scales[i] += product
                 if has_parameter:
@@ -63,7 +65,7 @@ def gradients(columns, rows, scale, constants, grad, grad_columns, grad_rows, gr
                 grad_parameter[part] += total
             for axis in range(columns.shape[0]):
                 column, here, sums = columns[axis], rows[j, axis], grad_columns[part, axis]
-                total = columns.dtype.type(0)
+                total = zero
                 for i in range(factor.size):
                     component = factor[i] * (here - column[i])
                     sums[i] += component

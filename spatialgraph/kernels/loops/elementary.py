@@ -10,7 +10,6 @@ modules: touch them after a change of this one.
 
 import math
 
-import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
@@ -94,13 +93,6 @@ def like(typing, value, x):
         return context.cast(builder, args[0], signature.args[0], x)
 
     return x(value, x), codegen
-
-
-@intrinsic
-def largest(typing, x):
-    """Return the largest finite number in the precision of another."""
-    value = float(np.finfo(f"float{x.bitwidth}").max)
-    return x(x), lambda context, builder, signature, args: ir.Constant(args[0].type, value)
 
 
 @intrinsic(prefer_literal=True)

@@ -1,7 +1,7 @@
 """Formulas of a weight and its derivatives by the softened squared length, for use inside of loops.
 
-A formula is two functions. ``weight(scale, square, constants)`` returns ``scale`` times the weight.
-``weight_gradients(grad, square, constants)`` returns ``grad`` times the weight, twice ``grad`` times the derivative by
+A formula is two functions. ``weight(scale, square, constants, zero, largest)`` returns ``scale`` times the weight.
+``weight_gradients(grad, square, constants, zero, largest)`` returns ``grad`` times the weight, twice ``grad`` times the derivative by
 the square, and ``grad`` times the derivative by ``constants[1]``, which is 0 where that is no parameter.
 ``constants[0]`` is the square of the softening, which ``square`` contains; the others are those of the formula. All
 numbers have the same precision.
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from spatialgraph.kernels.loops.elementary import cosine, exponential, largest, like, series, sine, sine_and_cosine
+from spatialgraph.kernels.loops.elementary import cosine, exponential, like, series, sine, sine_and_cosine
 
 __all__ = ["FORMULAS", "Formula", "compiled"]
 
@@ -41,21 +41,21 @@ def compiled(name, **options):
 
 
 @_inline
-def _finite(square):
+def _finite(square, largest):
     """Return the square, or the largest number where it overflows: an approximate reciprocal root would be NaN."""
-    return largest(square) if square > largest(square) else square
+    return largest if square > largest else square
 
 
 # Inverse distance ----
 
 
-def _inverse_distance(scale, square, constants):
-    return like(0.0, square) if square > largest(square) else scale / np.sqrt(square)
+def _inverse_distance(scale, square, constants, zero, largest):
+    return zero if square > largest else scale / np.sqrt(square)
 
 
-def _inverse_distance_gradients(grad, square, constants):
-    zero, one = like(0.0, square), like(1.0, square)
-    w = zero if square > largest(square) else one / np.sqrt(square)
+def _inverse_distance_gradients(grad, square, constants, zero, largest):
+    one = like(1.0, square)
+    w = zero if square > largest else one / np.sqrt(square)
     product = grad * w
     return product, product * w * w, zero
 
@@ -63,24 +63,24 @@ def _inverse_distance_gradients(grad, square, constants):
 # Waves: constants[1] is the wavenumber ----
 
 
-def _cosine(scale, square, constants):
+def _cosine(scale, square, constants, zero, largest):
     return scale * cosine(constants[1] * np.sqrt(square))
 
 
-def _cosine_gradients(grad, square, constants):
+def _cosine_gradients(grad, square, constants, zero, largest):
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     s *= grad
     return grad * c, -k * s / rho, -rho * s
 
 
-def _sine_wave(scale, square, constants):
-    rho = np.sqrt(_finite(square))
+def _sine_wave(scale, square, constants, zero, largest):
+    rho = np.sqrt(_finite(square, largest))
     return scale * sine(constants[1] * rho) / rho
 
 
-def _sine_wave_gradients(grad, square, constants):
-    square = _finite(square)
+def _sine_wave_gradients(grad, square, constants, zero, largest):
+    square = _finite(square, largest)
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w, phase = s / rho, k * k * square
@@ -90,13 +90,13 @@ def _sine_wave_gradients(grad, square, constants):
     return grad * w, grad * slope, grad * c
 
 
-def _cosine_wave(scale, square, constants):
-    rho = np.sqrt(_finite(square))
+def _cosine_wave(scale, square, constants, zero, largest):
+    rho = np.sqrt(_finite(square, largest))
     return scale * cosine(constants[1] * rho) / rho
 
 
-def _cosine_wave_gradients(grad, square, constants):
-    square = _finite(square)
+def _cosine_wave_gradients(grad, square, constants, zero, largest):
+    square = _finite(square, largest)
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w = grad * c / rho
@@ -111,17 +111,17 @@ def _exponent(square, sigma):
     return square * (like(-0.5, square) / (sigma * sigma))
 
 
-def _gaussian(scale, square, constants):
+def _gaussian(scale, square, constants, zero, largest):
     return scale * exponential(_exponent(square, constants[1]))
 
 
-def _gaussian_gradients(grad, square, constants):
+def _gaussian_gradients(grad, square, constants, zero, largest):
     sigma = constants[1]
     w = grad * exponential(_exponent(square, sigma))
-    return w, w * (like(-1.0, square) / (sigma * sigma)), like(0.0, square)
+    return w, w * (like(-1.0, square) / (sigma * sigma)), zero
 
 
-def _mexican_hat(scale, square, constants):
+def _mexican_hat(scale, square, constants, zero, largest):
     _, sigma, surround, strength = constants
     exponent = _exponent(square, sigma)
     return scale * (
@@ -129,28 +129,28 @@ def _mexican_hat(scale, square, constants):
     )
 
 
-def _mexican_hat_gradients(grad, square, constants):
+def _mexican_hat_gradients(grad, square, constants, zero, largest):
     _, sigma, surround, strength = constants
     exponent, one = _exponent(square, sigma), like(1.0, square)
     narrower = one / (surround * surround)
     center, outer = exponential(exponent), strength * exponential(exponent * narrower)
     slope = grad * (center - outer * narrower) * (one / (sigma * sigma))
-    return grad * (center - outer), -slope, slope * _finite(square) * (one / sigma)
+    return grad * (center - outer), -slope, slope * _finite(square, largest) * (one / sigma)
 
 
 # Finite or screened reach: constants[1] ----
 
 
-def _yukawa(scale, square, constants):
-    rho = np.sqrt(_finite(square))
+def _yukawa(scale, square, constants, zero, largest):
+    rho = np.sqrt(_finite(square, largest))
     return scale * exponential(rho * (like(-1.0, square) / constants[1])) / rho
 
 
-def _yukawa_gradients(grad, square, constants):
-    rho, one = np.sqrt(_finite(square)), like(1.0, square)
+def _yukawa_gradients(grad, square, constants, zero, largest):
+    rho, one = np.sqrt(_finite(square, largest)), like(1.0, square)
     inverse_rho, inverse_reach = one / rho, one / constants[1]
     w = grad * exponential(-rho * inverse_reach) * inverse_rho
-    return w, -(inverse_rho + inverse_reach) * inverse_rho * w, like(0.0, square)
+    return w, -(inverse_rho + inverse_reach) * inverse_rho * w, zero
 
 
 @_inline
@@ -161,18 +161,18 @@ def _share_and_inside(square, radius):
     return share, one - share
 
 
-def _compact(scale, square, constants):
+def _compact(scale, square, constants, zero, largest):
     share, inside = _share_and_inside(square, constants[1])
     fourth = inside * inside * inside * inside
     return scale * fourth * (like(4.0, square) * share + like(1.0, square))
 
 
-def _compact_gradients(grad, square, constants):
+def _compact_gradients(grad, square, constants, zero, largest):
     radius = constants[1]
     share, inside = _share_and_inside(square, radius)
     third = grad * inside * inside * inside
     w = third * inside * (like(4.0, square) * share + like(1.0, square))
-    return w, third * (like(-20.0, square) / (radius * radius)), like(0.0, square)
+    return w, third * (like(-20.0, square) / (radius * radius)), zero
 
 
 FORMULAS = {
