@@ -1,12 +1,14 @@
 """Formulas of a weight and its derivatives by the softened squared length, for use inside of loops.
 
-A formula is two functions. ``weight(scale, square, constants, zero, largest)`` returns ``scale`` times the weight.
-``weight_gradients(grad, square, constants, zero, largest)`` returns ``grad`` times the weight, twice ``grad`` times the derivative by
-the square, and ``grad`` times the derivative by ``constants[1]``, which is 0 where that is no parameter.
-``constants[0]`` is the square of the softening, which ``square`` contains; the others are those of the formula. All
-numbers have the same precision.
+A formula is two functions. ``weight(scale, square, constants, ...)`` returns ``scale`` times the weight.
+``weight_gradients(grad, square, constants, ...)`` returns ``grad`` times the weight, the pull on the two ends, which is
+-2 times ``grad`` times the derivative by the square, and ``grad`` times the derivative by ``constants[1]``, which is 0
+where that is no parameter. ``constants[0]`` is the square of the softening, which ``square`` contains; the others are
+those of the formula. ``zero`` and ``largest`` are the smallest and the largest square. All numbers have the same
+precision; a constant in Python would be in double precision.
 
-Squares that overflow give a weight and derivatives of 0, except for the cosine, which has no limit. NaN stays.
+Squares that overflow give a weight and derivatives of 0 or nearly so, except for the cosine, which has no limit. NaN
+stays.
 
 Numba caches compiled code for the modules that use these functions and checks only the modification time of those
 modules: touch them after a change of this one.
@@ -71,7 +73,7 @@ def _cosine_gradients(grad, square, constants, zero, largest):
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     s *= grad
-    return grad * c, -k * s / rho, -rho * s
+    return grad * c, k * s / rho, -rho * s
 
 
 def _sine_wave(scale, square, constants, zero, largest):
@@ -84,10 +86,10 @@ def _sine_wave_gradients(grad, square, constants, zero, largest):
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w, phase = s / rho, k * k * square
-    # The exact slope is a difference of two nearly equal numbers where the phase is small.
+    # The exact pull is a difference of two nearly equal numbers where the phase is small.
     near = k * k * k * series("sine slope", phase)
-    slope = near + near if phase < like(0.1, square) else (k * c - w) / square
-    return grad * w, grad * slope, grad * c
+    pull = -(near + near) if phase < like(0.1, square) else (w - k * c) / square
+    return grad * w, grad * pull, grad * c
 
 
 def _cosine_wave(scale, square, constants, zero, largest):
@@ -100,7 +102,7 @@ def _cosine_wave_gradients(grad, square, constants, zero, largest):
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w = grad * c / rho
-    return w, -(k * grad * s + w) / square, -grad * s
+    return w, (k * grad * s + w) / square, -grad * s
 
 
 # Gaussians: constants[1] is the width ----
@@ -118,7 +120,7 @@ def _gaussian(scale, square, constants, zero, largest):
 def _gaussian_gradients(grad, square, constants, zero, largest):
     sigma = constants[1]
     w = grad * exponential(_exponent(square, sigma))
-    return w, w * (like(-1.0, square) / (sigma * sigma)), zero
+    return w, w * (like(1.0, square) / (sigma * sigma)), zero
 
 
 def _mexican_hat(scale, square, constants, zero, largest):
@@ -134,8 +136,8 @@ def _mexican_hat_gradients(grad, square, constants, zero, largest):
     exponent, one = _exponent(square, sigma), like(1.0, square)
     narrower = one / (surround * surround)
     center, outer = exponential(exponent), strength * exponential(exponent * narrower)
-    slope = grad * (center - outer * narrower) * (one / (sigma * sigma))
-    return grad * (center - outer), -slope, slope * _finite(square, largest) * (one / sigma)
+    pull = grad * (center - outer * narrower) * (one / (sigma * sigma))
+    return grad * (center - outer), pull, pull * _finite(square, largest) * (one / sigma)
 
 
 # Finite or screened reach: constants[1] ----
@@ -150,7 +152,7 @@ def _yukawa_gradients(grad, square, constants, zero, largest):
     rho, one = np.sqrt(_finite(square, largest)), like(1.0, square)
     inverse_rho, inverse_reach = one / rho, one / constants[1]
     w = grad * exponential(-rho * inverse_reach) * inverse_rho
-    return w, -(inverse_rho + inverse_reach) * inverse_rho * w, zero
+    return w, (inverse_rho + inverse_reach) * inverse_rho * w, zero
 
 
 @_inline
@@ -172,7 +174,7 @@ def _compact_gradients(grad, square, constants, zero, largest):
     share, inside = _share_and_inside(square, radius)
     third = grad * inside * inside * inside
     w = third * inside * (like(4.0, square) * share + like(1.0, square))
-    return w, third * (like(-20.0, square) / (radius * radius)), zero
+    return w, third * (like(20.0, square) / (radius * radius)), zero
 
 
 FORMULAS = {
