@@ -109,6 +109,19 @@ def law_weight(law, square):
     raise NotImplementedError(law)
 
 
+def law_scale(law, square):
+    """Largest size that a weight may have at a softened squared length: rounding errors are a share of it."""
+    match law:
+        case Cosine() | Compact():
+            return np.ones_like(square)
+        case SineWave() | CosineWave():
+            return 1.0 / np.sqrt(square)
+        case MexicanHat():
+            center, surround = (np.exp(-square / (2.0 * width**2)) for width in _widths(law.settings()))
+            return center + law.strength * surround
+    return np.abs(law_weight(law, square))
+
+
 def _widths(settings):
     return settings["sigma"], settings["sigma"] * settings["surround"]
 

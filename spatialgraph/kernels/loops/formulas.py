@@ -7,8 +7,7 @@ where that is no parameter. ``constants[0]`` is the square of the softening, whi
 those of the formula. ``zero`` and ``largest`` are the smallest and the largest square. All numbers have the same
 precision; a constant in Python would be in double precision.
 
-Squares that overflow give a weight and derivatives of 0 or nearly so, except for the cosine, which has no limit. NaN
-stays.
+Squares that overflow give a weight and derivatives of 0, except for the cosine, which has no limit. NaN stays.
 
 Numba caches compiled code for the modules that use these functions and checks only the modification time of those
 modules: touch them after a change of this one.
@@ -43,9 +42,9 @@ def compiled(name, **options):
 
 
 @_inline
-def _finite(square, largest):
-    """Return the square, or the largest number where it overflows: an approximate reciprocal root would be NaN."""
-    return largest if square > largest else square
+def _split(factor, square, zero, largest):
+    """Return the factor, or 0 where the square overflows, and a finite square."""
+    return (zero, largest) if square > largest else (factor, square)
 
 
 # Inverse distance ----
@@ -77,12 +76,13 @@ def _cosine_gradients(grad, square, constants, zero, largest):
 
 
 def _sine_wave(scale, square, constants, zero, largest):
-    rho = np.sqrt(_finite(square, largest))
+    scale, square = _split(scale, square, zero, largest)
+    rho = np.sqrt(square)
     return scale * sine(constants[1] * rho) / rho
 
 
 def _sine_wave_gradients(grad, square, constants, zero, largest):
-    square = _finite(square, largest)
+    grad, square = _split(grad, square, zero, largest)
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w, phase = s / rho, k * k * square
@@ -93,12 +93,13 @@ def _sine_wave_gradients(grad, square, constants, zero, largest):
 
 
 def _cosine_wave(scale, square, constants, zero, largest):
-    rho = np.sqrt(_finite(square, largest))
+    scale, square = _split(scale, square, zero, largest)
+    rho = np.sqrt(square)
     return scale * cosine(constants[1] * rho) / rho
 
 
 def _cosine_wave_gradients(grad, square, constants, zero, largest):
-    square = _finite(square, largest)
+    grad, square = _split(grad, square, zero, largest)
     rho, k = np.sqrt(square), constants[1]
     s, c = sine_and_cosine(k * rho)
     w = grad * c / rho
@@ -137,19 +138,22 @@ def _mexican_hat_gradients(grad, square, constants, zero, largest):
     narrower = one / (surround * surround)
     center, outer = exponential(exponent), strength * exponential(exponent * narrower)
     pull = grad * (center - outer * narrower) * (one / (sigma * sigma))
-    return grad * (center - outer), pull, pull * _finite(square, largest) * (one / sigma)
+    by_width = zero if pull == zero else pull * square * (one / sigma)  # the square may be infinite
+    return grad * (center - outer), pull, by_width
 
 
 # Finite or screened reach: constants[1] ----
 
 
 def _yukawa(scale, square, constants, zero, largest):
-    rho = np.sqrt(_finite(square, largest))
+    scale, square = _split(scale, square, zero, largest)
+    rho = np.sqrt(square)
     return scale * exponential(rho * (like(-1.0, square) / constants[1])) / rho
 
 
 def _yukawa_gradients(grad, square, constants, zero, largest):
-    rho, one = np.sqrt(_finite(square, largest)), like(1.0, square)
+    grad, square = _split(grad, square, zero, largest)
+    rho, one = np.sqrt(square), like(1.0, square)
     inverse_rho, inverse_reach = one / rho, one / constants[1]
     w = grad * exponential(-rho * inverse_reach) * inverse_rho
     return w, (inverse_rho + inverse_reach) * inverse_rho * w, zero
