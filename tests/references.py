@@ -109,6 +109,19 @@ def law_weight(law, square):
     raise NotImplementedError(law)
 
 
+def law_scale(law, square):
+    """Largest size that a weight may have at a softened squared length: rounding errors are a share of it."""
+    match law:
+        case Cosine() | Compact():
+            return np.ones_like(square)
+        case SineWave() | CosineWave():
+            return 1.0 / np.sqrt(square)
+        case MexicanHat():
+            center, surround = (np.exp(-square / (2.0 * width**2)) for width in _widths(law.settings()))
+            return center + law.strength * surround
+    return np.abs(law_weight(law, square))
+
+
 def _widths(settings):
     return settings["sigma"], settings["sigma"] * settings["surround"]
 
@@ -119,19 +132,6 @@ def _sine_wave_slope(wavenumber, rho):
     exact = (x * np.cos(x) - np.sin(x)) / (2.0 * rho**3)
     terms = [(-1.0) ** n * n * x ** (2 * n - 2) / math.factorial(2 * n + 1) for n in range(1, 12)]
     return np.where(x < 1.0, wavenumber**3 * sum(terms), exact)
-
-
-def rounding_size(values, law, square):
-    """What bounds the rounding of ``values(law, square)`` in units of a rounding step of single precision.
-
-    It is the absolute value, and for laws that reach 0 or change their sign, where a relative error has no bound, also
-    the change for a relative change of the length.
-    """
-    size = np.abs(values(law, square))
-    if not isinstance(law, Cosine | SineWave | CosineWave | MexicanHat | Compact):
-        return size
-    step = 1e-6
-    return size + 2.0 * np.abs(values(law, square * (1.0 + step)) - values(law, square)) / step
 
 
 def law_slope(law, square):
@@ -219,24 +219,19 @@ def product(x, source_pos, target_pos, scale, law, grad_y, magnitude=lambda term
     x, source_pos, target_pos, scale, grad_y = arrays
     square = softened_squares(source_pos, target_pos, law.softening)
     difference = magnitude(target_pos[:, None, :] - source_pos[None, :, :])
-    weight, slope = law_weight(law, square), law_slope(law, square)
-    if magnitude is np.abs:
-        weight, slope = rounding_size(law_weight, law, square), rounding_size(law_slope, law, square)
+    weight, slope = law_weight(law, square), magnitude(law_slope(law, square))
     x, scale, grad_y = magnitude(x), magnitude(scale), magnitude(grad_y)
     signed = weight * scale
     grad_weight = grad_y.T @ x
     pull = (2.0 * grad_weight * scale * slope)[:, :, None] * difference
     has_parameter = next(law.parameters(), None) is not None
-    if has_parameter:
-        of_parameter = law_parameter_slope
-        by_parameter = rounding_size(of_parameter, law, square) if magnitude is np.abs else of_parameter(law, square)
     return Product(
         value=x @ signed.T,
         x=grad_y @ signed,
         source_pos=magnitude(-pull.sum(0)),
         target_pos=pull.sum(1),
         scale=(grad_weight * weight).sum(0),
-        law=[(grad_weight * scale * by_parameter).sum()] if has_parameter else [],
+        law=[(grad_weight * scale * magnitude(law_parameter_slope(law, square))).sum()] if has_parameter else [],
     )
 
 

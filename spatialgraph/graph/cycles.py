@@ -26,8 +26,8 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
         Tensor of shape ``(N,)``, int64.
 
     Raises:
-        ValueError: if an edge leads from a neuron to itself, or there is a cycle, but no neuron without incoming edges or
-            none without outgoing ones.
+        ValueError: if an edge leads from a neuron to itself, or there is a cycle, but no neuron without incoming edges
+            or none without outgoing ones.
 
     Example:
         >>> cyclic_layers(torch.tensor([[0, 1, 2, 2], [1, 2, 1, 3]]), 4)

@@ -37,8 +37,8 @@ class Compact(Law):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        share = square.sqrt() / self.radius
-        return (1.0 - share).clamp(min=0.0).pow(4) * (4.0 * share + 1.0)
+        share = (square.sqrt() / self.radius).clamp(max=1.0)
+        return (1.0 - share).pow(4) * (4.0 * share + 1.0)
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""

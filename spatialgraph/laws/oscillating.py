@@ -42,6 +42,11 @@ class _Wave(Law):
         return {"wavenumber": self.wavenumber.item(), "learnable": self.learnable, "softening": self.softening}
 
 
+def _split(square: Tensor) -> tuple[Tensor, Tensor]:
+    """Return finite squares, and whether each has not overflowed: where it has, decaying laws weigh 0."""
+    return square.clamp(max=torch.finfo(square.dtype).max), square != torch.inf
+
+
 class Cosine(_Wave):
     r"""Weights that oscillate with the length, :math:`w = \cos k\rho`, where :math:`\rho^2 = r^2 + \varepsilon^2`.
 
@@ -95,14 +100,15 @@ class SineWave(_Wave):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        rho = square.sqrt()
-        return torch.sin(self.wavenumber * rho) / rho
+        finite, is_finite = _split(square)
+        rho = finite.sqrt()
+        return torch.sin(self.wavenumber * rho) / rho * is_finite
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        k = self.wavenumber
+        k, (square, is_finite) = self.wavenumber, _split(square)
         phase = k * k * square
-        exact = (k * torch.cos(phase.sqrt()) - weight) / (2.0 * square)
+        exact = (k * torch.cos(k * square.sqrt()) - weight) / square * (0.5 * is_finite)
         # The difference of two nearly equal numbers: below, a series is more accurate.
         series = torch.zeros_like(phase)
         for coefficient in reversed(_SINE_SLOPE):
@@ -110,7 +116,8 @@ class SineWave(_Wave):
         return torch.where(phase < 0.1, k**3 * series, exact)
 
     def _by_wavenumber(self, square: Tensor) -> Tensor:
-        return torch.cos(self.wavenumber * square.sqrt())
+        finite, is_finite = _split(square)
+        return torch.cos(self.wavenumber * finite.sqrt()) * is_finite
 
 
 class CosineWave(_Wave):
@@ -134,16 +141,19 @@ class CosineWave(_Wave):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        rho = square.sqrt()
-        return torch.cos(self.wavenumber * rho) / rho
+        finite, is_finite = _split(square)
+        rho = finite.sqrt()
+        return torch.cos(self.wavenumber * rho) / rho * is_finite
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        sine = torch.sin(self.wavenumber * square.sqrt())
-        return (self.wavenumber * sine).add_(weight).div_(square).mul_(-0.5)
+        finite, is_finite = _split(square)
+        sine = torch.sin(self.wavenumber * finite.sqrt())
+        return (self.wavenumber * sine).add_(weight).div_(finite).mul_(-0.5 * is_finite)
 
     def _by_wavenumber(self, square: Tensor) -> Tensor:
-        return -torch.sin(self.wavenumber * square.sqrt())
+        finite, is_finite = _split(square)
+        return torch.sin(self.wavenumber * finite.sqrt()).mul_(-1.0 * is_finite)
 
 
 class MexicanHat(Law):
@@ -194,10 +204,10 @@ class MexicanHat(Law):
 
     def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by the width where it is learnable."""
-        return (self._by_exponent(square) * square / self.sigma**3,) if self.learnable else ()
+        return (self._by_exponent(square) * _split(square)[0] / self.sigma**3,) if self.learnable else ()
 
     def _gaussians(self, square: Tensor) -> tuple[Tensor, Tensor]:
-        exponent = square * (-0.5 / self.sigma**2)
+        exponent = _split(square)[0] * (-0.5 / self.sigma**2)
         return torch.exp(exponent), torch.exp(exponent / self.surround**2)
 
     def _by_exponent(self, square: Tensor) -> Tensor:

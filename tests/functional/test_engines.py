@@ -12,9 +12,9 @@ from references import (
     assert_close,
     complete_edges,
     dense_engine,
+    law_scale,
     law_weight,
     product,
-    rounding_size,
     softened_squares,
     sparse_engine,
 )
@@ -110,8 +110,8 @@ def test_weights_in_single_precision(make, positions, dim):
     listed = edge_weight(source, target, torch.ones(n), law, edges).detach().view(m, n)
     for weight in (pairwise_weight(source, target, torch.ones(n), law), listed):
         assert weight.dtype == torch.float32
-        error = np.abs(weight.detach().double().numpy() - expected)
-        assert (error <= 1e-5 * rounding_size(law_weight, law, square)).all()
+        deviation = np.abs(weight.detach().double().numpy() - expected)
+        assert (deviation <= 1e-5 * law_scale(law, square)).all()
 
 
 @every_engine
