@@ -29,9 +29,10 @@ from spatialgraph import experiments
 CONVS: dict[str, Callable[..., nn.Module]] = {"gcn": GCNConv, "sage": SAGEConv, "gat": GATConv}
 NETWORKS = [*CONVS, *(f"spatial_{name}" for name in CONVS)]
 
-# Chosen by the validation nodes: weight decay of the linear layers, and rate of ordinary weights.
+# Chosen by the validation nodes; with inverse distances the spatial GCN has 52 to 62 % there.
+LAW = "cosine"
 DENSE = {"lr": 0.01, "weight_decay": 5e-4}
-SPATIAL = {"lr": 0.003, "weight_decay": 5e-4}
+SPATIAL = {"lr": 0.003, "weight_decay": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,8 @@ def spatial(conv: nn.Module, dim: int) -> nn.Module:
     """Replace the linear layers of an operator by spatial ones."""
     for name, layer in list(conv.named_children()):
         if isinstance(layer, Linear):
-            has_bias = layer.bias is not None
-            setattr(conv, name, sg.SpatialLinear(layer.in_channels, layer.out_channels, has_bias, dim=dim))
+            sizes, has_bias = (layer.in_channels, layer.out_channels), layer.bias is not None
+            setattr(conv, name, sg.SpatialLinear(*sizes, has_bias, dim=dim, law=LAW))
     return conv
 
 
@@ -190,7 +191,14 @@ def write(results: Sequence[Result], args: argparse.Namespace, argv: Sequence[st
     record: dict[str, Any] = {
         "command": experiments.command_line("cora", argv),
         "data": "synthetic" if args.data is None else "Cora",
-        "settings": {"dense": DENSE, "spatial": SPATIAL, "epochs": args.epochs, "hidden": args.hidden, "dim": args.dim},
+        "settings": {
+            "dense": DENSE,
+            "spatial": SPATIAL,
+            "law": LAW,
+            "epochs": args.epochs,
+            "hidden": args.hidden,
+            "dim": args.dim,
+        },
         "results": [dataclasses.asdict(result) | {"mean": result.mean} for result in results],
     }
     (args.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")

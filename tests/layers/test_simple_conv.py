@@ -308,3 +308,69 @@ def test_wrong_settings():
     conv = SpatialSimpleConv()
     with pytest.raises(TypeError, match="gain must be a number, got 'a'"):
         conv.gain = "a"
+
+
+# Normalisation, edge weights, self-loops ----
+
+LOOPS = torch.cat([EDGES, torch.arange(5).repeat(2, 1)], 1)
+
+
+def normalised_matrix(operator, pos, edge_weight):
+    """Weights (targets, sources) by the formula, for distinct edges."""
+    weight, exists = signed_weights(operator.law, 1.0, pos, pos, torch.ones(5), LOOPS)
+    np.fill_diagonal(weight, np.diag(exists) * operator.self_weight)
+    weight[LOOPS[1], LOOPS[0]] *= edge_weight.detach().numpy()
+    into, out_of = abs(weight).sum(1, keepdims=True), abs(weight).sum(0)
+    return {"sum": weight / into, "gcn": weight / np.sqrt(into * out_of)}.get(operator.normalize, weight)
+
+
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+def test_normalised_weights(normalize):
+    x, pos, polarity, edge_weight = leaves((5, 4), (5, 3), (5,), (12,))
+    operator = SpatialSimpleConv(gain=0.7, normalize=normalize, self_weight=2.5)
+    matrix = 0.7 * normalised_matrix(operator, pos, edge_weight) * polarity.detach().numpy()
+    y = operator(x, pos, LOOPS, polarity, edge_weight)
+    assert_close(y, matrix @ x.detach().numpy(), 1e-12)
+    assert torch.autograd.gradcheck(
+        lambda *values: operator(*values[:2], LOOPS, *values[2:]), (x, pos, polarity, edge_weight)
+    )
+    adj_t = torch.sparse_coo_tensor(LOOPS.flip(0), edge_weight.detach(), (5, 5), check_invariants=True).coalesce()
+    assert_close(operator(x, pos, adj_t, polarity), y, 1e-12)
+
+
+def test_gcn_normalisation_is_that_of_a_gcn():
+    x, pos = leaves((5, 4), (5, 3))
+    both = torch.cat([EDGES[:, :5], EDGES[:, :5].flip(0)], 1).unique(dim=1)
+    both = torch.cat([both, torch.arange(5).repeat(2, 1)], 1)
+    operator, gcn = SpatialSimpleConv("gaussian", normalize="gcn"), pyg.GCNConv(4, 4, bias=False).double()
+    gcn.lin.weight.data = torch.eye(4, dtype=torch.float64)
+    length = (pos[both[0]] - pos[both[1]]).norm(dim=1)
+    assert_close(operator(x, pos, both), gcn(x, both, operator.law(length)), 1e-10)
+
+
+def test_self_loops_weigh_one_unless_told():
+    x, pos = leaves((5, 4), (5, 3))
+    loops = torch.arange(5).repeat(2, 1)
+    assert torch.equal(SpatialSimpleConv()(x, pos, loops), x)
+    assert_close(SpatialSimpleConv(self_weight=None)(x, pos, loops), 1000.0 * x, 1e-10)
+    assert_close(SpatialSimpleConv()(x, (pos, pos.clone()), loops), 1000.0 * x, 1e-10)  # two sets of nodes
+
+
+@pytest.mark.parametrize("normalize", ["sum", "gcn"])
+def test_normalised_nodes_without_edges_receive_nothing(normalize):
+    x, pos = leaves((6, 4), (6, 3))
+    y = SpatialSimpleConv(normalize=normalize)(x, pos, EDGES)
+    (gradient,) = torch.autograd.grad(y.sum(), [pos])
+    assert y[[4, 5]].eq(0.0).all() and torch.isfinite(gradient).all()
+
+
+def test_wrong_weights():
+    x, pos, matrix = torch.zeros(5, 4), torch.zeros(5, 3), transposed_adjacency(EDGES, 5, 5)
+    with pytest.raises(ValueError, match=r"edge_weight must have shape \(7,\), got \(6,\)"):
+        SpatialSimpleConv()(x, pos, EDGES, edge_weight=torch.ones(6))
+    with pytest.raises(ValueError, match="edge_weight must be None with an adj_t"):
+        SpatialSimpleConv()(x, pos, matrix, edge_weight=torch.ones(7))
+    with pytest.raises(ValueError, match="normalize must be one of 'sum', 'gcn', got 'softmax'"):
+        SpatialSimpleConv(normalize="softmax")
+    with pytest.raises(ValueError, match="self_weight must be finite, got nan"):
+        SpatialSimpleConv(self_weight=float("nan"))
