@@ -16,9 +16,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spatialgraph"
 
 # Level and horizontal place of each room. A room imports from lower levels only.
 PLACES = {
+    "experiments": (6, 6.9),
+    "training": (5, 8.3),
     "deploy": (4, 3.5),
-    "costs": (4, 9.4),
-    "experiments": (4, 7.65),
+    "costs": (4, 7.4),
     "models": (3, 3.5),
     "connectome": (3, 9.4),
     "pruning": (3, 0.9),
@@ -27,11 +28,10 @@ PLACES = {
     "neurons": (2, 0.9),
     "graph": (2, 6.3),
     "functional": (1, 3.5),
-    "training": (1, 8.8),
     "kernels": (0, 3.2),
     "laws": (0, 5.1),
     "wiring": (0, 6.9),
-    "datasets": (0, 9.0),
+    "datasets": (0, 9.4),
 }
 WIDTH, HEIGHT, RISE = 1.5, 0.46, 1.0
 DIRECT, INDIRECT = "#0072B2", "0.72"  # told apart by their lightness

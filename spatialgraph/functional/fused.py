@@ -78,6 +78,11 @@ def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     return find(("compressed", type(law)), *values)
 
 
+def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
+    """Return the kernels for weights of pairs of channels by a law, None where there are none for these tensors."""
+    return find(("channels", type(law)), *values)
+
+
 def settings_of(law: Law) -> list[float]:
     """Return the numbers of a law that its kernels take besides the softening, in the order of its arguments.
 
@@ -93,4 +98,3 @@ def settings_of(law: Law) -> list[float]:
 def parameter_gradients(law: Law, gradient: float) -> list[Tensor]:
     """Return the gradients of a law's parameters from that of its kernels, which have one parameter at most."""
     return [parameter.new_tensor(gradient) for parameter in law.parameters()]
-register(("channels", InverseDistance), channels, _available)

@@ -14,7 +14,7 @@ modules: touch them after a change of this one.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -29,8 +29,8 @@ _inline = njit(error_model="numpy", forceinline=True)
 class Formula(NamedTuple):
     """The functions of a formula, and whether its first constant may be a parameter."""
 
-    weight: Callable
-    weight_gradients: Callable
+    weight: Callable[..., Any]
+    weight_gradients: Callable[..., Any]
     has_parameter: bool = False
 
 
