@@ -21,9 +21,9 @@ PLACES = {
     "deploy": (4, 3.5),
     "costs": (4, 7.4),
     "models": (3, 3.5),
-    "connectome": (3, 9.4),
+    "connectome": (3, 8.1),
     "pruning": (3, 0.9),
-    "plotting": (3, 6.05),
+    "plotting": (3, 5.9),
     "layers": (2, 4.5),
     "neurons": (2, 0.9),
     "graph": (2, 6.3),
@@ -88,7 +88,7 @@ def draw_room(ax, room):
 
 def draw(pairs):
     """Draw the rooms and the arrows between them."""
-    figure = Figure(figsize=(8.6, 4.6))
+    figure = Figure(figsize=(8.6, 6.5))
     ax = figure.add_axes((0, 0, 1, 1))
     for pair in pairs:
         direct = is_direct(pair, pairs)
@@ -96,7 +96,7 @@ def draw(pairs):
     for room in PLACES:
         draw_room(ax, room)
     ax.set_xlim(0.0, 10.3)
-    ax.set_ylim(-0.4, 4.4)
+    ax.set_ylim(-0.4, 6.4)
     ax.set_axis_off()
     return figure
 
