@@ -109,6 +109,19 @@ def law_weight(law, square):
     raise NotImplementedError(law)
 
 
+def law_scale(law, square):
+    """Largest size that a weight may have at a softened squared length: rounding errors are a share of it."""
+    match law:
+        case Cosine() | Compact():
+            return np.ones_like(square)
+        case SineWave() | CosineWave():
+            return 1.0 / np.sqrt(square)
+        case MexicanHat():
+            center, surround = (np.exp(-square / (2.0 * width**2)) for width in _widths(law.settings()))
+            return center + law.strength * surround
+    return np.abs(law_weight(law, square))
+
+
 def _widths(settings):
     return settings["sigma"], settings["sigma"] * settings["surround"]
 
@@ -206,7 +219,7 @@ def product(x, source_pos, target_pos, scale, law, grad_y, magnitude=lambda term
     x, source_pos, target_pos, scale, grad_y = arrays
     square = softened_squares(source_pos, target_pos, law.softening)
     difference = magnitude(target_pos[:, None, :] - source_pos[None, :, :])
-    weight, slope = law_weight(law, square), magnitude(law_slope(law, square))
+    weight, slope = magnitude(law_weight(law, square)), magnitude(law_slope(law, square))
     x, scale, grad_y = magnitude(x), magnitude(scale), magnitude(grad_y)
     signed = weight * scale
     grad_weight = grad_y.T @ x

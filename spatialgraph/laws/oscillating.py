@@ -12,8 +12,16 @@ from spatialgraph.laws.law import Law, constant
 __all__ = ["Cosine", "CosineWave", "MexicanHat", "SineWave"]
 
 
-# Coefficients of the derivative of sin(x) / x by x^2, in powers of x^2.
-_SINE_SLOPE = [(-1) ** n * n / math.factorial(2 * n + 1) for n in range(1, 7)]
+# Coefficients of sin(x) / x and of its derivative by x^2, in powers of x^2.
+_SINE = [(-1) ** n / math.factorial(2 * n + 1) for n in range(8)]
+_SINE_SLOPE = [n * coefficient for n, coefficient in enumerate(_SINE)][1:]
+
+
+def _series(coefficients: list[float], x: Tensor) -> Tensor:
+    total = torch.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        total = total * x + coefficient
+    return total
 
 
 class _Wave(Law):
@@ -40,6 +48,11 @@ class _Wave(Law):
     def settings(self) -> dict[str, float | bool]:
         """Return the constructor's arguments for an equal law."""
         return {"wavenumber": self.wavenumber.item(), "learnable": self.learnable, "softening": self.softening}
+
+
+def _split(square: Tensor) -> tuple[Tensor, Tensor]:
+    """Return finite squares, and whether each has not overflowed: where it has, decaying laws weigh 0."""
+    return square.clamp(max=torch.finfo(square.dtype).max), square != torch.inf
 
 
 class Cosine(_Wave):
@@ -95,22 +108,23 @@ class SineWave(_Wave):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        rho = square.sqrt()
-        return torch.sin(self.wavenumber * rho) / rho
+        finite, is_finite = _split(square)
+        k, rho = self.wavenumber, finite.sqrt()
+        phase, exact = k * k * finite, torch.sin(k * rho) / rho
+        # Automatic differentiation of the quotient subtracts nearly equal numbers where the phase is small.
+        return torch.where(phase < 0.1, k * _series(_SINE, phase.clamp(max=0.1)), exact) * is_finite
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        k = self.wavenumber
+        k, (square, is_finite) = self.wavenumber, _split(square)
         phase = k * k * square
-        exact = (k * torch.cos(phase.sqrt()) - weight) / (2.0 * square)
+        exact = (k * torch.cos(k * square.sqrt()) - weight) / square * (0.5 * is_finite)
         # The difference of two nearly equal numbers: below, a series is more accurate.
-        series = torch.zeros_like(phase)
-        for coefficient in reversed(_SINE_SLOPE):
-            series = series * phase + coefficient
-        return torch.where(phase < 0.1, k**3 * series, exact)
+        return torch.where(phase < 0.1, k**3 * _series(_SINE_SLOPE, phase), exact)
 
     def _by_wavenumber(self, square: Tensor) -> Tensor:
-        return torch.cos(self.wavenumber * square.sqrt())
+        finite, is_finite = _split(square)
+        return torch.cos(self.wavenumber * finite.sqrt()) * is_finite
 
 
 class CosineWave(_Wave):
@@ -134,16 +148,19 @@ class CosineWave(_Wave):
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
-        rho = square.sqrt()
-        return torch.cos(self.wavenumber * rho) / rho
+        finite, is_finite = _split(square)
+        rho = finite.sqrt()
+        return torch.cos(self.wavenumber * rho) / rho * is_finite
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
-        sine = torch.sin(self.wavenumber * square.sqrt())
-        return (self.wavenumber * sine).add_(weight).div_(square).mul_(-0.5)
+        finite, is_finite = _split(square)
+        sine = torch.sin(self.wavenumber * finite.sqrt())
+        return (self.wavenumber * sine).add_(weight).div_(finite).mul_(-0.5 * is_finite)
 
     def _by_wavenumber(self, square: Tensor) -> Tensor:
-        return -torch.sin(self.wavenumber * square.sqrt())
+        finite, is_finite = _split(square)
+        return torch.sin(self.wavenumber * finite.sqrt()).mul_(-1.0 * is_finite)
 
 
 class MexicanHat(Law):
@@ -194,10 +211,10 @@ class MexicanHat(Law):
 
     def parameter_slopes(self, square: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """Return the derivative of the weight by the width where it is learnable."""
-        return (self._by_exponent(square) * square / self.sigma**3,) if self.learnable else ()
+        return (self._by_exponent(square) * _split(square)[0] / self.sigma**3,) if self.learnable else ()
 
     def _gaussians(self, square: Tensor) -> tuple[Tensor, Tensor]:
-        exponent = square * (-0.5 / self.sigma**2)
+        exponent = _split(square)[0] * (-0.5 / self.sigma**2)
         return torch.exp(exponent), torch.exp(exponent / self.surround**2)
 
     def _by_exponent(self, square: Tensor) -> Tensor:
