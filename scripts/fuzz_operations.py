@@ -20,7 +20,7 @@ from spatialgraph.kernels import dense as kernels
 from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
-from spatialgraph.laws import Gaussian, InverseDistance, Law
+from spatialgraph.laws import Cosine, Gaussian, InverseDistance, InversePower, Law
 
 Arguments = dict[str, Any]
 SOFTENING = 0.1
@@ -106,8 +106,15 @@ class Draw:
 
 def pairwise(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Any = None, **_: Any) -> Tensor:  # noqa: ANN401
     """Compute all signed weights."""
-    square = (target_pos[:, None] - source_pos).square().sum(-1)
-    return scale * (torch.exp(-square / 2) if isinstance(law, Gaussian) else (square + SOFTENING**2).rsqrt())
+    rho = ((target_pos[:, None] - source_pos).square().sum(-1) + (law.softening if law else SOFTENING) ** 2).sqrt()
+    match law:
+        case Gaussian():
+            return scale * torch.exp(-rho.square() / 2)
+        case Cosine():
+            return scale * torch.cos(2 * rho)
+        case InversePower():
+            return scale / rho.square()
+    return scale / rho
 
 
 def dense(x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, **geometry: Any) -> Tensor:  # noqa: ANN401
@@ -226,10 +233,13 @@ def convolved(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: 
 
 # What is called ----
 
+PAIRS, EDGES = kernels.PairKernels("inverse_distance"), sparse_kernels.EdgeKernels("inverse_distance")
+
 
 def law(draw: Draw) -> Law:
     """Draw a law, with or without kernels."""
-    return draw.rng.choice([InverseDistance(softening=SOFTENING), Gaussian()]).to(draw.dtype)
+    laws = InverseDistance(softening=SOFTENING), Gaussian(), Cosine(learnable=True), InversePower(learnable=True)
+    return draw.rng.choice(laws).to(draw.dtype)
 
 
 def convolve(x: Tensor, pos: Any, edges: Tensor, law: Any) -> Tensor:  # noqa: ANN401
@@ -323,10 +333,10 @@ OPERATIONS = {
         },
         CompressedEdges.from_edges,
     ),
-    "kernels.weight": Operation(lambda draw: draw.geometry() | {"softening": SOFTENING}, kernels.weight, pairwise),
+    "kernels.weight": Operation(lambda draw: draw.geometry() | {"softening": SOFTENING}, PAIRS.weight, pairwise),
     "kernels.geometry_gradients": Operation(
         lambda draw: draw.geometry() | {"grad_weight": draw.floats(draw.m, draw.n), "softening": SOFTENING},
-        kernels.geometry_gradients,
+        PAIRS.geometry_gradients,
     ),
     "handover.compressed_rows": Operation(lambda draw: draw.rows(), handover.compressed_rows),
     "sparse_kernels.product": Operation(
@@ -355,13 +365,13 @@ OPERATIONS = {
         scalar_products,
     ),
     "sparse_kernels.weights": Operation(
-        lambda draw: draw.rows() | draw.geometry() | {"softening": SOFTENING}, sparse_kernels.weights
+        lambda draw: draw.rows() | draw.geometry() | {"softening": SOFTENING}, EDGES.weights
     ),
     "sparse_kernels.gradients": Operation(
         lambda draw: (
             draw.rows() | draw.geometry() | {"softening": SOFTENING, "grad": draw.floats(int(draw.exists.sum()))}
         ),
-        sparse_kernels.gradients,
+        EDGES.gradients,
     ),
     "delay_kernels.send": Operation(lambda draw: draw.by_source() | {"targets": draw.m}, delay_kernels.send, sent),
     "delay_kernels.gradients": Operation(

@@ -100,10 +100,12 @@ def all_to_all(
     return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
 
-def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
-    """Return the weights of :func:`spatialgraph.functional.edge_weight`; arguments as there."""
+def edge_weight(
+    source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges, *law_parameters: Tensor
+) -> Tensor:
+    """Return the weights of :func:`spatialgraph.functional.edge_weight`; ``law_parameters`` as above."""
     square = softened_square(*_ends(source_pos, target_pos, edges), law.softening)
-    return law.from_square(square) * scale.index_select(0, edges.sources)
+    return _from_square(law, square, law_parameters) * scale.index_select(0, edges.sources)
 
 
 def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None, rectify: bool) -> Tensor:

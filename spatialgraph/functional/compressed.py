@@ -8,7 +8,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.fused import COMPRESSED, compressed_law
+from spatialgraph.functional.fused import COMPRESSED, compressed_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
 from spatialgraph.laws import Law
@@ -47,7 +47,7 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
         raise ValueError(f"source_pos and target_pos must have {edges.shape[::-1]} rows like the edges, got {got}")
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if compressed_law(law, *geometry) is not None:
-        weight: Tensor = _EdgeWeight.apply(*geometry, law, edges)
+        weight: Tensor = _EdgeWeight.apply(*geometry, law, edges, *law.parameters())
     else:
         weight = composed.edge_weight(*geometry, law, edges)
     return weight.to(source_pos.dtype)
@@ -64,27 +64,28 @@ class _EdgeWeight(torch.autograd.Function):
         scale: Tensor,
         law: Law,
         edges: CompressedEdges,
+        *law_parameters: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(source_pos, target_pos, scale)
+        ctx.save_for_backward(source_pos, target_pos, scale, *law_parameters)
         ctx.law, ctx.edges = law, edges
         kernel: Any = compressed_law(law, source_pos, target_pos, scale)
         weight: Tensor = kernel.weights(
-            edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening
+            edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening, settings_of(law)
         )
         return weight
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         edges: CompressedEdges = ctx.edges
-        source_pos, target_pos, scale = ctx.saved_tensors
+        source_pos, target_pos, scale, *law_parameters = ctx.saved_tensors
+        law = ctx.law
         if torch.is_grad_enabled():
-            inputs = (source_pos, target_pos, scale, ctx.law, edges)
+            inputs = (source_pos, target_pos, scale, law, edges, *law_parameters)
             return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
-        kernel: Any = compressed_law(ctx.law, source_pos, target_pos, scale)
-        grads = kernel.gradients(
-            edges.target_pointer, edges.sources, source_pos, target_pos, scale, ctx.law.softening, grad
-        )
-        return (*grads, None, None)
+        kernel: Any = compressed_law(law, source_pos, target_pos, scale)
+        geometry = edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening
+        *grads, by_parameter = kernel.gradients(*geometry, grad, settings_of(law))
+        return (*grads, None, None, *parameter_gradients(law, by_parameter))
 
 
 def sparse(

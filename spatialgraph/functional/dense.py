@@ -21,7 +21,7 @@ from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_geometry, edge_weight, geometry_in_single, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.fused import dense_law
+from spatialgraph.functional.fused import dense_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.laws import Law
@@ -143,7 +143,7 @@ def _build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: La
     with torch.no_grad():
         kernel = dense_law(law, source_pos)
         if kernel is not None:
-            fused: Tensor = kernel.weight(source_pos, target_pos, scale, law.softening)
+            fused: Tensor = kernel.weight(source_pos, target_pos, scale, law.softening, settings_of(law))
             return fused
         weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0])
         for rows in _row_blocks(weight):
@@ -286,7 +286,9 @@ def _geometry_gradients(
     """Return the gradients of positions, scales and the law's parameters, given that of the signed weight matrix."""
     kernel = dense_law(law, source_pos)
     if kernel is not None:
-        return kernel.geometry_gradients(grad_weight, source_pos, target_pos, scale, law.softening), []
+        operands = grad_weight, source_pos, target_pos, scale, law.softening, settings_of(law)
+        *grads, by_parameter = kernel.geometry_gradients(*operands)
+        return tuple(grads), parameter_gradients(law, by_parameter)
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]

@@ -6,9 +6,28 @@ from torch import Tensor
 
 from spatialgraph.kernels import compressed, delays, dense, handover, leaky, normalization
 from spatialgraph.kernels.registry import find, register
-from spatialgraph.laws import InverseDistance, Law
+from spatialgraph.laws import (
+    Compact,
+    Cosine,
+    CosineWave,
+    Gaussian,
+    InverseDistance,
+    Law,
+    MexicanHat,
+    SineWave,
+    Yukawa,
+)
 
-__all__ = ["COMPRESSED", "DELAYS", "LEAKY", "NORMALIZATION", "compressed_law", "dense_law"]
+__all__ = [
+    "COMPRESSED",
+    "DELAYS",
+    "LEAKY",
+    "NORMALIZATION",
+    "compressed_law",
+    "dense_law",
+    "parameter_gradients",
+    "settings_of",
+]
 
 COMPRESSED = "product in compressed rows"
 DELAYS = "delayed product"
@@ -24,8 +43,21 @@ register(COMPRESSED, compressed, _available)
 register(DELAYS, delays, _available)
 register(LEAKY, leaky, _available)
 register(NORMALIZATION, normalization, _available)
-register(("dense", InverseDistance), dense, _available)
-register(("compressed", InverseDistance), compressed, _available)
+
+# The names of the laws' formulas in kernels/loops/formulas.py.
+_FORMULAS: dict[type[Law], str] = {
+    InverseDistance: "inverse_distance",
+    Gaussian: "gaussian",
+    Yukawa: "yukawa",
+    Cosine: "cosine",
+    SineWave: "sine_wave",
+    CosineWave: "cosine_wave",
+    MexicanHat: "mexican_hat",
+    Compact: "compact",
+}
+for _law, _formula in _FORMULAS.items():
+    register(("dense", _law), dense.PairKernels(_formula), _available)
+    register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
@@ -42,3 +74,20 @@ def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
 def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     """Return the kernels for weights of listed edges by a law, None where there are none for these tensors."""
     return find(("compressed", type(law)), *values)
+
+
+def settings_of(law: Law) -> list[float]:
+    """Return the numbers of a law that its kernels take besides the softening, in the order of its arguments.
+
+    Example:
+        >>> from spatialgraph.laws import make_law
+        >>> settings_of(make_law("mexican_hat")), settings_of(make_law("inverse_distance"))
+        ([1.0, 2.0, 0.5], [])
+    """
+    numbers = {name: value for name, value in law.settings().items() if not isinstance(value, bool)}
+    return [value for name, value in numbers.items() if name != "softening"]
+
+
+def parameter_gradients(law: Law, gradient: float) -> list[Tensor]:
+    """Return the gradients of a law's parameters from that of its kernels, which have one parameter at most."""
+    return [parameter.new_tensor(gradient) for parameter in law.parameters()]

@@ -11,12 +11,12 @@ import os
 import threading
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 
-__all__ = ["Kernel", "fork_between_compilations", "kernel", "part_count", "warn"]
+__all__ = ["Kernel", "fork_between_compilations", "kernel", "part_count", "warn", "with_globals"]
 
 # Numba's workqueue threading layer must not be entered by two threads at once.
 _lock = threading.Lock()
@@ -48,6 +48,15 @@ class Kernel:
         with _lock, _at_most(arguments[-1]):
             return self._run(True, arguments)
 
+    def using(self, name: str, values: Mapping[str, Any]) -> "Kernel":
+        """Return a kernel of the same loops with other values of some global names.
+
+        Args:
+            name: tells the two kernels apart in the cache on disk.
+            values: the values by global name.
+        """
+        return Kernel(with_globals(self._loops, name, values), **self._options)
+
     def _run(self, is_parallel: bool, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
             if is_parallel not in self._versions:
@@ -65,6 +74,20 @@ class Kernel:
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Kernel]:  # noqa: ANN401
     """Return a decorator that makes a :class:`Kernel` of loops."""
     return functools.partial(Kernel, **options)
+
+
+def with_globals(function: Callable[..., Any], name: str, values: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a copy of a function with other values of some global names; its own name ends in ``name``.
+
+    Example:
+        >>> def add(x):
+        ...     return x + step
+        >>> with_globals(add, "two", {"step": 2})(1)
+        3
+    """
+    copy = types.FunctionType(function.__code__, function.__globals__ | dict(values), function.__name__)
+    copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}_{name}"
+    return copy
 
 
 def part_count(work: int, worth: int, most: int | None = None) -> int:
@@ -111,9 +134,7 @@ def _compile(loops: Callable[..., Any], is_parallel: bool, is_cached: bool, opti
     import numba
 
     # Numba names its cache files after the function and ignores the options.
-    named = types.FunctionType(loops.__code__, loops.__globals__, loops.__name__)
-    named.__module__ = loops.__module__
-    named.__qualname__ = f"{loops.__qualname__}_{'parallel' if is_parallel else 'sequential'}"
+    named = with_globals(loops, "parallel" if is_parallel else "sequential", {})
     return numba.njit(named, nogil=True, cache=is_cached, parallel=is_parallel, **options)
 
 

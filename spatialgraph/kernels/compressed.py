@@ -5,15 +5,17 @@ same number of edges, so results depend on the number of threads only. Activatio
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
 from spatialgraph.kernels.handover import array, columns_exist, compressed_rows, constants
 
-__all__ = ["gradients", "product", "sampled", "weights"]
+__all__ = ["EdgeKernels", "product", "sampled"]
 
 # Minimum number of multiply-adds for which several threads are faster than one.
 _WORTH_A_THREAD = 2**17
@@ -85,55 +87,88 @@ def sampled(
     return out, sums
 
 
-def weights(
-    pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
-) -> Tensor:
-    """Return the scaled inverse distance of each edge; rows are targets, columns sources."""
-    from spatialgraph.kernels.loops import compressed as loops
+class EdgeKernels:
+    """The kernels of listed edges for one formula; rows are targets, columns sources.
 
-    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
-    out = source_pos.new_empty(column.shape[0])
-    fits = loops.weigh(*operands, out.numpy(), _threads(16 * column.shape[0]))
-    columns_exist(fits, column, source_pos.shape[0])
-    return out
+    Args:
+        formula: a name in :mod:`spatialgraph.kernels.loops.formulas`.
+    """
+
+    def __init__(self, formula: str) -> None:
+        self.formula = formula
+
+    def weights(
+        self,
+        pointer: Tensor,
+        column: Tensor,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        settings: Sequence[float] = (),
+    ) -> Tensor:
+        """Return the scaled weight of each edge.
+
+        Args:
+            pointer: where the edges of each target begin, shape ``(m + 1,)``.
+            column: source of each edge, shape ``(E,)``.
+            source_pos: positions of the sources, shape ``(n, d)``.
+            target_pos: positions of the targets, shape ``(m, d)``.
+            scale: factor of each source, shape ``(n,)``.
+            softening: a length whose square is added to squared lengths.
+            settings: the constants of the formula.
+        """
+        from spatialgraph.kernels.loops import compressed as loops
+
+        operands = _operands(pointer, column, source_pos, target_pos, scale)
+        numbers = tuple(constants(source_pos, softening**2, *settings))
+        weigh, _ = loops.by_formula(self.formula)
+        out = source_pos.new_empty(column.shape[0])
+        fits = weigh(*operands, numbers, out.numpy(), _threads(16 * column.shape[0]))
+        columns_exist(fits, column, source_pos.shape[0])
+        return out
+
+    def gradients(
+        self,
+        pointer: Tensor,
+        column: Tensor,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        grad: Tensor,
+        settings: Sequence[float] = (),
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Return the gradients of source positions, target positions, scales and the formula's parameter.
+
+        Arguments are those of :meth:`weights` and the gradient of the edges' weights, shape ``(E,)``. The last result
+        is 0 for a formula without a parameter.
+        """
+        from spatialgraph.kernels.loops import compressed as loops
+
+        operands = _operands(pointer, column, source_pos, target_pos, scale)
+        numbers = tuple(constants(source_pos, softening**2, *settings))
+        checks.operand("grad", grad, (column.shape[0],), source_pos)
+        if source_pos.shape[0] > _MOST_SOURCES:
+            raise ValueError(f"source_pos must have at most {_MOST_SOURCES} rows, got {source_pos.shape[0]}")
+        _, gradients = loops.by_formula(self.formula)
+        parts = _threads(16 * column.shape[0])
+        grad_sources = source_pos.new_zeros(parts, *source_pos.t().shape)
+        grad_targets = target_pos.new_zeros(target_pos.t().shape)
+        grad_scale, grad_parameter = scale.new_zeros(parts, len(scale)), np.zeros(parts)
+        sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
+        fits = gradients(*operands, numbers, array(grad), *sums, grad_parameter, parts)
+        columns_exist(fits, column, source_pos.shape[0])
+        return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0), float(grad_parameter.sum())
 
 
-def gradients(
-    pointer: Tensor,
-    column: Tensor,
-    source_pos: Tensor,
-    target_pos: Tensor,
-    scale: Tensor,
-    softening: float,
-    grad: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of source positions, target positions and scales, given that of the edges' weights."""
-    from spatialgraph.kernels.loops import compressed as loops
-
-    operands = _operands(pointer, column, source_pos, target_pos, scale, softening)
-    checks.operand("grad", grad, (column.shape[0],), source_pos)
-    if source_pos.shape[0] > _MOST_SOURCES:
-        raise ValueError(f"source_pos must have at most {_MOST_SOURCES} rows, got {source_pos.shape[0]}")
-    parts = _threads(16 * column.shape[0])
-    grad_sources = source_pos.new_zeros(parts, *source_pos.t().shape)
-    grad_targets = target_pos.new_zeros(target_pos.t().shape)
-    grad_scale = scale.new_zeros(parts, len(scale))
-    sums = [values.numpy() for values in (grad_sources, grad_targets, grad_scale)]
-    fits = loops.gradients(*operands, array(grad), *sums, parts)
-    columns_exist(fits, column, source_pos.shape[0])
-    return grad_sources.sum(0).t(), grad_targets.t(), grad_scale.sum(0)
-
-
-def _operands(
-    pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
-) -> list[Any]:
+def _operands(pointer: Tensor, column: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> list[Any]:
     """Return the edges and the geometry as arrays, positions by axis."""
     checks.for_kernel("source_pos", source_pos, 2)
     checks.geometry(source_pos, target_pos, scale)
     edges = compressed_rows(pointer, column)
     checks.shape("target_pos", target_pos, (pointer.shape[0] - 1, source_pos.shape[1]))
-    positions = [array(values) for values in (source_pos.t(), target_pos.t(), scale)]
-    return [*edges, *positions, *constants(source_pos, softening**2)]
+    return [*edges, *(array(values) for values in (source_pos.t(), target_pos.t(), scale))]
 
 
 def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:

@@ -1,9 +1,10 @@
-"""Fused CPU kernels for the inverse-distance law, compiled by Numba where it is installed.
+"""Fused CPU kernels for the weights of all pairs, compiled by Numba where it is installed.
 
 They compute the same as the tensor operations in :mod:`spatialgraph.functional`, in one pass over the weights instead
 of a dozen. Each thread takes a block of rows and keeps its own sums, so results depend on the number of threads only.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,40 +15,74 @@ from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
 from spatialgraph.kernels.handover import array, constants
 
-__all__ = ["geometry_gradients", "weight"]
+__all__ = ["PairKernels"]
 
 # Minimum number of weights for which several threads are faster than one.
 _WORTH_A_THREAD = 2**16
 
 
-def weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float) -> Tensor:
-    """Return the ``(m, n)`` matrix of scaled inverse distances; arguments as in ``functional.pairwise_weight``."""
-    from spatialgraph.kernels.loops import dense as loops
+class PairKernels:
+    """The kernels of all pairs for one formula.
 
-    _check_geometry(source_pos, target_pos, scale)
-    columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
-    result = source_pos.new_empty(len(rows), len(factors))
-    loops.fill(columns, rows, factors, *constants(source_pos, softening**2), result.numpy(), _parts(result))
-    return result
+    Args:
+        formula: a name in :mod:`spatialgraph.kernels.loops.formulas`.
+    """
 
+    def __init__(self, formula: str) -> None:
+        self.formula = formula
 
-def geometry_gradients(
-    grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of source positions, target positions and scales, given that of the signed weight matrix."""
-    from spatialgraph.kernels.loops import dense as loops
+    def weight(
+        self, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float, settings: Sequence[float] = ()
+    ) -> Tensor:
+        """Return the ``(m, n)`` matrix of scaled weights; arguments as in ``functional.pairwise_weight``.
 
-    _check_geometry(source_pos, target_pos, scale)
-    checks.operand("grad_weight", grad_weight, (len(target_pos), len(source_pos)), source_pos)
-    columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
-    parts = _parts(grad_weight)
-    grad_columns = np.zeros((parts, *columns.shape), columns.dtype)
-    grad_scale = np.zeros((parts, len(factors)), columns.dtype)
-    grad_rows = np.empty_like(rows)
-    (constant,) = constants(source_pos, softening**2)
-    loops.gradients(columns, rows, factors, constant, array(grad_weight), grad_columns, grad_rows, grad_scale, parts)
-    grad_source = -(grad_columns.sum(0) * factors).T
-    return torch.from_numpy(grad_source), torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
+        Args:
+            source_pos: positions of the sources, shape ``(n, d)``.
+            target_pos: positions of the targets, shape ``(m, d)``.
+            scale: factor of each source, shape ``(n,)``.
+            softening: a length whose square is added to squared lengths.
+            settings: the constants of the formula.
+        """
+        from spatialgraph.kernels.loops import dense as loops
+
+        _check_geometry(source_pos, target_pos, scale)
+        fill, _ = loops.by_formula(self.formula)
+        columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
+        result = source_pos.new_empty(len(rows), len(factors))
+        numbers = tuple(constants(source_pos, softening**2, *settings))
+        fill(columns, rows, factors, numbers, result.numpy(), _parts(result))
+        return result
+
+    def geometry_gradients(
+        self,
+        grad_weight: Tensor,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        settings: Sequence[float] = (),
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Return the gradients of source positions, target positions, scales and the formula's parameter.
+
+        Arguments are those of :meth:`weight`, after the gradient of the weight matrix. The last result is 0 for a
+        formula without a parameter.
+        """
+        from spatialgraph.kernels.loops import dense as loops
+
+        _check_geometry(source_pos, target_pos, scale)
+        checks.operand("grad_weight", grad_weight, (len(target_pos), len(source_pos)), source_pos)
+        _, gradients = loops.by_formula(self.formula)
+        columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
+        parts = _parts(grad_weight)
+        grad_columns = np.zeros((parts, *columns.shape), columns.dtype)
+        grad_scale = np.zeros((parts, len(factors)), columns.dtype)
+        grad_rows, grad_parameter = np.empty_like(rows), np.zeros(parts)
+        numbers = tuple(constants(source_pos, softening**2, *settings))
+        sums = grad_columns, grad_rows, grad_scale, grad_parameter
+        gradients(columns, rows, factors, numbers, array(grad_weight), *sums, parts)
+        grad_source = torch.from_numpy(-(grad_columns.sum(0) * factors).T)
+        grads = grad_source, torch.from_numpy(grad_rows), torch.from_numpy(grad_scale.sum(0))
+        return *grads, float(grad_parameter.sum())
 
 
 def _check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> None:

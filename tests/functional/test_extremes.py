@@ -12,7 +12,16 @@ from spatialgraph.functional.composed import all_to_all as composed_all_to_all
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import CompressedEngine
 from spatialgraph.functional.dense_engine import MaskedEngine
-from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa
+from spatialgraph.laws import (
+    Compact,
+    CosineWave,
+    Gaussian,
+    InverseDistance,
+    InversePower,
+    MexicanHat,
+    SineWave,
+    Yukawa,
+)
 
 LAWS = [
     InverseDistance(),
@@ -22,6 +31,11 @@ LAWS = [
     Gaussian(),
     Yukawa(),
     Yukawa(softening=1e-12),
+    SineWave(learnable=True, softening=0.3),
+    CosineWave(learnable=True),
+    CosineWave(softening=1e-12),
+    MexicanHat(sigma=0.5, learnable=True),
+    Compact(),
 ]
 BAD = [float("nan"), float("inf"), -float("inf")]
 

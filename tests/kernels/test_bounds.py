@@ -183,11 +183,12 @@ def test_kernels_follow_no_index_out_of_an_array(pointer, column, message):
     source_pos, target_pos, scale = geometry(2, 2)
     x, weight = torch.rand(2, 5), torch.rand(2)
     rows = len(pointer) - 1
+    edge_kernels = sparse_kernels.EdgeKernels("inverse_distance")
     calls = [
         lambda: sparse_kernels.product(pointer, column, weight, x),
         lambda: sparse_kernels.sampled(pointer, column, torch.rand(max(rows, 0), 5), x),
-        lambda: sparse_kernels.weights(pointer, column, source_pos, target_pos, scale, 0.1),
-        lambda: sparse_kernels.gradients(pointer, column, source_pos, target_pos, scale, 0.1, weight),
+        lambda: edge_kernels.weights(pointer, column, source_pos, target_pos, scale, 0.1),
+        lambda: edge_kernels.gradients(pointer, column, source_pos, target_pos, scale, 0.1, weight),
     ]
     for call in calls:
         with pytest.raises(ValueError, match=message):

@@ -3,20 +3,25 @@
 Edges are in compressed rows: those of row ``j`` are ``pointer[j]`` to ``pointer[j + 1]``, each with its ``column``.
 Activations have the batch as their last axis and are processed in strips of it. A strip that is read often is packed
 first: copied to contiguous and aligned memory, and padded to its full width at the end of the batch. ``x`` has shape
-``(columns, batch)``; if ``is_transposed``, it has shape ``(batch, columns)`` and is always packed.
+``(columns, batch)``; if ``is_transposed``, it has shape ``(batch, columns)`` and is always packed. The weights of edges
+are inverse distances, unless the kernel is given another formula of :mod:`spatialgraph.kernels.loops.formulas`.
 """
+
+import functools
 
 import numpy as np
 from numba import njit, prange
 
-from spatialgraph.kernels.compilation import kernel
+from spatialgraph.kernels.compilation import kernel, with_globals
 from spatialgraph.kernels.loops.checks import lie_inside
+from spatialgraph.kernels.loops.formulas import compiled
 from spatialgraph.kernels.loops.vectors import combine, compare, strip
 
 # Sums may be reordered for vectorisation; infinities and NaN are preserved.
-_options = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
-_inline = njit(**_options)
-_compile = kernel(**_options)
+OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_inline = njit(**OPTIONS)
+_compile = kernel(**OPTIONS)
+weight, weight_gradients, has_parameter = compiled("inverse_distance", **OPTIONS)
 
 
 @_inline
@@ -122,61 +127,73 @@ def sampled(pointer, column, rows, active, is_masked, x, is_transposed, is_packe
     return invalid == 0
 
 
-@_inline
-def weights_of_rows(pointer, column, sources, targets, scale, constant, out, first, stop):
+def weights_of_rows(pointer, column, sources, targets, scale, constants, out, first, stop):
     """Compute the rows of one thread, see :func:`weigh`."""
+    zero, largest = sources.dtype.type(0), sources.dtype.type(np.finfo(sources.dtype).max)
     for j in range(first, stop):
         columns, row = column[pointer[j] : pointer[j + 1]], out[pointer[j] : pointer[j + 1]]
         for k in range(row.size):
-            row[k] = constant
+            row[k] = constants[0]
         for axis in range(sources.shape[0]):
             source, here = sources[axis], targets[axis, j]
             for k in range(row.size):
                 difference = here - source[columns[k]]
                 row[k] += difference * difference
         for k in range(row.size):
-            row[k] = scale[columns[k]] / np.sqrt(row[k])
+            row[k] = weight(scale[columns[k]], row[k], constants, zero, largest)
 
 
 @_compile
-def weigh(pointer, column, sources, targets, scale, constant, out, parts):
-    """Write the scaled inverse distance of each edge; positions have shape ``(d, neurons)``."""
+def weigh(pointer, column, sources, targets, scale, constants, out, parts):
+    """Write the scaled weight of each edge; positions have shape ``(d, neurons)``."""
     invalid = 0
     for part in prange(parts):
         first, stop = share(pointer, part, parts)
         if lie_inside(column, pointer[first], pointer[stop], scale.size):
-            weights_of_rows(pointer, column, sources, targets, scale, constant, out, first, stop)
+            weights_of_rows(pointer, column, sources, targets, scale, constants, out, first, stop)
         else:
             invalid += 1
     return invalid == 0
 
 
-@_inline
 def gradients_of_rows(
-    pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale, first, stop
+    pointer,
+    column,
+    sources,
+    targets,
+    scale,
+    constants,
+    grad,
+    grad_sources,
+    grad_targets,
+    grad_scale,
+    first,
+    stop,
 ):
-    """Compute the rows of one thread, see :func:`gradients`."""
-    one, zero = sources.dtype.type(1), sources.dtype.type(0)
-    axes, longest = sources.shape[0], 0
+    """Compute the rows of one thread, see :func:`gradients`, and return the gradient of the parameter."""
+    zero, largest = sources.dtype.type(0), sources.dtype.type(np.finfo(sources.dtype).max)
+    axes, longest, of_all = sources.shape[0], 0, 0.0
     for j in range(first, stop):
         longest = max(longest, pointer[j + 1] - pointer[j])
     differences = np.empty((axes, longest), sources.dtype)
     factor, product = np.empty(longest, sources.dtype), np.empty(longest, sources.dtype)
     columns = np.empty(longest, np.uint32)  # 32 bits, so that a vector holds twice as many
     for j in range(first, stop):
-        start, count = pointer[j], pointer[j + 1] - pointer[j]
+        start, count, of_row = pointer[j], pointer[j + 1] - pointer[j], zero
         for k in range(count):
             columns[k] = column[start + k]
-            factor[k] = constant
+            factor[k] = constants[0]
         for axis in range(axes):
             source, here, difference = sources[axis], targets[axis, j], differences[axis]
             for k in range(count):
                 difference[k] = here - source[columns[k]]
                 factor[k] += difference[k] * difference[k]
         for k in range(count):
-            w = one / np.sqrt(factor[k])
-            product[k] = grad[start + k] * w
-            factor[k] = product[k] * w * w * scale[columns[k]]  # d w / d q_j = -w^3 (q_j - p_i)
+            product[k], pull, by_parameter = weight_gradients(grad[start + k], factor[k], constants, zero, largest)
+            factor[k] = pull * scale[columns[k]]
+            if has_parameter:
+                of_row += by_parameter * scale[columns[k]]
+        of_all += of_row
         for k in range(count):
             grad_scale[columns[k]] += product[k]
         for axis in range(axes):
@@ -187,17 +204,41 @@ def gradients_of_rows(
             grad_targets[axis, j] = -total
             for k in range(count):
                 sums[columns[k]] += difference[k]
+    return of_all
 
 
 @_compile
-def gradients(pointer, column, sources, targets, scale, constant, grad, grad_sources, grad_targets, grad_scale, parts):
-    """Sum the gradients of positions and scales; those of sources separately for each thread."""
+def gradients(
+    pointer,
+    column,
+    sources,
+    targets,
+    scale,
+    constants,
+    grad,
+    grad_sources,
+    grad_targets,
+    grad_scale,
+    grad_parameter,
+    parts,
+):
+    """Sum the gradients of positions, scales and the formula's parameter; in parts for each thread."""
     invalid = 0
     for part in prange(parts):
         first, stop = share(pointer, part, parts)
         if lie_inside(column, pointer[first], pointer[stop], scale.size):
             own = grad_sources[part], grad_targets, grad_scale[part]
-            gradients_of_rows(pointer, column, sources, targets, scale, constant, grad, *own, first, stop)
+            grad_parameter[part] = gradients_of_rows(
+                pointer, column, sources, targets, scale, constants, grad, *own, first, stop
+            )
         else:
             invalid += 1
     return invalid == 0
+
+
+@functools.cache
+def by_formula(name):
+    """Return ``weigh`` and ``gradients`` for a formula."""
+    formula = compiled(name, **OPTIONS)._asdict()
+    rows = {rows.__name__: _inline(with_globals(rows, name, formula)) for rows in (weights_of_rows, gradients_of_rows)}
+    return weigh.using(name, rows), gradients.using(name, rows)

@@ -1,20 +1,26 @@
 """Loops that Numba compiles for :mod:`spatialgraph.kernels.dense`, on plain arrays.
 
 ``columns`` holds the coordinates of the sources by axis, shape ``(d, n)``, ``rows`` those of the targets, shape
-``(m, d)``. Each thread computes one part of the rows.
+``(m, d)``. Each thread computes one part of the rows. The weights are those of the inverse distance, unless
+:func:`by_formula` gives the loops another formula of :mod:`spatialgraph.kernels.loops.formulas`.
 """
+
+import functools
 
 import numpy as np
 from numba import prange
 
 from spatialgraph.kernels.compilation import kernel
+from spatialgraph.kernels.loops.formulas import compiled
 
 # For vectorisation, a division by zero must not raise and sums may be reordered; infinities and NaN are preserved.
-_compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz", "arcp"}}
+_compile = kernel(**OPTIONS)
+weight, weight_gradients, has_parameter = compiled("inverse_distance", **OPTIONS)
 
 
 @_compile
-def fill(columns, rows, scale, constant, out, parts):
+def fill(columns, rows, scale, constants, out, parts):
     """Write the weights of all pairs."""
     count = rows.shape[0]
     zero, largest = columns.dtype.type(0), columns.dtype.type(np.finfo(columns.dtype).max)
@@ -22,44 +28,53 @@ def fill(columns, rows, scale, constant, out, parts):
         for j in range(count * part // parts, count * (part + 1) // parts):
             row = out[j]
             for i in range(row.size):
-                row[i] = constant
+                row[i] = constants[0]
             for axis in range(columns.shape[0]):
                 column, here = columns[axis], rows[j, axis]
                 for i in range(row.size):
                     difference = here - column[i]
                     row[i] += difference * difference
-            for i in range(row.size):  # the approximate reciprocal root of an overflow is NaN
-                row[i] = zero if row[i] > largest else scale[i] / np.sqrt(row[i])
+            for i in range(row.size):
+                row[i] = weight(scale[i], row[i], constants, zero, largest)
 
 
 @_compile
-def gradients(columns, rows, scale, constant, grad, grad_columns, grad_rows, grad_scale, parts):
-    """Sum the gradients of positions and scales."""
-    zero, one = columns.dtype.type(0), columns.dtype.type(1)
-    largest = columns.dtype.type(np.finfo(columns.dtype).max)
+def gradients(columns, rows, scale, constants, grad, grad_columns, grad_rows, grad_scale, grad_parameter, parts):
+    """Sum the gradients of positions and scales, and of the formula's parameter if it has one."""
     count = rows.shape[0]
+    zero, largest = columns.dtype.type(0), columns.dtype.type(np.finfo(columns.dtype).max)
     for part in prange(parts):
         factor = np.empty(columns.shape[1], columns.dtype)
         scales = grad_scale[part]
         for j in range(count * part // parts, count * (part + 1) // parts):
-            g = grad[j]
+            g, total = grad[j], zero
             for i in range(factor.size):
-                factor[i] = constant
+                factor[i] = constants[0]
             for axis in range(columns.shape[0]):
                 column, here = columns[axis], rows[j, axis]
                 for i in range(factor.size):
                     difference = here - column[i]
                     factor[i] += difference * difference
             for i in range(factor.size):
-                w = zero if factor[i] > largest else one / np.sqrt(factor[i])
-                product = g[i] * w
+                product, pull, by_parameter = weight_gradients(g[i], factor[i], constants, zero, largest)
+                factor[i] = -pull
                 scales[i] += product
-                factor[i] = -product * w * w  # d w / d q_j = -w^3 (q_j - p_i)
+                if has_parameter:
+                    total += by_parameter * scale[i]
+            if has_parameter:
+                grad_parameter[part] += total
             for axis in range(columns.shape[0]):
                 column, here, sums = columns[axis], rows[j, axis], grad_columns[part, axis]
-                total = columns.dtype.type(0)
+                total = zero
                 for i in range(factor.size):
                     component = factor[i] * (here - column[i])
                     sums[i] += component
                     total += component * scale[i]
                 grad_rows[j, axis] = total
+
+
+@functools.cache
+def by_formula(name):
+    """Return ``fill`` and ``gradients`` for a formula."""
+    functions = compiled(name, **OPTIONS)._asdict()
+    return fill.using(name, functions), gradients.using(name, functions)
