@@ -106,8 +106,15 @@ class Draw:
 
 def pairwise(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Any = None, **_: Any) -> Tensor:  # noqa: ANN401
     """Compute all signed weights."""
-    square = (target_pos[:, None] - source_pos).square().sum(-1)
-    return scale * (torch.exp(-square / 2) if isinstance(law, Gaussian) else (square + SOFTENING**2).rsqrt())
+    rho = ((target_pos[:, None] - source_pos).square().sum(-1) + (law.softening if law else SOFTENING) ** 2).sqrt()
+    match law:
+        case Gaussian():
+            return scale * torch.exp(-rho.square() / 2)
+        case Cosine():
+            return scale * torch.cos(2 * rho)
+        case InversePower():
+            return scale / rho.square()
+    return scale / rho
 
 
 def dense(x: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, **geometry: Any) -> Tensor:  # noqa: ANN401

@@ -12,8 +12,16 @@ from spatialgraph.laws.law import Law, constant
 __all__ = ["Cosine", "CosineWave", "MexicanHat", "SineWave"]
 
 
-# Coefficients of the derivative of sin(x) / x by x^2, in powers of x^2.
-_SINE_SLOPE = [(-1) ** n * n / math.factorial(2 * n + 1) for n in range(1, 7)]
+# Coefficients of sin(x) / x and of its derivative by x^2, in powers of x^2.
+_SINE = [(-1) ** n / math.factorial(2 * n + 1) for n in range(8)]
+_SINE_SLOPE = [n * coefficient for n, coefficient in enumerate(_SINE)][1:]
+
+
+def _series(coefficients: list[float], x: Tensor) -> Tensor:
+    total = torch.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        total = total * x + coefficient
+    return total
 
 
 class _Wave(Law):
@@ -101,8 +109,10 @@ class SineWave(_Wave):
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
         finite, is_finite = _split(square)
-        rho = finite.sqrt()
-        return torch.sin(self.wavenumber * rho) / rho * is_finite
+        k, rho = self.wavenumber, finite.sqrt()
+        phase, exact = k * k * finite, torch.sin(k * rho) / rho
+        # Automatic differentiation of the quotient subtracts nearly equal numbers where the phase is small.
+        return torch.where(phase < 0.1, k * _series(_SINE, phase.clamp(max=0.1)), exact) * is_finite
 
     def slope(self, square: Tensor, weight: Tensor) -> Tensor:
         """Return the derivative of the weight by the softened squared length."""
@@ -110,10 +120,7 @@ class SineWave(_Wave):
         phase = k * k * square
         exact = (k * torch.cos(k * square.sqrt()) - weight) / square * (0.5 * is_finite)
         # The difference of two nearly equal numbers: below, a series is more accurate.
-        series = torch.zeros_like(phase)
-        for coefficient in reversed(_SINE_SLOPE):
-            series = series * phase + coefficient
-        return torch.where(phase < 0.1, k**3 * series, exact)
+        return torch.where(phase < 0.1, k**3 * _series(_SINE_SLOPE, phase), exact)
 
     def _by_wavenumber(self, square: Tensor) -> Tensor:
         finite, is_finite = _split(square)
