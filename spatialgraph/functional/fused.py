@@ -23,6 +23,7 @@ __all__ = [
     "DELAYS",
     "LEAKY",
     "NORMALIZATION",
+    "channel_law",
     "compressed_law",
     "dense_law",
     "parameter_gradients",
@@ -58,6 +59,7 @@ _FORMULAS: dict[type[Law], str] = {
 for _law, _formula in _FORMULAS.items():
     register(("dense", _law), dense.PairKernels(_formula), _available)
     register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
+register(("channels", InverseDistance), channels, _available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
@@ -74,6 +76,11 @@ def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
 def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     """Return the kernels for weights of listed edges by a law, None where there are none for these tensors."""
     return find(("compressed", type(law)), *values)
+
+
+def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
+    """Return the kernels for weights of pairs of channels by a law, None where there are none for these tensors."""
+    return find(("channels", type(law)), *values)
 
 
 def settings_of(law: Law) -> list[float]:
