@@ -57,3 +57,19 @@ def test_networks_are_compared_within_a_budget(benchmark, tmp_path):
         assert 243 - dim < row["parameters"] <= 243
     assert record.path.exists()
     assert [run["judged by"] for run in record.runs].count("test") == 3 * len(rows)
+
+
+def test_a_record_keeps_the_summaries_of_cases_that_are_not_measured_again(benchmark, tmp_path):
+    record = benchmark("short_training").Record
+    path = tmp_path / "record.json"
+    first = record(path, {"what": "numbers", "rows": {}})
+    first.get({"case": "a", "epochs": 1}, lambda: {"accuracy": 1.0})
+    first.about["rows"]["a"] = 1.0
+    first.write()
+    second = record(path, {"what": "other numbers", "rows": {}})
+    second.about["rows"]["b"] = 2.0
+    second.write()
+    third = record(path, {"rows": {}})
+    assert third.about["rows"] == {"a": 1.0, "b": 2.0}
+    assert third.get({"case": "a", "epochs": 1}, dict)["accuracy"] == 1.0
+    assert third.get({"case": "a", "epochs": 2}, lambda: {"accuracy": 3.0})["accuracy"] == 3.0
