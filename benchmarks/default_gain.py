@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from short_training import Record, Task, command_line, digits, mnist, train, yin_yang_points
+from short_training import Task, digits, mnist, start, train, yin_yang_points
 from torch import Tensor, nn
 
 import spatialgraph as sg
@@ -139,13 +139,8 @@ def gains(case: Case, seed: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    args = command_line(__doc__, "default_gain.json")
-    about = {
-        "what": "accuracy in percent on held-out training images (final: on the test images) by the rule for the gain",
-        "command": "python benchmarks/default_gain.py --data FOLDER",
-        "means": {},
-    }
-    record = Record(args.json, about)
+    what = "accuracy in percent on held-out training images (final: on the test images) by the rule for the gain"
+    args, record = start(__doc__, "default_gain", what, "means")
     cases = small_cases() | ({} if args.data is None else mnist_cases(args.data))
     for name, case in cases.items():
         if args.only not in name:

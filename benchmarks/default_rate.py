@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from short_training import Record, Task, command_line, digits, mean_and_spread, mnist, train, yin_yang_points
+from short_training import Task, digits, mean_and_spread, mnist, start, train, yin_yang_points
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.datasets import Planetoid
@@ -154,13 +154,8 @@ def measure(case: Case | Cora, optimizer: str, groups: str, rate: float, seed: i
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    args = command_line(__doc__, "default_rate.json")
-    about = {
-        "what": "accuracy in percent on held-out training samples (final: on the test images), plain loop",
-        "command": "python benchmarks/default_rate.py --data FOLDER",
-        "means": {},
-    }
-    record = Record(args.json, about)
+    what = "accuracy in percent on held-out training samples (final: on the test images), plain loop"
+    args, record = start(__doc__, "default_rate", what, "means")
     for name, case in cases(args.data).items():
         if args.only not in name:
             continue

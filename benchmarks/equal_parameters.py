@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from short_training import Record, Task, command_line, mean_and_spread, mnist, train, yin_yang_points
+from short_training import Record, Task, mean_and_spread, mnist, start, train, yin_yang_points
 from torch import nn
 from torch_geometric.datasets import Planetoid
 
@@ -129,9 +129,11 @@ def measure(record: Record, name: str, network: Network, sizes: list[int], data:
     """Choose the rate on held-out samples and measure on the test samples."""
 
     def row(rate: float, seed: int, final: bool) -> dict[str, Any]:
-        settings = {"case": name, "sizes": sizes, "rate": rate, "seed": seed, "judged by": "test" if final else "held"}
+        training = {"samples": samples, "epochs": data.epochs, "batch_size": data.batch_size, "rate": rate}
+        settings = {"case": name, "sizes": sizes, "seed": seed, "judged by": "test" if final else "held"} | training
         return record.get(settings, functools.partial(run, network, sizes, data, rate, seed, final))
 
+    samples = len(data.load(False).train[1])
     best = max(network.rates, key=lambda rate: row(rate, 0, final=False)["accuracy"])
     rows = [row(best, seed, final=True) for seed in range(SEEDS)]
     accuracies = [each["accuracy"] for each in rows]
@@ -169,13 +171,8 @@ def compare(record: Record, name: str, data: DataSet) -> None:
 
 def main() -> None:
     """Measure what is missing and print the table."""
-    args = command_line(__doc__, "equal_parameters.json")
-    about = {
-        "what": "test accuracy in percent at equal parameters; peak rates chosen on held-out samples with the seed 0",
-        "command": "python benchmarks/equal_parameters.py --data FOLDER",
-        "rows": {},
-    }
-    record = Record(args.json, about)
+    what = "test accuracy in percent at equal parameters; peak rates chosen on held-out samples with the seed 0"
+    args, record = start(__doc__, "equal_parameters", what, "rows")
     for name, data in data_sets(args.data).items():
         if args.only in name:
             compare(record, name, data)

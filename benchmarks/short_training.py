@@ -96,20 +96,24 @@ def accuracy(model: nn.Module, data: tuple[Tensor, Tensor]) -> float:
     return round(100 * right / len(data[1]), 2) if is_finite else float("nan")
 
 
-def command_line(description: str | None, record: str) -> argparse.Namespace:
-    """Read the options of a benchmark and let it compute with one thread.
+def start(description: str | None, name: str, what: str, summary: str) -> tuple[argparse.Namespace, "Record"]:
+    """Read the options of a benchmark, let it compute with one thread, and open its record.
 
     Args:
         description: text of the help.
-        record: name of the JSON file.
+        name: name of the benchmark and of its record.
+        what: what its numbers are.
+        summary: name of the entry of the record that sums up the runs, a dictionary.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--data", type=Path, help="folder that contains MNIST and Planetoid; without it, small tasks only")
     add("--only", default="", help="cases whose name contains this")
-    add("--json", type=Path, default=Path("docs/results", record), help="file with the runs measured so far")
+    add("--json", type=Path, default=Path(f"docs/results/{name}.json"), help="file with the runs measured so far")
     torch.set_num_threads(1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    about = {"what": what, "command": f"python benchmarks/{name}.py --data FOLDER", summary: {}}
+    return args, Record(args.json, about)
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
@@ -123,13 +127,16 @@ class Record:
 
     Args:
         path: the JSON file.
-        about: what the runs are, written beside them.
+        about: what the runs are, written beside them. Empty dictionaries start with what the file has in their place,
+            so that measuring some cases keeps the summaries of the others.
     """
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
         self.path = path
-        self.about = about | {"environment": environment()}
-        self.runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
+        found = json.loads(path.read_text()) if path.exists() else {"runs": []}
+        kept = {name: found.get(name, {}) for name, value in about.items() if value == {}}
+        self.about = about | kept | {"environment": environment()}
+        self.runs: list[dict[str, Any]] = found["runs"]
 
     def get(self, settings: dict[str, Any], run: Callable[[], dict[str, float]]) -> dict[str, Any]:
         """Return the row of a run with these settings, measured now if it is not there yet."""

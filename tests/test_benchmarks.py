@@ -68,3 +68,19 @@ def test_a_sparse_network_trains_within_two_gigabytes(benchmark):
 def test_slopes_of_the_scaling(benchmark):
     rows = [{"hidden": 2000, "step_ms": 1.0, "peak_mb": 10.0}, {"hidden": 12000, "step_ms": 6.0, "peak_mb": 30.0}]
     assert benchmark("sparse_scaling").slopes(rows) == {"step_ms": 0.5, "peak_mb": 2.0}
+
+
+def test_a_record_keeps_the_summaries_of_cases_that_are_not_measured_again(benchmark, tmp_path):
+    record = benchmark("short_training").Record
+    path = tmp_path / "record.json"
+    first = record(path, {"what": "numbers", "rows": {}})
+    first.get({"case": "a", "epochs": 1}, lambda: {"accuracy": 1.0})
+    first.about["rows"]["a"] = 1.0
+    first.write()
+    second = record(path, {"what": "other numbers", "rows": {}})
+    second.about["rows"]["b"] = 2.0
+    second.write()
+    third = record(path, {"rows": {}})
+    assert third.about["rows"] == {"a": 1.0, "b": 2.0}
+    assert third.get({"case": "a", "epochs": 1}, dict)["accuracy"] == 1.0
+    assert third.get({"case": "a", "epochs": 2}, lambda: {"accuracy": 3.0})["accuracy"] == 3.0
