@@ -30,9 +30,13 @@ def outputs_and_gradients(model, device, *inputs):
     inputs = [each.detach().clone().to(device).requires_grad_(each.is_floating_point()) for each in inputs]
     result = model(*inputs)
     results = result if isinstance(result, tuple) else (result,)
-    sum((each * torch.arange(each.numel(), device=device).view(each.shape).cos()).sum() for each in results).backward()
+    torch.autograd.backward(results, [factors(each).to(device) for each in results])
     grads = [parameter.grad for parameter in model.parameters()] + [each.grad for each in inputs]
     return [each.detach().cpu() for each in (*results, *(grad for grad in grads if grad is not None))]
+
+
+def factors(result):
+    return torch.arange(result.numel(), dtype=result.dtype).cos().view(result.shape)
 
 
 def assert_same(model, *inputs):
