@@ -39,8 +39,8 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
 
     def spatial(radius: float, into_hidden: Wiring) -> nn.Module:
         wiring = [into_hidden] * len(args.hidden) + [AllToAll()]
-        options = {"spacing": args.spacing, "polarity_mode": args.polarity, "law": Compact(radius=radius)}
-        return sg.SpatialMLP(sizes, dim=args.dim, wiring=wiring, **options)
+        options = experiments.spatial_options(args) | {"wiring": wiring, "law": Compact(radius=radius)}
+        return sg.SpatialMLP(sizes, **options)
 
     measured = functools.partial(examine, dense=sizes)
     listed = [

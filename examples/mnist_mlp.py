@@ -27,18 +27,10 @@ PAPER_DENSE = {14: "94.29", 17: "95.07"}
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = experiments.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
         # The paper's protocol has no normalisation.
-        return sg.SpatialMLP(
-            sizes,
-            dim=args.dim,
-            spacing=args.spacing,
-            polarity_mode=args.polarity,
-            wiring=wiring,
-            normalize=args.protocol != "paper",
-        )
+        return sg.SpatialMLP(sizes, normalize=args.protocol != "paper", **experiments.spatial_options(args))
 
     paper = PAPER_SPATIAL[args.spacing] if experiments.is_papers(args) else ""
     models = [Candidate(experiments.spatial_name(args, sizes), spatial, paper)]

@@ -53,19 +53,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = experiments.make_wiring(args.wiring)
     spiking = {name: getattr(args, name) for name in SPIKING}
 
     def spatial() -> nn.Module:
         return sg.SpatialSNN(
             sizes,
-            dim=args.dim,
-            spacing=args.spacing,
-            polarity_mode=args.polarity,
-            wiring=wiring,
             normalize=False if args.protocol == "paper" else None,
             drive=args.drive,
             **spiking,
+            **experiments.spatial_options(args),
         )
 
     comparable = all(getattr(args, name) == value for name, value in COMPARABLE.items())

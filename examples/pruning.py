@@ -43,10 +43,9 @@ Curve = dict[int, list[float]]
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List each network without pruning, then with each amount in training."""
     sizes = [features, *args.hidden, CLASSES]
-    wiring = experiments.make_wiring(args.wiring)
 
     def spatial() -> nn.Module:
-        return sg.SpatialMLP(sizes, dim=args.dim, spacing=args.spacing, polarity_mode=args.polarity, wiring=wiring)
+        return sg.SpatialMLP(sizes, **experiments.spatial_options(args))
 
     networks = [Candidate(experiments.spatial_name(args, sizes), spatial, examine=prune_afterwards)]
     for width in args.baseline:

@@ -65,8 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of recurrent networks."""
     add = parser.add_argument
     add("--cell", choices=["gated", "plain"], default="gated", help="kind of the spatial network (gated)")
-    add("--law", choices=list(sg.laws.LAWS), default="cosine", help="from length to weight (cosine)")
-    add("--wavenumber", type=float, default=1.0, help="of laws that are waves (1)")
+    add("--read-out", choices=["last", "mean"], default="last", help="outputs: in the last step, or their mean (last)")
     add("--recurrent", default="all", metavar="W", help="wiring within the hidden layer, as --wiring")
     add("--baseline-cell", choices=["gru", "rnn"], default="gru", help="kind of the networks of --baseline (gru)")
 
@@ -74,18 +73,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     """List the models that the command line asks for."""
     sizes = [SIDE, *args.hidden, CLASSES]
-    waves = ("cosine", "sine_wave", "cosine_wave")
-    settings = {"wavenumber": args.wavenumber} if args.law in waves else {}
 
     def spatial() -> nn.Module:
         network = sg.SpatialRNN(
             sizes,
-            dim=args.dim,
             gated=args.cell == "gated",
-            law=sg.laws.make_law(args.law, **settings),
-            spacing=args.spacing,
-            polarity_mode=args.polarity,
-            wiring=experiments.make_wiring(args.wiring),
+            read_out=args.read_out,
+            **experiments.spatial_options(args),
             recurrent=experiments.make_wiring(args.recurrent),
         )
         return SpatialRows(network)
@@ -101,10 +95,10 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
 EXPERIMENT = Experiment(
     name="rnn_rows",
     description=__doc__,
-    presets={"paper3d": {"hidden": [240], "dim": 36, "spacing": "free"}},
+    presets={"gated": {"hidden": [240], "dim": 36, "spacing": "free", "law": "cosine:1"}},
     recipes={name: training.Recipe(epochs=15, learning_rate=0.01, batch_size=128) for name in ("fast", "paper")},
     candidates=candidates,
-    settings=("cell", "law", "wavenumber", "recurrent", "baseline_cell"),
+    settings=("cell", "read_out", "recurrent", "baseline_cell"),
     add_options=add_options,
 )
 

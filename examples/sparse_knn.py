@@ -40,8 +40,8 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
 
     def spatial(into_hidden: Wiring) -> nn.Module:
         wiring = [into_hidden] * len(args.hidden) + [AllToAll()]
-        options = {"spacing": args.spacing, "polarity_mode": args.polarity, "init": args.init}
-        return sg.SpatialMLP(sizes, dim=args.dim, wiring=wiring, **options)
+        options = experiments.spatial_options(args) | {"wiring": wiring, "init": args.init}
+        return sg.SpatialMLP(sizes, **options)
 
     nearest = functools.partial(spatial, KNN(k=args.k))
     measured = functools.partial(examine, dense=sizes)

@@ -1,7 +1,7 @@
 """Resumable trainings of several models on MNIST, with command line, folders, tables and figures, for the examples."""
 
 from spatialgraph.experiments.experiment import CLASSES, Candidate, Experiment, Figures
-from spatialgraph.experiments.options import is_papers, make_wiring, parse, spatial_name
+from spatialgraph.experiments.options import is_papers, make_law, make_wiring, parse, spatial_name, spatial_options
 from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.records import finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
@@ -18,12 +18,14 @@ __all__ = [
     "finish",
     "finished",
     "is_papers",
+    "make_law",
     "make_wiring",
     "parse",
     "prepare",
     "run",
     "save_figure",
     "spatial_name",
+    "spatial_options",
     "step_milliseconds",
     "summary",
     "write_report",

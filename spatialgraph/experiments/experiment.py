@@ -57,7 +57,7 @@ class Experiment:
     Args:
         name: name of the example, and of its folder below ``runs/``.
         description: text of ``--help``.
-        presets: values of options by the name of a preset; ``"paper3d"`` is the default.
+        presets: values of options by the name of a preset; the first is the default.
         recipes: recipes by the name of a protocol, ``"fast"`` and ``"paper"``.
         candidates: returns the models, given the options and the number of features.
         settings: names of the added options that affect the results of a training.

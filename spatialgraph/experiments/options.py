@@ -3,12 +3,15 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from spatialgraph import wiring
+from spatialgraph import laws, wiring
 from spatialgraph.costs.penalties import PENALTIES
 from spatialgraph.experiments.experiment import Experiment
 
-__all__ = ["is_papers", "make_wiring", "parse", "spatial_name"]
+__all__ = ["is_papers", "make_law", "make_wiring", "parse", "spatial_name", "spatial_options"]
+
+DEFAULT_LAW = "inverse_distance"
 
 _WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
     "all": wiring.AllToAll,
@@ -77,7 +80,7 @@ def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> Non
     add(
         "--preset",
         choices=experiment.presets,
-        default="paper3d",
+        default=next(iter(experiment.presets)),
         help="network to start from; the options below override it",
     )
     add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
@@ -85,6 +88,7 @@ def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> Non
     add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
     add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
     add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
+    add("--law", metavar="L", help=f"{', '.join(laws.LAWS)}; its first setting may follow, as in cosine:2")
     add(
         "--baseline",
         type=int,
@@ -124,6 +128,8 @@ def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
             setattr(args, name, value)
     if args.polarity is None:
         args.polarity = "binary" if args.protocol == "paper" else "graded"
+    if args.law is None:
+        args.law = DEFAULT_LAW
 
 
 def make_wiring(text: str) -> wiring.Wiring:
@@ -148,6 +154,26 @@ def make_wiring(text: str) -> wiring.Wiring:
         ) from None
 
 
+def make_law(text: str) -> laws.Law:
+    """Turn the text of ``--law`` into a law.
+
+    Args:
+        text: the name of a law; after a colon the first of its settings, or several with commas between them.
+
+    Raises:
+        SystemExit: if there is no such law, or a number is out of range.
+
+    Example:
+        >>> make_law("cosine:2")
+        Cosine(wavenumber=2.0, learnable=False, softening=0.001)
+    """
+    name, _, numbers = text.partition(":")
+    try:
+        return laws.LAWS[name](*(float(number) for number in numbers.split(",") if number))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SystemExit(f"--law must be one of {', '.join(laws.LAWS)}, got {text!r} ({error})") from None
+
+
 def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
     """Return the name of a spatial network in tables.
 
@@ -156,12 +182,36 @@ def spatial_name(args: argparse.Namespace, sizes: list[int]) -> str:
         sizes: numbers of neurons in the layers.
 
     Example:
-        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32")
+        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32", law="cosine:2")
         >>> spatial_name(args, [784, 200, 10])
-        'spatial 784-200-10, d=3, learned, graded, knn:32'
+        'spatial 784-200-10, d=3, learned, graded, knn:32, cosine:2'
     """
     name = f"spatial {'-'.join(map(str, sizes))}, d={args.dim}, {args.spacing}, {args.polarity}"
-    return name if args.wiring == "all" else f"{name}, {args.wiring}"
+    name = name if args.wiring == "all" else f"{name}, {args.wiring}"
+    return name if args.law == DEFAULT_LAW else f"{name}, {args.law}"
+
+
+def spatial_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of a spatial network that the command line asks for, beside its sizes.
+
+    Args:
+        args: the options.
+
+    Raises:
+        SystemExit: if there is no such wiring or law.
+
+    Example:
+        >>> args = argparse.Namespace(dim=3, spacing="learned", polarity="graded", wiring="knn:32", law="cosine:2")
+        >>> spatial_options(args)["wiring"]
+        KNN(k=32)
+    """
+    return {
+        "dim": args.dim,
+        "spacing": args.spacing,
+        "polarity_mode": args.polarity,
+        "wiring": make_wiring(args.wiring),
+        "law": make_law(args.law),
+    }
 
 
 def is_papers(args: argparse.Namespace) -> bool:
@@ -171,7 +221,7 @@ def is_papers(args: argparse.Namespace) -> bool:
         args: the options.
 
     Example:
-        >>> is_papers(argparse.Namespace(hidden=[2048], dim=3, wiring="all"))
+        >>> is_papers(argparse.Namespace(hidden=[2048], dim=3, wiring="all", law="inverse_distance"))
         True
     """
-    return bool(args.hidden == [2048] and args.dim == 3 and args.wiring == "all")
+    return bool(args.hidden == [2048] and args.dim == 3 and args.wiring == "all" and args.law == DEFAULT_LAW)

@@ -9,6 +9,7 @@ from typing import Any
 
 from spatialgraph import training
 from spatialgraph.experiments.experiment import Candidate, Experiment
+from spatialgraph.experiments.options import DEFAULT_LAW
 
 __all__ = ["check_folders", "folder_name", "folder_of", "folder_of_seed", "recipe_of", "settings_of"]
 
@@ -25,7 +26,7 @@ def settings_of(
     experiment: Experiment, args: argparse.Namespace, candidate: Candidate, data: training.Mnist
 ) -> dict[str, Any]:
     """Return everything besides model and seed that decides how a training comes out."""
-    names = ("validate", "patience", "penalty", *experiment.settings)
+    names = ("validate", "patience", "penalty", "law", *experiment.settings)
     recipe = dataclasses.asdict(recipe_of(experiment, args, candidate))
     return recipe | {name: getattr(args, name) for name in names} | {"data": data.source}
 
@@ -37,6 +38,7 @@ def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
     shape = "-".join(map(str, args.hidden))
     parts = [experiment.name, shape, f"d{args.dim}", args.spacing, args.polarity, args.protocol]
     parts += [] if args.wiring == "all" else [args.wiring]
+    parts += [] if args.law == DEFAULT_LAW else [args.law]
     parts += [] if args.epochs is None else [f"{args.epochs}epochs"]
     parts += [] if args.batch_size is None else [f"batch{args.batch_size}"]
     parts += [] if args.learning_rate is None else [f"lr{args.learning_rate:g}"]

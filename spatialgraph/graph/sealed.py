@@ -20,13 +20,13 @@ def seal(kind: str, version: int, settings: dict[str, Any], tensors: dict[str, T
         kind: what the bytes are, the name of their entry in the metadata.
         version: version of the format.
         settings: what JSON can hold.
-        tensors: on the CPU; whole numbers go in the smallest type that holds them.
+        tensors: on any device; whole numbers go in the smallest type that holds them.
 
     Example:
         >>> unseal("pair", 1, seal("pair", 1, {"a": 2}, {"b": torch.tensor([3])}))
         ({'a': 2}, {'b': tensor([3], dtype=torch.uint8)})
     """
-    small = {name: _smallest(values).contiguous() for name, values in tensors.items()}
+    small = {name: _smallest(values.cpu()).contiguous() for name, values in tensors.items()}
     header = {"version": version, "sha256": _checksum(settings, small), "settings": settings}
     return safetensors.torch.save(small, {kind: json.dumps(header)})
 

@@ -1,0 +1,192 @@
+"""Everything computes the same on a CUDA device as on the CPU; skipped where there is none."""
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+
+import spatialgraph as sg
+from spatialgraph import wiring
+from spatialgraph.costs.penalties import make_penalty
+from spatialgraph.laws import LAWS
+
+DEVICE = "cuda"
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+WIRINGS = {
+    "all": wiring.AllToAll(),
+    "knn": wiring.KNN(k=3),
+    "radius": wiring.Radius(r=2.0),
+    "random": wiring.Random(density=0.5),
+    "small_world": wiring.SmallWorld(k=2, long_range=1),
+}
+
+
+def outputs_and_gradients(model, device, *inputs):
+    """Return the outputs of a copy on a device and the gradients of a sum of them, on the CPU."""
+    model = copy.deepcopy(model).to(device)
+    inputs = [each.detach().clone().to(device).requires_grad_(each.is_floating_point()) for each in inputs]
+    result = model(*inputs)
+    results = result if isinstance(result, tuple) else (result,)
+    torch.autograd.backward(results, [factors(each).to(device) for each in results])
+    grads = [parameter.grad for parameter in model.parameters()] + [each.grad for each in inputs]
+    return [each.detach().cpu() for each in (*results, *(grad for grad in grads if grad is not None))]
+
+
+def factors(result):
+    return torch.arange(result.numel(), dtype=result.dtype).cos().view(result.shape)
+
+
+def assert_same(model, *inputs):
+    here, there = (outputs_and_gradients(model, device, *inputs) for device in ("cpu", DEVICE))
+    assert len(here) == len(there)
+    for one, other in zip(here, there, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def features(*shape):
+    return torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("name", ["all", "knn"])
+def test_perceptrons(law, name):
+    model = sg.SpatialMLP([8, 12, 7, 3], dim=3, law=law, wiring=WIRINGS[name], dtype=torch.float64)
+    assert_same(model, features(5, 8))
+
+
+@pytest.mark.parametrize("name", WIRINGS)
+def test_wirings_select_the_same_edges(name):
+    graph = sg.SpatialGraph.layered([20, 30, 5], dim=2, wiring=WIRINGS["all"])
+    other = copy.deepcopy(graph).to(DEVICE)
+    for each in (graph, other):
+        torch.manual_seed(0)
+        each.rewire_(WIRINGS[name], generator=torch.Generator().manual_seed(0))
+    assert torch.equal(graph.edge_index, other.edge_index.cpu())
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("recurrent", ["all", "knn"])
+def test_recurrent_networks(gated, recurrent):
+    model = sg.SpatialRNN([4, 9, 3], dim=3, gated=gated, recurrent=WIRINGS[recurrent], dtype=torch.float64)
+    assert_same(model, features(6, 5, 4), features(1, 5, 9))
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize("recurrent", [None, wiring.KNN(k=3)])
+def test_spiking_networks(delayed, recurrent):
+    pytest.importorskip("snntorch")
+    options = {"velocity": 0.5, "delay_mode": "length"} if delayed else {}
+    model = sg.SpatialSNN([6, 9, 3], dim=2, num_steps=8, recurrent=recurrent, dtype=torch.float64, **options)
+    assert_same(model, features(5, 6))
+
+
+def cloud():
+    pos = features(40, 3)
+    edges = torch.stack([torch.arange(40).repeat(3), torch.cat([torch.arange(40).roll(k) for k in (1, 2, 7)])])
+    return pos, edges
+
+
+@pytest.mark.parametrize("law", ["inverse_distance", "cosine", "mexican_hat"])
+def test_convolutions(law):
+    pos, edges = cloud()
+    assert_same(sg.SpatialConv(4, 5, dim=3, law=law).double(), features(40, 4), pos, edges)
+
+
+def test_simple_convolutions():
+    pos, edges = cloud()
+    assert_same(sg.SpatialSimpleConv().double(), features(40, 4), pos, edges)
+
+
+def test_linear_layers():
+    assert_same(sg.SpatialLinear(6, 4, dim=3, dtype=torch.float64), features(5, 6))
+
+
+@pytest.mark.parametrize("amount", [0.2, 0.9])
+def test_pruned_networks(amount):
+    model = sg.SpatialMLP([8, 12, 3], dim=3, dtype=torch.float64)
+    sg.prune_(model, amount)
+    assert_same(model, features(5, 8))
+    other = copy.deepcopy(model).to(DEVICE)
+    for each in (model, other):
+        sg.prune_(each, 0.95)
+    assert torch.equal(model.graph.edge_index, other.graph.edge_index.cpu())
+
+
+def test_files_hold_networks_of_the_gpu(tmp_path):
+    model = sg.SpatialRNN([4, 9, 3], dim=3, gated=True).to(DEVICE)
+    sg.save(model, tmp_path / "network.safetensors")
+    restored = sg.load(tmp_path / "network.safetensors")
+    x = torch.rand(6, 5, 4)
+    torch.testing.assert_close(restored(x)[0], model(x.to(DEVICE))[0].cpu(), rtol=1e-4, atol=1e-5)
+
+
+def test_state_dicts_move_between_devices():
+    model = sg.SpatialMLP([8, 12, 3], dim=3, wiring=wiring.KNN(k=4))
+    there = copy.deepcopy(model).to(DEVICE)
+    file = io.BytesIO()
+    torch.save(there.state_dict(), file)
+    file.seek(0)
+    model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    x = torch.rand(5, 8)
+    torch.testing.assert_close(model(x), there(x.to(DEVICE)).cpu(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_precisions(dtype):
+    exact = sg.SpatialMLP([8, 12, 3], dim=3, dtype=torch.float64)
+    x = features(5, 8)
+    rough = copy.deepcopy(exact).to(DEVICE, dtype)(x.to(DEVICE, dtype)).cpu().double()
+    tolerance = 200 * torch.finfo(dtype).eps
+    torch.testing.assert_close(rough, exact(x), rtol=tolerance, atol=tolerance * exact(x).abs().max().item())
+
+
+@pytest.mark.parametrize("penalty", ["wiring", "communicability", "repulsion", "collapse"])
+def test_penalties(penalty):
+    model = sg.SpatialMLP([8, 12, 3], dim=3, dtype=torch.float64)
+    values = []
+    for device in ("cpu", DEVICE):
+        each = copy.deepcopy(model).to(device)
+        value = make_penalty(each, {penalty: 1.0})()
+        value.backward()
+        values.append([value.detach().cpu(), *(p.grad.cpu() for p in each.parameters() if p.grad is not None)])
+    for one, other in zip(*values, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
+
+
+def test_training_with_rewiring(tmp_path):
+    pytest.importorskip("lightning")
+    from spatialgraph import training
+
+    x = torch.rand(200, 16)
+    y = (x[:, 0] > 0.5).long()
+    model = sg.SpatialMLP([16, 24, 2], dim=2, wiring=[wiring.KNN(k=4), wiring.AllToAll()])
+    rows = training.fit(
+        model,
+        (x, y),
+        training.Recipe(epochs=3, batch_size=20),
+        tmp_path,
+        callbacks=[training.Rewire(5)],
+        penalty={"wiring": 1e-4},
+        device=DEVICE,
+        progress=False,
+    )
+    assert all(torch.tensor(row["train_loss"]).isfinite() for row in rows)
+    assert next(model.parameters()).device.type == "cpu"
+
+
+def test_optimisers_train_on_the_gpu():
+    model = sg.SpatialRNN([4, 9, 2], dim=3, gated=True).to(DEVICE)
+    optimizer = torch.optim.Adam(sg.parameter_groups(model, lr=0.01))
+    x = torch.rand(6, 32, 4, device=DEVICE)
+    y = (x[-1, :, 0] > 0.5).long()
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x)[0], y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
