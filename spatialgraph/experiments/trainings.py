@@ -103,7 +103,7 @@ def _graph(model: nn.Module) -> SpatialGraph | None:
 
 
 def _synapses(model: nn.Module) -> int:
-    """Return the number of synapses; for dense networks, that of nonzero weights."""
+    """Return the number of synapses; for dense networks, that of nonzero numbers in their weight matrices."""
     if (graph := _graph(model)) is not None:
         return graph.synapses
-    return sum(int(layer.weight.count_nonzero()) for layer in model.modules() if isinstance(layer, nn.Linear))
+    return sum(int(weights.count_nonzero()) for weights in model.parameters() if weights.dim() > 1)
