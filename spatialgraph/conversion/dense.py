@@ -143,11 +143,9 @@ def _settings(layer: nn.Module) -> list[Any]:
 
 
 def _read(linears: list[nn.Linear], activation: str | Activation, normalize: bool) -> DenseNetwork:
-    weights = [checks.finite("weight", layer.weight).detach().double() for layer in linears]
+    weights = [checks.finite("weight", layer.weight.detach()).double() for layer in linears]
     biases = [
-        weight.new_zeros(len(weight))
-        if layer.bias is None
-        else checks.finite("bias", layer.bias).detach().to(weight, copy=True)
+        weight.new_zeros(len(weight)) if layer.bias is None else checks.finite("bias", layer.bias.detach()).double()
         for layer, weight in zip(linears, weights, strict=True)
     ]
     for number, (before, after) in enumerate(zip(weights, weights[1:], strict=False)):

@@ -64,7 +64,7 @@ class Distillation:
             labels: the classes, shape ``(batch,)``.
         """
         with torch.no_grad():
-            taught = self.teacher.to(samples.device)(samples)
+            taught = self.teacher.to(samples.device)(samples).detach()  # it may be a parameter
         student, teacher = (F.log_softmax(each / self.temperature, dim=1) for each in (logits, taught))
         divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
         share = self.teacher_share
