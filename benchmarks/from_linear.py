@@ -72,6 +72,19 @@ def run(law: str, dim: int, seed: int) -> dict[str, Any]:
     }
 
 
+def one_sign_bound(network: nn.Sequential) -> list[float]:
+    """Return the share of the squared weights of each layer that laws of one sign can explain at most.
+
+    All weights of a source then have one sign, so that this is the larger of its positive and its negative part.
+    """
+    bounds = []
+    for layer in (each for each in network if isinstance(each, nn.Linear)):
+        weight = layer.weight.detach()
+        parts = torch.stack([weight.clamp(min=0).square().sum(0), weight.clamp(max=0).square().sum(0)])
+        bounds.append(100 * float(parts.amax(0).sum() / parts.sum()))
+    return bounds
+
+
 def mean(rows: list[dict[str, Any]], value: Callable[[dict[str, Any]], float]) -> float:
     """Return the mean of a value of the rows, rounded."""
     return round(statistics.mean(map(value, rows)), 2)
@@ -98,6 +111,8 @@ def main() -> None:
             rows = [record.get(settings, functools.partial(run, **settings)) for settings in each]
             record.about["summary"][case] = summary(rows)
             print(f"| {case} | " + " | ".join(map(str, record.about["summary"][case].values())) + " |", flush=True)
+    bounds = [one_sign_bound(dense_network(seed)) for seed in range(SEEDS)]
+    record.about["one_sign_bound"] = [round(statistics.mean(layer), 2) for layer in zip(*bounds, strict=True)]
     record.write()
 
 

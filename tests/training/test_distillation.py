@@ -81,7 +81,7 @@ def test_without_a_share_of_the_teacher_it_is_fit(tmp_path):
 def test_validation_loss_is_the_cross_entropy(tmp_path):
     student, (x, y) = new_model(), images(seed=1)
     rows = distil(student, new_teacher(), images(), RECIPE, tmp_path, validation=(x, y), progress=False)
-    expected = float(nn.functional.cross_entropy(student.eval()(x), y))
+    expected = nn.functional.cross_entropy(student.eval()(x), y).item()
     assert rows[-1]["validation_loss"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -148,10 +148,10 @@ def test_fit_takes_a_loss(tmp_path):
         return (logits - samples[:, :3]).square().mean()
 
     student, (x, y) = new_model(), images()
-    before = float(squared(x, student.eval()(x), y))
+    before = squared(x, student.eval()(x), y).item()
     rows = fit(student, (x, y), RECIPE, tmp_path, loss=squared, progress=False)
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] < 2 * before
-    assert float(squared(x, student.eval()(x), y)) < before
+    assert squared(x, student.eval()(x), y).item() < before
 
 
 def test_a_loss_is_a_function(tmp_path):
