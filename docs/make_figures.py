@@ -187,12 +187,12 @@ def conversion():
     left.set(title="weights into hidden neurons", xlabel="dimensions", ylabel="explained (%)", xticks=dims)
     rows = [results[f"cosine, d = {dim}"] for dim in dims]
     right.axhline(rows[0]["dense"], color=GREY, linestyle="--", label="dense network")
-    for name, marker, color in (
-        ("distilled", "o", BLUE),
-        ("random start, distilled", "s", ORANGE),
-        ("converted", "^", PURPLE),
+    for name, label, marker, color in (
+        ("distilled", "converted, distilled", "o", BLUE),
+        ("random start, distilled", "random start, distilled", "s", ORANGE),
+        ("converted", "converted", "^", PURPLE),
     ):
-        right.plot(dims, [row[name] for row in rows], marker=marker, color=color, label=name)
+        right.plot(dims, [row[name] for row in rows], marker=marker, color=color, label=label)
     right.set(title="cosine", xlabel="dimensions", ylabel="test accuracy (%)", xticks=dims)
     for ax in (left, right):
         ax.set_ylim(0, 100)
