@@ -19,6 +19,7 @@ PLACES = {
     "experiments": (6, 6.9),
     "training": (5, 8.3),
     "deploy": (4, 3.5),
+    "conversion": (4, 5.4),
     "costs": (4, 7.4),
     "models": (3, 3.5),
     "connectome": (3, 8.1),

@@ -175,6 +175,32 @@ def laws():
     return figure
 
 
+def conversion():
+    """What positions explain of dense weights, and the accuracy of the copies."""
+    results = json.loads((FOLDER.parent / "results" / "from_linear.json").read_text())["summary"]
+    dims = (3, 9, 16)
+    figure, (left, right) = panels(2)
+    names = (("cosine", "o", BLUE), ("sine_wave", "s", ORANGE), ("mexican_hat", "^", PURPLE))
+    for law, marker, color in (*names, ("inverse_distance", "v", GREY)):
+        shares = [results[f"{law}, d = {dim}"]["explained"][0] for dim in dims]
+        left.plot(dims, shares, marker=marker, color=color, label=law)
+    left.set(title="weights into hidden neurons", xlabel="dimensions", ylabel="explained (%)", xticks=dims)
+    rows = [results[f"cosine, d = {dim}"] for dim in dims]
+    right.axhline(rows[0]["dense"], color=GREY, linestyle="--", label="dense network")
+    for name, label, marker, color in (
+        ("distilled", "converted, distilled", "o", BLUE),
+        ("random start, distilled", "random start, distilled", "s", ORANGE),
+        ("converted", "converted", "^", PURPLE),
+    ):
+        right.plot(dims, [row[name] for row in rows], marker=marker, color=color, label=label)
+    right.set(title="cosine", xlabel="dimensions", ylabel="test accuracy (%)", xticks=dims)
+    for ax in (left, right):
+        ax.set_ylim(0, 100)
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
 def recurrent():
     """A hidden layer with recurrent synapses, and its activations while a digit enters row by row."""
     images, labels, *_ = digits()
@@ -290,7 +316,7 @@ def save(figure, path):
     Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
 
 
-DRAWINGS = (graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, sparse, spiking)
+DRAWINGS = (conversion, graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, sparse, spiking)
 FIGURES = {drawing.__name__: drawing for drawing in DRAWINGS}
 
 

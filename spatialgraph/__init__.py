@@ -3,6 +3,7 @@
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.costs.spikes import spike_cost
@@ -27,6 +28,7 @@ from spatialgraph.pruning.while_training import PruneWhileTraining
 __version__ = "0.1.0"
 
 __all__ = [
+    "Conversion",
     "DenseMLP",
     "DenseSNN",
     "PruneLinearWhileTraining",
@@ -42,6 +44,7 @@ __all__ = [
     "collapse_cost",
     "communicability_cost",
     "drop_isolated",
+    "from_linear",
     "from_networkx",
     "from_nir",
     "functional",

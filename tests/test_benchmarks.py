@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -68,6 +69,20 @@ def test_a_sparse_network_trains_within_two_gigabytes(benchmark):
 def test_slopes_of_the_scaling(benchmark):
     rows = [{"hidden": 2000, "step_ms": 1.0, "peak_mb": 10.0}, {"hidden": 12000, "step_ms": 6.0, "peak_mb": 30.0}]
     assert benchmark("sparse_scaling").slopes(rows) == {"step_ms": 0.5, "peak_mb": 2.0}
+
+
+def test_converted_networks_are_summed_up(benchmark):
+    from_linear = benchmark("from_linear")
+    rows = [{"law": "cosine", "dim": 3, "seed": n, "explained": [10.0 * n, 50.0], "dense": 90.0 + n} for n in (1, 2)]
+    assert from_linear.summary(rows) == {"explained": [15.0, 50.0], "dense": 91.5}
+
+
+def test_bound_of_laws_of_one_sign(benchmark):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    torch.nn.init.constant_(network[2].weight, -1.0)
+    with torch.no_grad():
+        network[0].weight.copy_(torch.tensor([[3.0, 0.0], [4.0, 2.0], [-5.0, -1.0]]))
+    assert benchmark("from_linear").one_sign_bound(network) == pytest.approx([100 * 29 / 55, 100.0])
 
 
 def test_a_record_keeps_the_summaries_of_cases_that_are_not_measured_again(benchmark, tmp_path):

@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "layers": "functional laws checks tracing settings pyg",
     "neurons": "functional checks tracing settings",
     "models": "graph layers neurons functional wiring checks tracing settings pyg",
+    "conversion": "models graph wiring laws checks",
     "pruning": "graph functional wiring checks",
     "connectome": "graph wiring laws checks atomic",
     "plotting": "graph checks",

@@ -9,6 +9,7 @@ except ModuleNotFoundError as error:
 
 from spatialgraph.datasets import Mnist, load_mnist, validation_split, yin_yang
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
+from spatialgraph.training.distillation import Distillation, distil
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
@@ -18,6 +19,7 @@ from spatialgraph.training.trainer import accuracy, fit, is_main_process
 
 __all__ = [
     "RECIPES",
+    "Distillation",
     "EverySteps",
     "GradualPruning",
     "Images",
@@ -28,6 +30,7 @@ __all__ = [
     "Rewire",
     "accuracy",
     "claim",
+    "distil",
     "environment",
     "fit",
     "is_main_process",

@@ -4,7 +4,7 @@ import dataclasses
 import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,8 +34,15 @@ Record = dict[str, Any]
 """The record of a training: a digest of its data, its recipe, its seed and the shapes of its parameters."""
 
 
-def record_of(model: nn.Module, train: Images, validation: Images | None, recipe: Recipe, seed: int) -> Record:
-    """Return the record that must be equal to resume from a checkpoint.
+def record_of(
+    model: nn.Module,
+    train: Images,
+    validation: Images | None,
+    recipe: Recipe,
+    seed: int,
+    loss: Mapping[str, Any] | None = None,
+) -> Record:
+    """Return the record that must be equal to resume from a checkpoint; ``loss`` holds the settings of the loss.
 
     Example:
         >>> data = torch.zeros(2, 3), torch.tensor([0, 1])
@@ -48,6 +55,7 @@ def record_of(model: nn.Module, train: Images, validation: Images | None, recipe
         "validation": None if validation is None else f"sha256 {checksum(validation)}",
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
+        "loss": dict(loss or {}),
         "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
     }
 
@@ -144,13 +152,9 @@ def _load(file: IO[bytes]) -> dict[str, Any]:
 def _difference(before: Record, now: Record) -> str | None:
     """Describe the first difference between two records; None if they are equal."""
     pairs = [(name, before.get(name), now[name]) for name in ("data", "validation", "seed")]
-    fields = before.get("recipe", {}) | now["recipe"]
-    pairs += [(f"recipe.{name}", before.get("recipe", {}).get(name), now["recipe"].get(name)) for name in fields]
-    shapes = before.get("parameters", {}) | now["parameters"]
-    pairs += [
-        (f"the shape of parameter {name!r}", before.get("parameters", {}).get(name), now["parameters"].get(name))
-        for name in shapes
-    ]
+    for part, title in (("recipe", "recipe.{}"), ("loss", "loss.{}"), ("parameters", "the shape of parameter {!r}")):
+        old, new = before.get(part, {}), now[part]
+        pairs += [(title.format(name), old.get(name), new.get(name)) for name in old | new]
     return next((f"{name} was {old!r}, got {new!r}" for name, old, new in pairs if old != new), None)
 
 

@@ -1,6 +1,7 @@
 """Checks of training data before the first step, and their identification by content."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from spatialgraph.training.as_found import device_of, evaluating
 
-__all__ = ["Images", "checked", "checksum"]
+__all__ = ["Images", "checked", "checksum", "count_outputs"]
 
 Images = tuple[Tensor, Tensor]
 """Samples of shape (count, features) and their classes of shape (count,)."""
@@ -39,7 +40,7 @@ def checked(name: str, images: Any, model: nn.Module) -> Images:  # noqa: ANN401
     _check_samples(f"{name}[0]", samples)
     _check_labels(f"{name}[1]", labels, len(samples))
     labels = labels.long()
-    classes = _outputs(f"{name}[0]", samples[:1], model)
+    classes = count_outputs(f"{name}[0]", samples[:1], model)
     bad = (labels < 0) | (labels >= classes)
     if bad.any():
         place = int(bad.nonzero()[0])
@@ -50,17 +51,17 @@ def checked(name: str, images: Any, model: nn.Module) -> Images:  # noqa: ANN401
     return samples, labels
 
 
-def checksum(images: Images) -> str:
-    """Return the SHA-256 of the dtypes, shapes and values of samples and classes.
+def checksum(tensors: Iterable[Tensor]) -> str:
+    """Return the SHA-256 of the dtypes, shapes and values of tensors, such as samples and classes.
 
     Example:
         >>> checksum((torch.zeros(2, 3), torch.tensor([0, 1])))[:12]
         '87f8ddf320d5'
     """
     digest = hashlib.sha256()
-    for values in images:
+    for values in tensors:
         digest.update(f"{values.dtype} {tuple(values.shape)} ".encode())
-        for part in values.detach().split(4096):
+        for part in torch.atleast_1d(values.detach()).split(4096):
             digest.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
@@ -95,8 +96,22 @@ def _check_labels(name: str, labels: Tensor, count: int) -> None:
         raise ValueError(f"{name} must have shape ({count},), a class for each sample, got {tuple(labels.shape)}")
 
 
-def _outputs(name: str, sample: Tensor, model: nn.Module) -> int:
-    """Return the number of a model's outputs for a sample."""
+def count_outputs(name: str, sample: Tensor, model: nn.Module) -> int:
+    """Return the number of a model's outputs for a sample; the model's state is not changed.
+
+    Args:
+        name: name of the samples, for messages.
+        sample: one sample, shape ``(1, features)``.
+        model: the model.
+
+    Raises:
+        TypeError: if the model does not return a tensor.
+        ValueError: if the model does not accept the sample, or its output has another shape than ``(1, classes)``.
+
+    Example:
+        >>> count_outputs("train[0]", torch.zeros(1, 3), nn.Linear(3, 4))
+        4
+    """
     model = getattr(model, "_orig_mod", model)  # torch.compile would compile for this one pass
     device = device_of(model)
     try:

@@ -19,11 +19,32 @@ from spatialgraph.training.batches import ShuffledBatches
 from spatialgraph.training.finite import check_loss
 from spatialgraph.training.recipes import Recipe
 
-__all__ = ["Classifier", "EpochSeed", "History", "Measured"]
+__all__ = ["Classifier", "EpochSeed", "History", "Loss", "Measured", "WithSettings"]
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From samples, logits and classes to the mean loss of a batch."""
+
+
+@runtime_checkable
+class WithSettings(Protocol):
+    """Interface of losses with settings, which must be equal to resume a training."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings, as strings and numbers."""
+
+
+def cross_entropy(samples: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the cross-entropy, as a loss.
+
+    Example:
+        >>> cross_entropy(torch.zeros(1, 3), torch.zeros(1, 2), torch.tensor([0]))
+        tensor(0.6931)
+    """
+    return F.cross_entropy(logits, labels)
 
 
 class Classifier(lightning.LightningModule):
-    r"""Lightning module that trains a classifier by cross-entropy with Adam.
+    r"""Lightning module that trains a classifier with Adam, by cross-entropy or another loss.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``.
@@ -32,6 +53,7 @@ class Classifier(lightning.LightningModule):
         penalty: a function without arguments whose value is added to the loss; None for nothing.
         samplers: samplers of ``"train"`` and ``"validation"``, used to weight unequal parts of a batch in several
             processes by their numbers of samples; without one, a batch is not distributed.
+        loss: the loss of the training; that of validation is the cross-entropy.
 
     Example:
         >>> task = Classifier(nn.Linear(3, 2), Recipe(), steps=10)
@@ -46,10 +68,11 @@ class Classifier(lightning.LightningModule):
         steps: int,
         penalty: Callable[[], Tensor] | None = None,
         samplers: Mapping[str, ShuffledBatches] | None = None,
+        loss: Loss = cross_entropy,
     ) -> None:
         super().__init__()
         self.model, self.recipe, self.steps, self.penalty = model, recipe, steps, penalty
-        self.samplers = samplers or {}
+        self.samplers, self.losses = samplers or {}, {"train": loss, "validation": cross_entropy}
         self.sums: dict[str, Tensor] = {}
 
     def setup(self, stage: str) -> None:
@@ -95,7 +118,7 @@ class Classifier(lightning.LightningModule):
         """Return the loss of a batch, scaled so that its mean over all processes is the mean over all samples."""
         images, labels = batch
         logits = self.model(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = self.losses[stage](images, logits, labels)
         check_loss(f"{stage} loss", loss, self.current_epoch + 1, number + 1)
         sampler = self.samplers.get(stage)
         own, whole = (len(labels), len(labels)) if sampler is None else sampler.sizes(number)

@@ -26,9 +26,9 @@ from spatialgraph.training.finite import check_model
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import Recipe
 from spatialgraph.training.samples import Images, checked
-from spatialgraph.training.task import Classifier, EpochSeed, History
+from spatialgraph.training.task import Classifier, EpochSeed, History, Loss, WithSettings, cross_entropy
 
-__all__ = ["accuracy", "fit", "is_main_process"]
+__all__ = ["accuracy", "check_model_type", "fit", "is_main_process"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,7 @@ def fit(
     validation: Images | None = None,
     patience: int | None = None,
     penalty: Callable[[], Tensor] | Mapping[str, float] | None = None,
+    loss: Loss = cross_entropy,
     callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     strategy: str | Strategy = "auto",
@@ -95,6 +96,8 @@ def fit(
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss: a function without arguments, or factors of the penalties of a spatial network, such
             as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.costs.penalties.make_penalty`).
+        loss: from samples, logits and classes to the mean loss of a batch, such as a :class:`Distillation`. Resuming
+            needs the same settings, where it has a method ``settings``. The validation loss is the cross-entropy.
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`. What a method ``epoch_metrics``
             of one returns, a dictionary of numbers, is added to the row of each epoch.
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
@@ -126,20 +129,21 @@ def fit(
         >>> [row["epoch"] for row in rows]
         [1, 2]
     """
-    _check_arguments(model, recipe, validation, patience)
+    _check_arguments(model, recipe, validation, patience, loss)
     seed = _seed(seed)
     train = checked("train", train, model)
     validation = None if validation is None else checked("validation", validation, model)
     check_model(model, [], "before training")
     folder = Path(folder)
     processes = _Processes.from_environment()
-    record = checkpoints.record_of(model, train, validation, recipe, seed)
+    settings = loss.settings() if isinstance(loss, WithSettings) else None
+    record = checkpoints.record_of(model, train, validation, recipe, seed, settings)
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     samplers = {"train": sampler}
     if validation is not None:
         samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
     term = make_penalty(model, penalty) if isinstance(penalty, Mapping) else penalty
-    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers)
+    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers, loss)
     history = History(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:
@@ -177,7 +181,7 @@ def accuracy(model: nn.Module, images: Images) -> float:
         >>> accuracy(nn.Identity(), (torch.eye(4), torch.arange(4)))
         1.0
     """
-    _check_model_type(model)
+    check_model_type("model", model)
     samples, labels = checked("images", images, model)
     device = device_of(model)
     with evaluating(model):
@@ -185,17 +189,28 @@ def accuracy(model: nn.Module, images: Images) -> float:
     return int((answers == labels.to(device)).sum()) / len(labels)
 
 
-def _check_model_type(model: nn.Module) -> None:
+def check_model_type(name: str, model: nn.Module) -> None:
+    """Check that an argument is a module.
+
+    Example:
+        >>> check_model_type("teacher", 3)
+        Traceback (most recent call last):
+        TypeError: teacher must be a torch.nn.Module, got int
+    """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"{name} must be a torch.nn.Module, got {type(model).__name__}")
 
 
-def _check_arguments(model: nn.Module, recipe: Recipe, validation: Images | None, patience: int | None) -> None:
-    _check_model_type(model)
+def _check_arguments(
+    model: nn.Module, recipe: Recipe, validation: Images | None, patience: int | None, loss: Loss
+) -> None:
+    check_model_type("model", model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ValueError("model must have parameters that can be trained, got none")
     if not isinstance(recipe, Recipe):
         raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of samples, logits and classes, got {type(loss).__name__}")
     if patience is None:
         return
     if validation is None:

@@ -1,0 +1,1 @@
+"""Spatial networks made from trained dense ones."""
