@@ -1,7 +1,7 @@
 """Connectivity: which neurons are inputs and outputs, which edges exist, and the projections that follow."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ class Connectivity(nn.Module):
         layer: Tensor,
         generator: torch.Generator | None,
         anchored: Tensor | None = None,
-        recurrent: "Recurrence | Sequence[Wiring | None]" = None,
+        recurrent: Recurrence = None,
     ) -> None:
         super().__init__()
         self._gain = 1.0
@@ -201,7 +201,7 @@ class Connectivity(nn.Module):
         self,
         pos: Tensor,
         wiring: Wirings | None,
-        recurrent: "Recurrence | Sequence[Wiring | None]",
+        recurrent: Recurrence,
         generator: torch.Generator | None,
     ) -> None:
         """Select edges again, by new wirings or the present ones."""

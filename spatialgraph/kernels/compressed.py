@@ -91,7 +91,7 @@ class EdgeKernels:
     """The kernels of listed edges for one formula; rows are targets, columns sources.
 
     Args:
-        formula: a name in :mod:`spatialgraph.kernels.loops.formulas`.
+        formula: a name in ``spatialgraph.kernels.loops.formulas``.
     """
 
     def __init__(self, formula: str) -> None:
