@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.functional.fused import channel_law
+from spatialgraph.functional.fused import channel_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Compact, Gaussian, InverseDistance, InversePower, Law, Yukawa
 from spatialgraph.tracing import is_observed
@@ -96,7 +96,8 @@ class _ChannelConvolution(torch.autograd.Function):
         ctx.law, ctx.n_targets = law, n_targets
         kernel = channel_law(law, x)
         if kernel is not None:
-            fused: Tensor = kernel.convolve(x, displacement, offset, edge_weight, law.softening, edge_index, n_targets)
+            operands = x, displacement, offset, edge_weight, law.softening, edge_index, n_targets
+            fused: Tensor = kernel.convolve(*operands, settings_of(law))
             return fused
         y = x.new_zeros(n_targets, offset.shape[1])
         for block in _blocks(displacement, offset):
@@ -115,8 +116,9 @@ class _ChannelConvolution(torch.autograd.Function):
         operands = x, displacement, offset, edge_weight, ctx.law, edge_index
         kernel = channel_law(ctx.law, x)
         if kernel is not None:
-            grads = kernel.gradients(*operands[:4], ctx.law.softening, edge_index, grad)
-            return (*grads, None, None, None)
+            softening, settings = ctx.law.softening, settings_of(ctx.law)
+            *fused, by_parameter = kernel.gradients(*operands[:4], softening, edge_index, grad, settings)
+            return (*fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
         grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 
