@@ -6,10 +6,10 @@
     python examples/point_cloud.py --epochs 1 --images 1000       # a quick look
 
 A node is a superpixel with its centroid and mean intensity, or a pixel. Each layer sends from the nearest nodes to the
-points of a coarser grid, down to a single one, whose channels a linear layer classifies. The networks are ``SpatialGNN``
-and the same with PyG's ``GMMConv`` (MoNet) in place of the spatial convolution. The third, like PyG's ``GravNetConv``,
-keeps all nodes and looks for neighbours in a learned space. Superpixels are computed once and kept in a file. Prints a
-table and writes metrics, checkpoints and figures to ``runs/``.
+points of a coarser grid, down to a single one, whose channels a linear layer classifies. Beside ``SpatialGNN`` stands
+the same network with PyG's ``GMMConv`` (MoNet) in place of the spatial convolution. A third network, like PyG's
+``GravNetConv``, keeps all nodes and looks for neighbours in a learned space. Superpixels are computed once and kept in
+a file. Prints a table and writes metrics, checkpoints and a figure to ``runs/``.
 """
 
 import argparse

@@ -104,7 +104,8 @@ def _operands(
     sources, targets = (checks.indices("edge_index", ends) for ends in edge_index)
     channels, out_channels, dim = checks.axes("offset", offset, 3).shape
     checks.operand("offset", offset, (x.shape[1], out_channels, dim), x)
-    checks.operand("displacement", displacement, (len(sources), dim), x)
+    reached = min(dim, checks.axes("displacement", displacement, 2).shape[1])
+    checks.operand("displacement", displacement, (len(sources), reached), x)
     checks.operand("edge_weight", edge_weight, (len(sources),), x)
     by_axis = offset.reshape(channels * out_channels, dim).t()
     numbers = [array(values) for values in (x, displacement, by_axis, edge_weight)]

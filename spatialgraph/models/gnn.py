@@ -42,13 +42,13 @@ class SpatialGNN(nn.Module):
         hidden_channels: number of channels of all layers, or a list with one for each layer.
         num_layers: number of layers.
         out_channels: number of outputs of a graph, or of a node.
-        dim: number of dimensions d of the positions.
+        dim: number of dimensions of the offsets of channels, and of the positions unless ``pos_dim`` is given.
         pool: ``"add"``, ``"mean"`` or ``"max"`` over the nodes of a graph; None for an output of each node.
         head: ``"linear"`` for :class:`torch.nn.Linear`, ``"spatial"`` for :class:`~spatialgraph.SpatialLinear`.
         act: activation :math:`\phi`, a name or a function, as in :class:`~spatialgraph.SpatialMLP`.
         norm: ``"batch"`` for :class:`torch.nn.BatchNorm1d`, ``"layer"`` for :class:`torch.nn.LayerNorm`, or None.
         dropout: probability with which an activation is dropped in training.
-        **options: ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
+        **options: ``pos_dim``, ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
             :class:`~spatialgraph.SpatialConv`; laws are shared by the layers.
 
     Raises:
@@ -130,8 +130,8 @@ class SpatialGNN(nn.Module):
 
         Raises:
             TypeError: if ``batch`` is not int64.
-            ValueError: if the numbers of levels and layers do not agree; if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; or
-                as in :class:`~spatialgraph.SpatialConv`.
+            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; if
+                the numbers of levels and layers do not agree; or as in :class:`~spatialgraph.SpatialConv`.
         """
         has_levels = isinstance(pos, list | tuple)
         if batch is not None:
@@ -198,7 +198,7 @@ def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj | None, batch_size: i
 
 
 def _check_edges(batch: Tensor, edge_index: Adj | None) -> None:
-    is_list = edge_index is not None and not is_sparse(edge_index) and isinstance(edge_index, Tensor) and edge_index.shape[:1] == (2,)
+    is_list = isinstance(edge_index, Tensor) and not is_sparse(edge_index) and edge_index.shape[:1] == (2,)
     if not is_list or not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
         return  # the layers refuse what is wrong
     sources, targets = batch[edge_index]

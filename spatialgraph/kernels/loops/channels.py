@@ -1,7 +1,8 @@
 """Loops that Numba compiles for convolutions over channels, on plain arrays; imported on the first call.
 
 Pairs of channels are one axis: entry ``c * C' + c'`` belongs to channel ``c`` of a source and ``c'`` of a target. The
-offsets of pairs have shape ``(d, pairs)``. All weights of an edge are computed together, and used at once. They are
+offsets of pairs have shape ``(d, pairs)``; in dimensions beyond those of the displacements, they are the differences
+themselves. All weights of an edge are computed together, and used at once. They are
 those of the inverse distance, unless :func:`by_formula` gives the loops another formula of
 :mod:`spatialgraph.kernels.loops.formulas`.
 """
@@ -26,11 +27,23 @@ _TOGETHER = 256
 
 
 @_inline
-def measure(displacement, offset, constant, square):
+def measure_all(offset, constant, dim):
+    """Return the part of the softened squared lengths that all edges have, from the dimensions beyond ``dim``."""
+    square = np.empty(offset.shape[1], offset.dtype)
+    square[:] = constant
+    for axis in range(dim, offset.shape[0]):
+        row = offset[axis]
+        for j in range(square.size):
+            square[j] += row[j] * row[j]
+    return square
+
+
+@_inline
+def measure(displacement, offset, common, square):
     """Write the softened squared length of each pair of channels over one edge."""
     for j in range(square.size):
-        square[j] = constant
-    for axis in range(offset.shape[0]):
+        square[j] = common[j]
+    for axis in range(displacement.size):
         row, here = offset[axis], displacement[axis]
         for j in range(square.size):
             difference = here + row[j]
@@ -46,9 +59,9 @@ def convolve(x, displacement, offset, factor, constants, sources, targets, y, pa
         first, stop = edges * part // parts, edges * (part + 1) // parts
         if not (lie_inside(sources, first, stop, x.shape[0]) and lie_inside(targets, first, stop, y.shape[1])):
             first, invalid = stop, invalid + 1
-        square = np.empty(offset.shape[1], x.dtype)
+        square, common = np.empty(offset.shape[1], x.dtype), measure_all(offset, constants[0], displacement.shape[1])
         for e in range(first, stop):
-            measure(displacement[e], offset, constants[0], square)
+            measure(displacement[e], offset, common, square)
             sent, total = x[sources[e]], y[part, targets[e]]
             for c in range(sent.size):
                 amount, row = sent[c] * factor[e], square[c * wide : (c + 1) * wide]
@@ -59,14 +72,17 @@ def convolve(x, displacement, offset, factor, constants, sources, targets, y, pa
 
 @_inline
 def pull(displacement, offset, slope, grad_displacement, grad_offset):
-    """Write the gradient of one edge's displacement, and add those of the offsets."""
-    for axis in range(offset.shape[0]):
+    """Write the gradient of one edge's displacement, and add those of the offsets; the last row adds the slopes."""
+    for axis in range(displacement.size):
         row, sums, here, total = offset[axis], grad_offset[axis], displacement[axis], displacement[axis] * 0
         for j in range(slope.size):
             component = (here + row[j]) * slope[j]
             total += component
             sums[j] += component
         grad_displacement[axis] = total
+    sums = grad_offset[displacement.size]
+    for j in range(slope.size):
+        sums[j] += slope[j]
 
 
 @_compile
@@ -93,15 +109,18 @@ def gradients(
         first, stop = edges * part // parts, edges * (part + 1) // parts
         if not (lie_inside(sources, first, stop, x.shape[0]) and lie_inside(targets, first, stop, grad.shape[0])):
             first, invalid = stop, invalid + 1
-        slope, sums = np.empty(offset.shape[1], x.dtype), np.empty(offset.shape, x.dtype)
+        dim, pairs = displacement.shape[1], offset.shape[1]
+        slope, sums = np.empty(pairs, x.dtype), np.empty((dim + 1, pairs), x.dtype)
+        common = measure_all(offset, constants[0], dim)
         for start in range(first, stop, _TOGETHER):
             sums[:] = 0
             for e in range(start, min(start + _TOGETHER, stop)):
-                measure(displacement[e], offset, constants[0], slope)
+                measure(displacement[e], offset, common, slope)
                 sent, received, returned = x[sources[e]], grad[targets[e]], grad_x[part, sources[e]]
                 grad_factor[e] = 0
                 for c in range(sent.size):
-                    row, amount, total, total_parameter = slope[c * wide : (c + 1) * wide], sent[c] * factor[e], zero, zero
+                    row, amount = slope[c * wide : (c + 1) * wide], sent[c] * factor[e]
+                    total, total_parameter = zero, zero
                     for k in range(wide):
                         product, toward, by_parameter = weight_gradients(received[k], row[k], constants, zero, largest)
                         total += product
@@ -113,7 +132,9 @@ def gradients(
                     if has_parameter:
                         grad_parameter[part] += total_parameter * amount
                 pull(displacement[e], offset, slope, grad_displacement[e], sums)
-            grad_offset[part] += sums
+            grad_offset[part, :dim] += sums[:dim]
+            for axis in range(dim, offset.shape[0]):
+                grad_offset[part, axis] += sums[dim] * offset[axis]
     return invalid == 0
 
 
