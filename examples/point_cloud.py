@@ -14,140 +14,35 @@ a file. Prints a table and writes metrics, checkpoints and a figure to ``runs/``
 
 import argparse
 import dataclasses
-import functools
-import hashlib
-import importlib.util
 import statistics
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mnist_graphs
 import torch
+from mnist_graphs import FAR, PITCH, SIDE, edges_of, grid, nearest
 from torch import Tensor, nn
 from torch_geometric.nn import GMMConv
-from torch_geometric.transforms import ToSLIC
 
 import spatialgraph as sg
-from spatialgraph import atomic, experiments, training
+from spatialgraph import experiments, training
 from spatialgraph.experiments import CLASSES
 
-SIDE = 28
-SEGMENTS, COMPACTNESS = 75, 0.25  # as in Dwivedi et al., "Benchmarking Graph Neural Networks"
-FAR = 1000.0  # where the nodes are that pad a graph
-PITCH = 4.0  # pixels in a length unit: that between points of the finest grid
 GRIDS = (7, 4, 1)  # points along a side at each level
 NEIGHBORS = (8, 9, 16)  # edges into each point
 
-RECIPE = training.Recipe(epochs=30, learning_rate=0.003, batch_size=64)
-# Chosen on held-out images.
-RATES = {"spatial": {"offset": 0.03, "raw_polarity": 0.15}, "monet": {}, "gravnet": {}}
-RATE = {"spatial": 0.003, "monet": 0.01, "gravnet": 0.01}
+RECIPE = training.Recipe(epochs=20, batch_size=64)
+RATES = {"spatial": 0.03, "monet": 0.01, "gravnet": 0.01}  # chosen on held-out images
 
 
 # Accuracy with 75 superpixels in Monti et al. (2017), https://arxiv.org/abs/1611.08402
 PUBLISHED = {"superpixels monet": "91.11"}
 
 
-# Graphs ----
-
-
-def superpixels(images: Tensor) -> list[Tensor]:
-    """Return a tensor for each image: mean intensity and position of its superpixels, shape ``(nodes, 3)``."""
-    torch.set_num_threads(1)
-    segment = ToSLIC(n_segments=SEGMENTS, compactness=COMPACTNESS)
-    graphs = (segment(image) for image in images.view(-1, 1, SIDE, SIDE))
-    return [torch.cat([graph.x, graph.pos], 1).half() for graph in graphs]
-
-
-def pixels(images: Tensor) -> list[Tensor]:
-    """Return a tensor for each image: intensity and position of its non-zero pixels, shape ``(nodes, 3)``."""
-    image, place = images.nonzero(as_tuple=True)
-    pos = torch.stack([place % SIDE, place.div(SIDE, rounding_mode="floor")], 1)
-    nodes = torch.cat([images[image, place, None], pos], 1).half()
-    return list(nodes.split(torch.bincount(image, minlength=len(images)).tolist()))
-
-
-def padded(graphs: Sequence[Tensor]) -> Tensor:
-    """Return graphs as one tensor ``(graphs, nodes, 3)``; nodes that pad have no intensity and are far away."""
-    last = torch.tensor([0.0, FAR, FAR], dtype=torch.half)
-    result = last.repeat(len(graphs), max(map(len, graphs)), 1)
-    for row, graph in zip(result, graphs, strict=True):
-        row[: len(graph)] = graph
-    return result
-
-
-def segmented(images: Tensor, workers: int) -> list[Tensor]:
-    """Return the superpixels of all images, computed by several processes."""
-    if workers < 2:
-        return superpixels(images)
-    with ProcessPoolExecutor(workers) as pool:
-        parts = pool.map(superpixels, images.split(500))
-        return [graph for part in parts for graph in part]
-
-
-def cached(data: training.Mnist, folder: Path, workers: int) -> training.Mnist:
-    """Return the superpixels of all images, from a file if there is one of the same images."""
-    images = data.train_images, data.test_images
-    digest = hashlib.sha256(f"{SEGMENTS} {COMPACTNESS}".encode())
-    for part in images:
-        digest.update(part.mul(255).byte().numpy().tobytes())
-    path = folder / f"superpixels-{digest.hexdigest()[:12]}.pt"
-    if path.exists():
-        stored = torch.load(path, weights_only=True)
-    else:
-        print(f"Computing superpixels of {len(images[0]) + len(images[1])} images", flush=True)
-        graphs = [segmented(part, workers) for part in images]
-        counts = [torch.tensor([len(graph) for graph in part]) for part in graphs]
-        stored = {"counts": counts, "nodes": [torch.cat(part) for part in graphs]}
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.write(path, functools.partial(torch.save, stored))
-    train, test = (
-        padded(nodes.split(count.tolist())) for nodes, count in zip(stored["nodes"], stored["counts"], strict=True)
-    )
-    return dataclasses.replace(data, train_images=train, test_images=test)
-
-
-def load(args: argparse.Namespace) -> training.Mnist:
-    """Return MNIST with a graph in place of each image."""
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        data = training.load_mnist(args.data_dir)
-    for note in notes:
-        print(f"Note: {note.message}")
-    data = training.Mnist(
-        data.train_images[: args.images],
-        data.train_labels[: args.images],
-        data.test_images[: args.images],
-        data.test_labels[: args.images],
-        source=data.source,
-    )
-    if args.data == "superpixels":
-        return cached(data, args.cache or args.out, args.workers)
-    train, test = (padded(pixels(images)) for images in (data.train_images, data.test_images))
-    return dataclasses.replace(data, train_images=train, test_images=test)
-
-
-def grid(side: int) -> Tensor:
-    """Return a grid of points in the plane of an image, in length units, shape ``(side ** 2, 2)``."""
-    axis = ((torch.arange(side) + 0.5) * SIDE / side - 0.5) / PITCH
-    return torch.cartesian_prod(axis, axis)
-
-
-def nearest(points: Tensor, pos: Tensor, k: int) -> Tensor:
-    """Return the numbers of the k positions nearest to each point, shape ``(graphs, points, k)``."""
-    lengths = torch.cdist(points, pos, compute_mode="donot_use_mm_for_euclid_dist")
-    return lengths.topk(min(k, pos.shape[1]), largest=False).indices
-
-
-def edges_of(near: Tensor, nodes: int) -> Tensor:
-    """Return the edges from neighbours to points, in graphs of as many nodes, as ``edge_index``."""
-    graphs, points, k = near.shape
-    first = nodes * torch.arange(graphs, device=near.device)
-    targets = torch.arange(graphs * points, device=near.device).repeat_interleave(k)
-    return torch.stack([(near + first[:, None, None]).flatten(), targets])
+# Networks ----
 
 
 class Levels(nn.Module):
@@ -175,16 +70,15 @@ class Levels(nn.Module):
         return x.flatten(0, 1), pos, edges
 
 
-# Networks ----
-
-
 class Spatial(nn.Module):
     """SpatialGNN whose layers send to ever coarser grids."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = Levels()
-        self.network = sg.SpatialGNN(1, list(channels), len(channels), CLASSES, dim=2, law="mexican_hat", norm="batch")
+        self.network = sg.SpatialGNN(
+            1, list(channels), len(channels), CLASSES, dim=12, pos_dim=2, law="sine_wave", norm="batch"
+        )
 
     def forward(self, graphs: Tensor) -> Tensor:
         """Return the logits of graphs ``(batch, nodes, 3)``."""
@@ -261,13 +155,33 @@ class GravNetLike(nn.Module):
 
 
 NETWORKS: dict[str, tuple[str, Callable[..., nn.Module], list[int]]] = {
-    "spatial": ("SpatialGNN", Spatial, [16, 32, 32]),
+    "spatial": ("SpatialGNN", Spatial, [16, 32, 48]),
     "monet": ("MoNet (GMMConv)", MoNet, [16, 28, 40]),
     "gravnet": ("GravNet-like", GravNetLike, [32, 32, 48]),
 }
 
 
 # Training ----
+
+
+def load(args: argparse.Namespace) -> training.Mnist:
+    """Return MNIST with a graph in place of each image."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        data = training.load_mnist(args.data_dir)
+    for note in notes:
+        print(f"Note: {note.message}")
+    train, train_labels, test, test_labels = (
+        values[: args.images] for values in (data.train_images, data.train_labels, data.test_images, data.test_labels)
+    )
+    return training.Mnist(graphs(train, args), train_labels, graphs(test, args), test_labels, source=data.source)
+
+
+def graphs(images: Tensor, args: argparse.Namespace) -> Tensor:
+    """Return the graphs of images, padded, shape ``(graphs, nodes, 3)``."""
+    if args.data == "superpixels":
+        return mnist_graphs.cached(images, args.cache or args.out, args.workers)
+    return mnist_graphs.padded(mnist_graphs.pixels(images))
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -335,7 +249,7 @@ def train(network: str, seed: int, data: training.Mnist, args: argparse.Namespac
 def recipe_of(network: str, args: argparse.Namespace) -> training.Recipe:
     """Return the recipe of a network."""
     given = {"epochs": args.epochs, "batch_size": args.batch_size}
-    return dataclasses.replace(RECIPE, learning_rate=RATE[network], rates=RATES[network], **given)
+    return dataclasses.replace(RECIPE, learning_rate=RATES[network], **given)
 
 
 def synapses(channels: Sequence[int]) -> int:
@@ -386,15 +300,10 @@ def draw_graph(nodes: Tensor, ax: Any) -> None:  # noqa: ANN401 - matplotlib is 
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.12), ncols=2, frameon=False)
 
 
-def has_superpixels() -> bool:
-    """Tell whether scikit-image is installed, which computes superpixels."""
-    return importlib.util.find_spec("skimage") is not None
-
-
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what the command line asks for and report."""
     args = parse(argv)
-    if args.data == "superpixels" and not has_superpixels():
+    if args.data == "superpixels" and not mnist_graphs.has_superpixels():
         args.data = "pixels"
         print('Note: superpixels need scikit-image (pip install "spatialgraph[vision]"); point clouds are used instead')
     data = load(args)

@@ -198,9 +198,10 @@ def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj | None, batch_size: i
 
 
 def _check_edges(batch: Tensor, edge_index: Adj | None) -> None:
-    is_list = isinstance(edge_index, Tensor) and not is_sparse(edge_index) and edge_index.shape[:1] == (2,)
-    if not is_list or not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+    if edge_index is None or is_sparse(edge_index) or checks.tensor("edge_index", edge_index).shape[:1] != (2,):
         return  # the layers refuse what is wrong
+    if not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+        return
     sources, targets = batch[edge_index]
     if bool((sources != targets).any()):
         edge = int(torch.nonzero(sources != targets)[0])
