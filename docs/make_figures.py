@@ -246,6 +246,25 @@ def networkx():
     return figure
 
 
+def point_clouds():
+    """A digit as a cloud of pixels, and the grids that the layers of a network send to."""
+    images, labels, *_ = digits()
+    row, column = images[0].view(28, 28).nonzero(as_tuple=True)
+    pos, ink = torch.stack([column, row], 1).float(), images[0].view(28, 28)[row, column]
+    levels = [pos, *(torch.cartesian_prod(*2 * [(torch.arange(side) + 0.5) * 28 / side - 0.5]) for side in (7, 4, 1))]
+    figure, axes = panels(3, height=3.0, sharey=True)
+    for ax, sources, targets, k in zip(axes, levels, levels[1:], (8, 9, 16), strict=False):
+        for target, source in sg.wiring.knn(sources, targets, k=k).flip(0).T.tolist():
+            ax.plot(*zip(sources[source], targets[target], strict=True), color=GREY, linewidth=0.5, zorder=1)
+        colors = ink if sources is pos else len(sources) * [0.6]
+        ax.scatter(*sources.T, c=colors, cmap="Greys", vmin=0, vmax=1, s=16, edgecolors=GREY, linewidths=0.4, zorder=2)
+        ax.scatter(*targets.T, c=ORANGE, s=18, marker="s", zorder=3)
+        ax.set(title=f"{len(sources)} nodes to {len(targets)}", xlabel="x (pixels)", aspect="equal")
+        ax.set(xlim=(-1, 28), ylim=(28, -1))
+    axes[0].set(ylabel="y (pixels)")
+    return figure
+
+
 def pruning():
     """Accuracy over the share of synapses removed after training, by three rules."""
     *_, held, labels = digits()
@@ -316,7 +335,21 @@ def save(figure, path):
     Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
 
 
-DRAWINGS = (conversion, graphs, laws, mnist, mnist_snn, networkx, pruning, pyg, pytorch, recurrent, sparse, spiking)
+DRAWINGS = (
+    conversion,
+    graphs,
+    laws,
+    mnist,
+    mnist_snn,
+    networkx,
+    point_clouds,
+    pruning,
+    pyg,
+    pytorch,
+    recurrent,
+    sparse,
+    spiking,
+)
 FIGURES = {drawing.__name__: drawing for drawing in DRAWINGS}
 
 

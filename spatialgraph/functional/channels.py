@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.functional.fused import channel_law
+from spatialgraph.functional.fused import channel_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Compact, Gaussian, InverseDistance, InversePower, Law, Yukawa
 from spatialgraph.tracing import is_observed
@@ -33,7 +33,8 @@ def channel_convolution(
 
     Args:
         x: channels of the sources, shape ``(n, C)``.
-        displacement: position of each edge's source relative to its target, shape ``(E, d)``, in length units.
+        displacement: position of each edge's source relative to its target, in length units, shape ``(E, d)``, or
+            ``(E, p)`` with p < d where it is 0 in the other dimensions.
         offset: offset of each channel of the sources relative to each of the targets, shape ``(C, C', d)``, in length
             units.
         edge_weight: factor on each edge, shape ``(E,)``.
@@ -75,7 +76,8 @@ def _check(x: Tensor, displacement: Tensor, offset: Tensor, edge_weight: Tensor,
     checks.same_device("edge_index", edge_index, x)
     _, out_channels, dim = checks.axes("offset", offset, 3).shape
     checks.operand("offset", offset, (x.shape[1], out_channels, dim), x)
-    checks.operand("displacement", displacement, (edge_index.shape[1], dim), x)
+    reached = min(dim, checks.axes("displacement", displacement, 2).shape[1])
+    checks.operand("displacement", displacement, (edge_index.shape[1], reached), x)
     checks.operand("edge_weight", edge_weight, (edge_index.shape[1],), x)
 
 
@@ -96,7 +98,8 @@ class _ChannelConvolution(torch.autograd.Function):
         ctx.law, ctx.n_targets = law, n_targets
         kernel = channel_law(law, x)
         if kernel is not None:
-            fused: Tensor = kernel.convolve(x, displacement, offset, edge_weight, law.softening, edge_index, n_targets)
+            operands = x, displacement, offset, edge_weight, law.softening, edge_index, n_targets
+            fused: Tensor = kernel.convolve(*operands, settings_of(law))
             return fused
         y = x.new_zeros(n_targets, offset.shape[1])
         for block in _blocks(displacement, offset):
@@ -115,8 +118,9 @@ class _ChannelConvolution(torch.autograd.Function):
         operands = x, displacement, offset, edge_weight, ctx.law, edge_index
         kernel = channel_law(ctx.law, x)
         if kernel is not None:
-            grads = kernel.gradients(*operands[:4], ctx.law.softening, edge_index, grad)
-            return (*grads, None, None, None)
+            softening, settings = ctx.law.softening, settings_of(ctx.law)
+            *fused, by_parameter = kernel.gradients(*operands[:4], softening, edge_index, grad, settings)
+            return (*fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
         grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 
@@ -147,10 +151,12 @@ def _gradients(
         for total, slope in zip(grad_law, law.parameter_slopes(square, weight), strict=True):
             total += (slope * grad_weight).sum()
         pairwise_gradient = law.slope(square, weight).mul_(grad_weight).mul_(2.0)  # d rho^2 / d D = 2 (D + o)
-        for axis in range(offset.shape[2]):
+        reached = displacement.shape[1]
+        for axis in range(reached):
             component = (displacement[block, axis, None, None] + offset[:, :, axis]).mul_(pairwise_gradient)
             grad_displacement[block, axis] = component.sum((1, 2))
             grad_offset[:, :, axis] += component.sum(0)
+        grad_offset[:, :, reached:] += pairwise_gradient.sum(0)[:, :, None] * offset[:, :, reached:]
     return grads, grad_law
 
 
@@ -163,8 +169,9 @@ def _blocks(displacement: Tensor, offset: Tensor) -> Iterator[slice]:
 
 def _square(displacement: Tensor, offset: Tensor, softening: float) -> Tensor:
     """Return the softened squared lengths of all pairs of channels, shape ``(E, C, C')``, axis by axis."""
-    square = displacement.new_full((displacement.shape[0], *offset.shape[:2]), softening**2)
-    for axis in range(offset.shape[2]):
+    common = offset[:, :, displacement.shape[1] :].square().sum(2) + softening**2
+    square = common.repeat(displacement.shape[0], 1, 1)
+    for axis in range(displacement.shape[1]):
         difference = displacement[:, axis, None, None] + offset[:, :, axis]
         square.addcmul_(difference, difference)
     return square

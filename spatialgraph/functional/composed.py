@@ -151,8 +151,9 @@ def channel_convolution(
     All weights of all edges are held at once.
     """
     sources, targets = edge_index
-    square = displacement.new_full((), law.softening**2)
-    for axis in range(offset.shape[2]):
+    reached = displacement.shape[1]
+    square = offset[:, :, reached:].square().sum(2) + law.softening**2
+    for axis in range(reached):
         square = square + (displacement[:, axis, None, None] + offset[:, :, axis]).square()
     sent = x.index_select(0, sources) * edge_weight[:, None]
     messages = torch.einsum("ec,eco->eo", sent, _from_square(law, square, law_parameters))

@@ -59,7 +59,7 @@ _FORMULAS: dict[type[Law], str] = {
 for _law, _formula in _FORMULAS.items():
     register(("dense", _law), dense.PairKernels(_formula), _available)
     register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
-register(("channels", InverseDistance), channels, _available)
+    register(("channels", _law), channels.ChannelKernels(_formula), _available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401

@@ -82,13 +82,18 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     computed for blocks of edges and never held at once; second derivatives do hold them. Messages, one for each edge
     and output channel, exist only with ``explain`` and with aggregations other than a sum.
 
+    Where the space of the channels has more dimensions than that of the nodes (``pos_dim``), all nodes are at 0 in the
+    others: there, only the offsets of the channels differ. Each further dimension lets weights between channels depend
+    less on each other, at a parameter for each channel and next to no time.
+
     Self-loops are allowed: their weights follow from the offsets. For edge weights without channels see
     :class:`~spatialgraph.SpatialSimpleConv`.
 
     Args:
         in_channels: number of channels of the sources; -1 to take it from the first input.
         out_channels: number of channels of the targets.
-        dim: number of dimensions d of the positions.
+        dim: number of dimensions d of the offsets.
+        pos_dim: number of dimensions of the positions of nodes, at most d; None for d.
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
         polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
         gain: constant factor :math:`\gamma`; None for one that keeps the scale of the channels over a single edge of
@@ -103,7 +108,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
 
     Raises:
         TypeError: if a number is of the wrong type, ``bias`` is not a bool, or ``law`` is neither a name nor a law.
-        ValueError: if a number of channels or dimensions is below 1, a number is not finite, or a name is unknown.
+        ValueError: if a number of channels or dimensions is below 1, ``pos_dim`` is above ``dim``, a number is not
+            finite, or a name is unknown.
 
     Example:
         >>> conv = SpatialConv(16, 32, dim=2)
@@ -122,6 +128,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         out_channels: int,
         dim: int = 3,
         *,
+        pos_dim: int | None = None,
         law: str | Law = "inverse_distance",
         polarity_mode: str = "graded",
         gain: float | None = None,
@@ -135,6 +142,9 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         self.in_channels = _check_channels(in_channels)
         self.out_channels = checks.integer("out_channels", out_channels, minimum=1)
         self.dim = checks.integer("dim", dim, minimum=1)
+        self.pos_dim = self.dim if pos_dim is None else checks.integer("pos_dim", pos_dim, minimum=1)
+        if self.pos_dim > self.dim:
+            raise ValueError(f"pos_dim must be at most dim ({self.dim}), got {self.pos_dim}")
         self.law = make_law(law)
         self.polarity_mode, self.normalize = polarity_mode, normalize
         self.gain = gain
@@ -178,7 +188,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         Args:
             x: channels, shape ``(N, in_channels)``, or a pair for sources and targets; those of the targets may be
                 None.
-            pos: positions, shape ``(N, d)``, or a pair, in length units.
+            pos: positions, shape ``(N, pos_dim)``, or a pair, in length units.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)`` whose
                 values are the edge weights.
             edge_weight: factor :math:`e` on each edge, shape ``(E,)``; None for 1.
@@ -213,6 +223,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     def __repr__(self) -> str:
         """Show channels, dimensions, the law and settings that differ from their defaults."""
         settings = [str(self.in_channels), str(self.out_channels), f"dim={self.dim}", f"law={self.law}"]
+        settings += [f"pos_dim={self.pos_dim}"] if self.pos_dim != self.dim else []
         settings += [f"polarity_mode={self.polarity_mode!r}"] if self.polarity_mode != "graded" else []
         settings += [f"normalize={self.normalize!r}"] if self.normalize is not None else []
         settings += [f"aggr={self.aggr!r}"] if not self.is_summed else []
@@ -249,8 +260,9 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
             self._create(x.shape[1])
         if x.shape[1] != self.in_channels:
             raise ValueError(f"x must have {self.in_channels} channels (in_channels), got {x.shape[1]}")
-        if pos.shape[1] != self.dim:
-            raise ValueError(f"pos must have {self.dim} dimensions (dim), got {pos.shape[1]}")
+        if pos.shape[1] != self.pos_dim:
+            name = "dim" if self.pos_dim == self.dim else "pos_dim"
+            raise ValueError(f"pos must have {self.pos_dim} dimensions ({name}), got {pos.shape[1]}")
         for name, value in (("x", x), ("pos", pos)):
             if not value.is_floating_point():
                 raise TypeError(f"{name} must be floating point, got {value.dtype}")

@@ -1,6 +1,7 @@
 """SpatialGNN: a graph neural network of spatial convolutions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -30,21 +31,24 @@ class SpatialGNN(nn.Module):
     :class:`~spatialgraph.SpatialConv`. The result is pooled over the nodes of each graph, if at all, and the head, a
     linear layer, maps it to the output.
 
+    The layers may coarsen a graph: layer :math:`l` then sends from the nodes of level :math:`l - 1` to those of level
+    :math:`l`, each level with positions of its own, and has edges of its own.
+
     Positions come with the data and there is no :class:`~spatialgraph.SpatialGraph`: store the model by its
     ``state_dict``, not by :func:`spatialgraph.save`.
 
     Args:
         in_channels: number of features of a node; -1 to take it from the first input.
-        hidden_channels: number of channels of each layer.
+        hidden_channels: number of channels of all layers, or a list with one for each layer.
         num_layers: number of layers.
         out_channels: number of outputs of a graph, or of a node.
-        dim: number of dimensions d of the positions.
+        dim: number of dimensions of the offsets of channels, and of the positions unless ``pos_dim`` is given.
         pool: ``"add"``, ``"mean"`` or ``"max"`` over the nodes of a graph; None for an output of each node.
         head: ``"linear"`` for :class:`torch.nn.Linear`, ``"spatial"`` for :class:`~spatialgraph.SpatialLinear`.
         act: activation :math:`\phi`, a name or a function, as in :class:`~spatialgraph.SpatialMLP`.
         norm: ``"batch"`` for :class:`torch.nn.BatchNorm1d`, ``"layer"`` for :class:`torch.nn.LayerNorm`, or None.
         dropout: probability with which an activation is dropped in training.
-        **options: ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
+        **options: ``pos_dim``, ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
             :class:`~spatialgraph.SpatialConv`; laws are shared by the layers.
 
     Raises:
@@ -56,12 +60,20 @@ class SpatialGNN(nn.Module):
         >>> pos, edges = torch.rand(5, 2), torch.tensor([[0, 1, 3], [1, 2, 4]])
         >>> model(torch.rand(5, 3), pos, edges, batch=torch.tensor([0, 0, 0, 1, 1])).shape
         torch.Size([2, 10])
+
+        Two layers that coarsen a graph of five nodes to two nodes and then to one:
+
+        >>> model = SpatialGNN(3, [8, 16], 2, 10, dim=2)
+        >>> levels = [pos, torch.rand(2, 2), torch.rand(1, 2)]
+        >>> edges = [torch.tensor([[0, 1, 2, 3, 4], [0, 0, 0, 1, 1]]), torch.tensor([[0, 1], [0, 0]])]
+        >>> model(torch.rand(5, 3), levels, edges).shape
+        torch.Size([1, 10])
     """
 
     def __init__(
         self,
         in_channels: int,
-        hidden_channels: int,
+        hidden_channels: int | Sequence[int],
         num_layers: int,
         out_channels: int,
         dim: int = 3,
@@ -75,15 +87,14 @@ class SpatialGNN(nn.Module):
     ) -> None:
         super().__init__()
         layers = checks.integer("num_layers", num_layers, minimum=1)
-        hidden = checks.integer("hidden_channels", hidden_channels, minimum=1)
+        hidden = _hidden(hidden_channels, layers)
         self.pool = None if pool is None else checks.choice("pool", pool, list(POOLS))
         self.act = make_activation(act)
-        sizes = [in_channels] + [hidden] * (layers - 1)
-        self.convs = nn.ModuleList(SpatialConv(size, hidden, dim, **options) for size in sizes)
+        self.convs = nn.ModuleList(SpatialConv(*sizes, dim, **options) for sizes in pairwise([in_channels, *hidden]))
         make_norm = nn.Identity if norm is None else NORMS[checks.choice("norm", norm, list(NORMS))]
-        self.norms = nn.ModuleList(make_norm(hidden) for _ in sizes)
+        self.norms = nn.ModuleList(make_norm(size) for size in hidden)
         self.dropout = nn.Dropout(checks.between("dropout", dropout, 0.0, 1.0))
-        self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden, out_channels)
+        self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden[-1], out_channels)
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
@@ -94,34 +105,42 @@ class SpatialGNN(nn.Module):
     def forward(
         self,
         x: Tensor,
-        pos: Tensor,
-        edge_index: Adj,
+        pos: Tensor | Sequence[Tensor],
+        edge_index: Adj | Sequence[Adj],
         batch: OptTensor = None,
-        edge_weight: OptTensor = None,
+        edge_weight: OptTensor | Sequence[OptTensor] = None,
         batch_size: int | None = None,
     ) -> Tensor:
         """Return the outputs of all graphs, or of all nodes if the model does not pool.
 
         Args:
             x: features, shape ``(N, in_channels)``.
-            pos: positions, shape ``(N, d)``, in length units.
-            edge_index: edges, shape ``(2, E)``, or ``adj_t``, as in :class:`~spatialgraph.SpatialConv`.
-            batch: the graph of each node, ascending from 0, shape ``(N,)``, int64; None for one graph.
-            edge_weight: factor on each edge, shape ``(E,)``; None for 1.
+            pos: positions, shape ``(N, d)``, in length units; for layers that coarsen, a list of the positions at all
+                levels, one more than layers, from those of the nodes of ``x`` on.
+            edge_index: edges, shape ``(2, E)``, or ``adj_t``, as in :class:`~spatialgraph.SpatialConv`; for layers that
+                coarsen, a list of the edges of all layers, each from the nodes of a level to those of the next.
+            batch: the graph of each node, ascending from 0, shape ``(N,)``, int64; None for one graph. With levels,
+                that of each node of the last one.
+            edge_weight: factor on each edge, shape ``(E,)``; None for 1. With levels, a list for all layers, or None.
             batch_size: number of graphs; None to take it from ``batch``.
 
         Returns:
-            Tensor of shape ``(graphs, out_channels)`` if the model pools, else ``(N, out_channels)``.
+            Tensor of shape ``(graphs, out_channels)`` if the model pools, else ``(N, out_channels)``, where N is the
+            number of nodes of the last level.
 
         Raises:
             TypeError: if ``batch`` is not int64.
-            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; or
-                as in :class:`~spatialgraph.SpatialConv`.
+            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; if
+                the numbers of levels and layers do not agree; or as in :class:`~spatialgraph.SpatialConv`.
         """
+        has_levels = isinstance(pos, list | tuple)
         if batch is not None:
-            _check_batch(batch, checks.tensor("x", x), edge_index, batch_size)
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = self.dropout(self.act(norm(conv(x, pos, edge_index, edge_weight))))
+            last = pos[-1] if has_levels else x
+            _check_batch(batch, checks.tensor("x", last), None if has_levels else edge_index, batch_size)
+        levels = _levels(pos, edge_index, edge_weight, len(self.convs))
+        for conv, norm, level in zip(self.convs, self.norms, levels, strict=True):
+            nodes = (x, None) if has_levels else x
+            x = self.dropout(self.act(norm(conv(nodes, *level))))
         if self.pool is not None:
             x = POOLS[self.pool](x, batch, batch_size)
         y: Tensor = self.head(x)
@@ -132,7 +151,33 @@ class SpatialGNN(nn.Module):
         return f"pool={self.pool!r}"
 
 
-def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj, batch_size: int | None) -> None:
+def _hidden(channels: Any, layers: int) -> list[int]:  # noqa: ANN401 - any value is checked
+    """Return the number of channels of each layer."""
+    if not isinstance(channels, list | tuple):
+        return [checks.integer("hidden_channels", channels, minimum=1)] * layers
+    _check_length("hidden_channels", channels, layers)
+    return [checks.integer(f"hidden_channels[{i}]", size, minimum=1) for i, size in enumerate(channels)]
+
+
+def _levels(pos: Any, edge_index: Any, edge_weight: Any, layers: int) -> list[tuple[Any, Any, Any]]:  # noqa: ANN401
+    """Return positions, edges and their weights for each layer."""
+    if not isinstance(pos, list | tuple):
+        return [(pos, edge_index, edge_weight)] * layers
+    _check_length("pos", pos, layers + 1, "levels")
+    weights = [None] * layers if edge_weight is None else edge_weight
+    _check_length("edge_index", edge_index, layers)
+    _check_length("edge_weight", weights, layers)
+    return list(zip(pairwise(pos), edge_index, weights, strict=True))
+
+
+def _check_length(name: str, value: Any, count: int, of: str = "layers") -> None:  # noqa: ANN401
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a list for all {count} {of}, got {type(value).__name__}")
+    if len(value) != count:
+        raise ValueError(f"{name} must have a member for each of the {count} {of}, got {len(value)}")
+
+
+def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj | None, batch_size: int | None) -> None:
     """Check that nodes are sorted by their graphs, that no graph is empty, and that no edge leads to another."""
     checks.shape("batch", batch, (x.shape[0],))
     if batch.dtype != torch.int64:
@@ -152,10 +197,11 @@ def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj, batch_size: int | No
     _check_edges(batch, edge_index)
 
 
-def _check_edges(batch: Tensor, edge_index: Adj) -> None:
-    is_list = not is_sparse(edge_index) and isinstance(edge_index, Tensor) and edge_index.shape[:1] == (2,)
-    if not is_list or not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+def _check_edges(batch: Tensor, edge_index: Adj | None) -> None:
+    if edge_index is None or is_sparse(edge_index) or checks.tensor("edge_index", edge_index).shape[:1] != (2,):
         return  # the layers refuse what is wrong
+    if not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+        return
     sources, targets = batch[edge_index]
     if bool((sources != targets).any()):
         edge = int(torch.nonzero(sources != targets)[0])

@@ -2,17 +2,22 @@
 
 import pytest
 import torch
-from references import PlainInverseDistance
+from references import LAWS
 
 from spatialgraph.functional.channels import channel_convolution
 from spatialgraph.functional.fused import channel_law
-from spatialgraph.kernels import channels
-from spatialgraph.laws import Gaussian, InverseDistance
+from spatialgraph.kernels import handover
+from spatialgraph.kernels.channels import ChannelKernels
+from spatialgraph.laws import Cosine, InverseDistance, MexicanHat
 
 pytest.importorskip("numba")
 
+FUSED = {name: make for name, make in LAWS.items() if channel_law(make(), torch.zeros(1, 1)) is not None}
+every_law = pytest.mark.parametrize("make", FUSED.values(), ids=FUSED.keys())
+KERNELS = ChannelKernels("inverse_distance")
 
-def operands(dtype=torch.float64, edges=3000):
+
+def operands(dtype=torch.float64, edges=3000):  # enough for several threads
     shapes = (50, 5), (edges, 3), (5, 7, 3), (edges,)
     values = [torch.randn(*shape, dtype=dtype, requires_grad=True) for shape in shapes]
     return values, torch.stack([torch.randint(50, (edges,)), torch.randint(40, (edges,))])
@@ -21,7 +26,7 @@ def operands(dtype=torch.float64, edges=3000):
 def run(law, given):
     arguments, edges = given
     y = channel_convolution(*arguments, law, edges, 40)
-    return [y, *torch.autograd.grad(y.square().sum(), arguments)]
+    return [y, *torch.autograd.grad(y.square().sum(), [*arguments, *law.parameters()])]
 
 
 @pytest.fixture
@@ -31,29 +36,57 @@ def threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_any_number_of_threads_agrees_with_tensor_operations(count, threads):
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """Compute by tensor operations."""
+
+    def run_plainly(law, given):
+        with monkeypatch.context() as patch:
+            patch.setattr(handover, "_numba_works", lambda: False)
+            return run(law, given)
+
+    return run_plainly
+
+
+@every_law
+def test_they_agree_with_tensor_operations(make, without_kernels):
+    given, law = operands(), make().double()
+    for fused, plain in zip(run(law, given), without_kernels(law, given), strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10 * float(plain.detach().abs().max()))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_threads_agree_with_one(count, threads):
+    given, law = operands(), Cosine(learnable=True).double()
+    threads(1)
+    expected = run(law, given)
     threads(count)
-    given = operands()
-    for fused, plain in zip(run(InverseDistance(), given), run(PlainInverseDistance(), given), strict=True):
-        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10)
+    for fused, plain in zip(run(law, given), expected, strict=True):
+        torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-10 * float(plain.detach().abs().max()))
 
 
-def test_single_precision(threads):
+@pytest.mark.parametrize("make", [InverseDistance, MexicanHat])
+def test_single_precision(make, threads, without_kernels):
     threads(2)
     arguments, edges = operands(torch.float32)
-    exact = run(PlainInverseDistance(), ([a.detach().double().requires_grad_() for a in arguments], edges))
-    first, second = run(InverseDistance(), (arguments, edges)), run(InverseDistance(), (arguments, edges))
+    exact = without_kernels(make().double(), ([a.detach().double().requires_grad_() for a in arguments], edges))
+    first, second = run(make(), (arguments, edges)), run(make(), (arguments, edges))
     for fused, again, right in zip(first, second, exact, strict=True):
         assert torch.equal(fused, again)
         scale = float(right.detach().abs().max())
         torch.testing.assert_close(fused.double(), right, rtol=0, atol=1e-5 * scale)
 
 
-def test_they_serve_inverse_distances_in_single_and_double_precision():
+def test_which_laws_they_serve():
     x = torch.zeros(1, 1)
-    assert channel_law(InverseDistance(), x) is channels
-    assert channel_law(Gaussian(), x) is None and channel_law(InverseDistance(), x.half()) is None
+    assert {name for name in LAWS if channel_law(LAWS[name](), x) is None} == {
+        "plain_inverse_distance",
+        "inverse_power",
+        "learnable_power",
+        "exponential",
+        "rational",
+    }
+    assert channel_law(InverseDistance(), x.half()) is None
 
 
 @pytest.mark.parametrize("row", [0, 1])
@@ -63,9 +96,9 @@ def test_edges_beyond_the_nodes_are_refused(row, number):
     edges[row, 17] = number
     values = [value.detach() for value in (x, displacement, offset, weight)]
     with pytest.raises(ValueError, match=rf"edge_index\[{row}\] must lie between 0 and .., got {number}"):
-        channels.convolve(*values, 1e-3, edges, 40)
+        KERNELS.convolve(*values, 1e-3, edges, 40)
     with pytest.raises(ValueError, match=rf"edge_index\[{row}\] must lie between 0 and .., got {number}"):
-        channels.gradients(*values, 1e-3, edges, torch.zeros(40, 7, dtype=torch.float64))
+        KERNELS.gradients(*values, 1e-3, edges, torch.zeros(40, 7, dtype=torch.float64))
 
 
 @pytest.mark.parametrize(
@@ -81,4 +114,4 @@ def test_wrong_operands(change, error, message):
     values, edges = operands(torch.float32)
     values = [change.get(place, value.detach()) for place, value in enumerate(values)]
     with pytest.raises(error, match=message):
-        channels.convolve(*values, 1e-3, edges, 40)
+        KERNELS.convolve(*values, 1e-3, edges, 40)

@@ -81,6 +81,34 @@ def test_against_the_formula(make, normalize):
 
 
 @pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+@pytest.mark.parametrize("law", ["inverse_distance", "mexican_hat", "rational"])
+@pytest.mark.parametrize("is_composed", [False, True])
+def test_nodes_are_at_0_in_the_dimensions_beyond_theirs(law, normalize, is_composed, monkeypatch):
+    if is_composed:
+        monkeypatch.setattr(channels, "is_observed", lambda *values: True)
+    x, source_pos, target_pos, weight = leaves((5, 3), (5, 2), (3, 2), (6,))
+    conv = SpatialConv(3, 4, dim=5, pos_dim=2, law=LAWS[law](), normalize=normalize).double()
+    wide = SpatialConv(3, 4, dim=5, law=LAWS[law](), normalize=normalize).double()
+    wide.load_state_dict(conv.state_dict())
+    results = []
+    for part, pad in ((conv, 0), (wide, 3)):
+        places = tuple(torch.nn.functional.pad(pos, (0, pad)) for pos in (source_pos, target_pos))
+        y = part((x, None), places, PAIRS, weight)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, source_pos, target_pos, *part.parameters()])])
+    for value, right in zip(*results, strict=True):
+        torch.testing.assert_close(value, right, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("law", ["cosine", "rational"])
+def test_derivatives_with_dimensions_beyond_those_of_the_nodes(law):
+    conv = SpatialConv(2, 3, dim=4, pos_dim=2, law=LAWS[law]()).double()
+    x, pos, edge_weight = leaves((5, 2), (5, 2), (8,))
+    arguments = x, pos, edge_weight, *conv.parameters()
+    assert torch.autograd.gradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
+    assert torch.autograd.gradgradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
+
+
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
 @pytest.mark.parametrize("law", ["inverse_distance", "cosine", "learnable"])
 def test_derivatives(law, normalize):
     law = InversePower(learnable=True) if law == "learnable" else law

@@ -50,6 +50,51 @@ def test_nodes_have_outputs_without_pooling():
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+def levels():
+    """Positions at three levels of two graphs, and the edges of two layers."""
+    pos = [torch.randn(count, 2) for count in (10, 4, 2)]
+    edges = [torch.stack([torch.arange(10), torch.arange(10) // 5 * 2 + torch.arange(10) % 2])]
+    return pos, [*edges, torch.tensor([[0, 1, 2, 3], [0, 0, 1, 1]])]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_layers_that_coarsen_written_out(weighted):
+    model, x, (pos, edges) = SpatialGNN(3, [4, 6], 2, 5, dim=2), torch.randn(10, 3), levels()
+    weights = [torch.rand(10), torch.rand(4)] if weighted else [None, None]
+    first = model.norms[0](model.convs[0]((x, None), (pos[0], pos[1]), edges[0], weights[0])).relu()
+    second = model.norms[1](model.convs[1]((first, None), (pos[1], pos[2]), edges[1], weights[1])).relu()
+    y = model(x, pos, edges, edge_weight=weights if weighted else None)
+    torch.testing.assert_close(y, model.head(second))
+    assert y.shape == (2, 5)
+    y.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_last_level_is_pooled():
+    model, x, (pos, edges) = SpatialGNN(3, 4, 1, 5, dim=2, pool="max"), torch.randn(10, 3), levels()
+    y = model(x, pos[:2], edges[:1], torch.tensor([0, 0, 1, 1]))
+    nodes = model.norms[0](model.convs[0]((x, None), (pos[0], pos[1]), edges[0])).relu()
+    torch.testing.assert_close(y, model.head(nodes.view(2, 2, 4).amax(1)))
+    with pytest.raises(ValueError, match=r"batch must have shape \(4,\), got \(10,\)"):
+        model(x, pos[:2], edges[:1], torch.zeros(10, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"pos": levels()[0][:2]}, ValueError, "pos must have a member for each of the 3 levels, got 2"),
+        ({"edge_index": levels()[1][:1]}, ValueError, "edge_index must have a member for each of the 2 layers, got 1"),
+        ({"edge_index": levels()[1][0]}, TypeError, "edge_index must be a list for all 2 layers, got Tensor"),
+        ({"edge_weight": torch.ones(10)}, TypeError, "edge_weight must be a list for all 2 layers, got Tensor"),
+        ({"edge_index": levels()[1][::-1]}, ValueError, r"edge_index\[0\] must lie between 0 and 3"),
+    ],
+)
+def test_wrong_levels(change, error, message):
+    pos, edges = levels()
+    with pytest.raises(error, match=message):
+        SpatialGNN(3, 4, 2, 5, dim=2)(**{"x": torch.zeros(10, 3), "pos": pos, "edge_index": edges} | change)
+
+
 def test_graphs_are_learned():
     """Which of two directions the neighbours of a node lie in, in a graph whose features are all alike."""
     torch.manual_seed(1)
@@ -119,6 +164,8 @@ def test_wrong_arguments(change, error, message):
         ({"act": "sine"}, "activation must be one of"),
         ({"dropout": 1.5}, "dropout must be between 0 and 1, got 1.5"),
         ({"num_layers": 0}, "num_layers must be at least 1, got 0"),
+        ({"hidden_channels": [8]}, "hidden_channels must have a member for each of the 2 layers, got 1"),
+        ({"hidden_channels": [8, 0]}, r"hidden_channels\[1\] must be at least 1, got 0"),
     ],
 )
 def test_wrong_settings(options, message):
