@@ -59,12 +59,13 @@ def channel_convolution(
     _check(x, displacement, offset, edge_weight, edge_index)
     dtype = x.dtype
     x, displacement, offset, edge_weight = (in_single(values) for values in (x, displacement, offset, edge_weight))
-    if is_observed(x, displacement, offset, edge_weight):
-        y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
-    else:
-        y = _ChannelConvolution.apply(
-            x, displacement, offset, edge_weight, law, edge_index, n_targets, *law.parameters()
-        )
+    with torch.autocast(x.device.type, enabled=False):  # sums over edges keep their precision
+        if is_observed(x, displacement, offset, edge_weight):
+            y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
+        else:
+            y = _ChannelConvolution.apply(
+                x, displacement, offset, edge_weight, law, edge_index, n_targets, *law.parameters()
+            )
     return y.to(dtype)
 
 
@@ -117,7 +118,8 @@ class _ChannelConvolution(torch.autograd.Function):
         if kernel is not None:
             grads = kernel.gradients(*operands[:4], ctx.law.softening, edge_index, grad)
             return (*grads, None, None, None)
-        grads, grad_law = _gradients(*operands, grad)
+        with torch.autocast(x.device.type, enabled=False):
+            grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.layers.nodes import edges_of
 from spatialgraph.models.activations import Activation, make_activation
-from spatialgraph.pyg import Adj, OptTensor, global_add_pool, global_max_pool, global_mean_pool, is_sparse
+from spatialgraph.pyg import Adj, OptTensor, global_add_pool, global_max_pool, global_mean_pool
 
 __all__ = ["SpatialGNN"]
 
@@ -114,12 +115,17 @@ class SpatialGNN(nn.Module):
             Tensor of shape ``(graphs, out_channels)`` if the model pools, else ``(N, out_channels)``.
 
         Raises:
-            TypeError: if ``batch`` is not int64.
-            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; or
-                as in :class:`~spatialgraph.SpatialConv`.
+            TypeError: if ``x`` or ``pos`` is not a tensor of the parameters' dtype, or ``batch`` is not int64.
+            ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; if
+                there is no node to pool; or as in :class:`~spatialgraph.SpatialConv`.
         """
+        for name, value in (("x", x), ("pos", pos)):
+            checks.like_parameters(name, checks.tensor(name, value), next(self.head.parameters()))
         if batch is not None:
-            _check_batch(batch, checks.tensor("x", x), edge_index, batch_size)
+            _check_batch(batch, x, batch_size)
+            _check_edges(batch, edges_of(edge_index, edge_weight, (len(x), len(x)), pos)[0])
+        elif self.pool is not None and not len(x):
+            raise ValueError("x must have at least one node for a graph to be pooled, got none")
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = self.dropout(self.act(norm(conv(x, pos, edge_index, edge_weight))))
         if self.pool is not None:
@@ -132,14 +138,18 @@ class SpatialGNN(nn.Module):
         return f"pool={self.pool!r}"
 
 
-def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj, batch_size: int | None) -> None:
-    """Check that nodes are sorted by their graphs, that no graph is empty, and that no edge leads to another."""
+def _check_batch(batch: Tensor, x: Tensor, batch_size: int | None) -> None:
+    """Check that nodes are sorted by their graphs, and that no graph is empty."""
     checks.shape("batch", batch, (x.shape[0],))
     if batch.dtype != torch.int64:
         raise TypeError(f"batch must be int64, got {batch.dtype}")
     checks.same_device("batch", batch, x)
+    if batch_size is not None:
+        checks.integer("batch_size", batch_size, minimum=0)
     if not batch.numel() or not checks.has_values(batch) or batch.device.type != "cpu":
         return  # on accelerators, reading the values would synchronise
+    if int(batch[0]) < 0:
+        raise ValueError(f"batch must be at least 0, got {int(batch[0])}")
     steps = torch.diff(batch, prepend=batch.new_tensor([-1]))
     if bool((steps < 0).any()):
         node = int(torch.nonzero(steps < 0)[0])
@@ -149,13 +159,12 @@ def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj, batch_size: int | No
         raise ValueError(f"batch must leave no graph without nodes, got none of graph {int(batch[node]) - 1}")
     if batch_size is not None and batch_size != int(batch[-1]) + 1:
         raise ValueError(f"batch_size must be the number of graphs in batch ({int(batch[-1]) + 1}), got {batch_size}")
-    _check_edges(batch, edge_index)
 
 
-def _check_edges(batch: Tensor, edge_index: Adj) -> None:
-    is_list = not is_sparse(edge_index) and isinstance(edge_index, Tensor) and edge_index.shape[:1] == (2,)
-    if not is_list or not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
-        return  # the layers refuse what is wrong
+def _check_edges(batch: Tensor, edge_index: Tensor) -> None:
+    """Check that no edge leads from a graph to another."""
+    if not checks.has_values(edge_index) or not checks.has_values(batch) or batch.device.type != "cpu":
+        return
     sources, targets = batch[edge_index]
     if bool((sources != targets).any()):
         edge = int(torch.nonzero(sources != targets)[0])
