@@ -24,7 +24,7 @@ from torch_geometric.datasets import Planetoid
 from torch_geometric.nn import GATConv, GCNConv, Linear, SAGEConv
 
 import spatialgraph as sg
-from spatialgraph import experiments
+from spatialgraph import experiments, training
 
 CONVS: dict[str, Callable[..., nn.Module]] = {"gcn": GCNConv, "sage": SAGEConv, "gat": GATConv}
 NETWORKS = [*CONVS, *(f"spatial_{name}" for name in CONVS)]
@@ -208,6 +208,7 @@ def write(results: Sequence[Result], args: argparse.Namespace, argv: Sequence[st
     record: dict[str, Any] = {
         "command": experiments.command_line("cora", argv),
         "data": "synthetic" if args.data is None else "Cora",
+        "environment": training.environment(),
         "settings": {
             "others": OTHERS,
             "polarities": POLARITIES,

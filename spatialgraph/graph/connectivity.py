@@ -90,7 +90,7 @@ class Connectivity(nn.Module):
     Raises:
         TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
         ValueError: if the edges repeat, form a cycle, or lead neither to later layers nor within a hidden layer; or if
-            those that a wiring selects leave an output without a path from an input.
+            no path of those that a wiring selects leads from an input to an output.
 
     Example:
         >>> from spatialgraph.wiring import AllToAll
