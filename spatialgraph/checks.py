@@ -240,9 +240,14 @@ def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  #
         raise ValueError(f"{name} must have shape (..., {count}), got {tuple(x.shape)}")
     if x.device != parameter.device:
         raise ValueError(f"{name} must be on the device of the parameters ({parameter.device}), got {x.device}")
+    like_parameters(name, x, parameter)
+    return x
+
+
+def like_parameters(name: str, x: Tensor, parameter: Tensor) -> None:
+    """Check that a tensor has the dtype of the parameters, or with autocast any floating-point one."""
     if x.dtype != parameter.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
         raise TypeError(f"{name} must have the dtype of the parameters ({parameter.dtype}), got {x.dtype}")
-    return x
 
 
 def axes(name: str, value: Any, count: int) -> Tensor:  # noqa: ANN401

@@ -34,6 +34,8 @@ def test_it_prints_a_table_and_writes_all_files(cora, capsys):
     assert all(f"| {result.network} | {result.parameters} |" in printed for result in results)
     written = json.loads(Path("runs/cora/metrics.json").read_text())
     assert written["data"] == "synthetic"
+    assert written["settings"]["polarities"] == cora.POLARITIES
+    assert "torch" in written["environment"]["packages"]
     assert [row["mean"] for row in written["results"]] == [result.mean for result in results]
     assert Path("runs/cora/cora.png").exists()
 
@@ -42,6 +44,24 @@ def test_parameters(cora):
     gcn, spatial = cora.main(["--networks", "gcn", "spatial_gcn", "--epochs", "1", "--seeds", "1", "--hidden", "4"])
     assert gcn.parameters == 60 * 4 + 4 + 4 * 3 + 3
     assert spatial.parameters == 60 * 9 + 4 * 8 + 4 + 4 * 9 + 3 * 8 + 3  # eight axes and, of a source, a polarity
+
+
+def test_rates_and_weight_decay(cora):
+    groups = {group["name"]: group for group in cora.parameter_groups(cora.Net("spatial_gcn", 6, 4, 3, dim=2))}
+    decays = {name: group.get("weight_decay", 0.0) for name, group in groups.items()}
+    assert decays == {"positions": 0.0, "polarities": 2e-3, "others": 5e-4}
+    assert groups["others"]["lr"] == 0.01
+    (dense,) = cora.parameter_groups(cora.Net("gcn", 6, 4, 3, dim=2))
+    assert (dense["lr"], dense["weight_decay"]) == (0.01, 5e-4)
+
+
+def test_words_are_dropped_as_by_dropout(cora):
+    x = torch.rand(20, 50).sub(0.7).relu()
+    dropped = cora.drop_words(x, 0.5)
+    torch.manual_seed(0)
+    kept = dropped != 0
+    assert torch.equal(dropped[kept], 2 * x[kept])
+    assert 0.3 < kept.sum() / (x != 0).sum() < 0.7
 
 
 def test_spatial_networks_learn(cora):

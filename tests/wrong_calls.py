@@ -6,7 +6,7 @@ import torch
 import spatialgraph as sg
 from spatialgraph import plotting
 from spatialgraph.laws import Gaussian, InverseDistance, InversePower, Yukawa, make_law
-from spatialgraph.wiring import KNN, Radius, Random, SmallWorld
+from spatialgraph.wiring import KNN, AllToAll, Radius, Random, SmallWorld
 
 NAN, INF = float("nan"), float("inf")
 POS = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -102,6 +102,50 @@ NUMBERS = [
     ("screening", lambda: Yukawa(screening=NAN), ValueError, "screening must be finite and above 0, got nan"),
     ("k", lambda: KNN(k=0), ValueError, "k must be"),
     ("k as a float", lambda: KNN(k=2.0), TypeError, "k must be"),
+    (
+        "radius of no pair",
+        lambda: mlp(wiring=Radius(r=1e-9)),
+        ValueError,
+        "wiring must lead from inputs to outputs, got",
+    ),
+    (
+        "radius into the outputs of no pair",
+        lambda: mlp(wiring=[KNN(k=2), Radius(r=1e-9)], recurrent=None),
+        ValueError,
+        "wiring must lead from inputs to outputs, got no path to any of the outputs",
+    ),
+    (
+        "recurrence reaches no output",
+        lambda: sg.SpatialRNN([4, 3, 2], wiring=Radius(r=1e-9)),
+        ValueError,
+        "wiring must lead from inputs to outputs, got no path",
+    ),
+    (
+        "an output that only a cycle leads to",
+        lambda: sg.SpatialGraph(torch.rand(5, 2), torch.tensor([[0, 2, 3, 3], [1, 3, 2, 4]])),
+        ValueError,
+        "edge_index with a cycle must lead from an input to every output, got no path to neuron 4",
+    ),
+    (
+        "k within a layer",
+        lambda: sg.SpatialRNN([4, 3, 2], recurrent=KNN(k=3)),
+        ValueError,
+        "k must be between 1 and the number of other neurons (2), got 3",
+    ),
+    (
+        "small world within a layer",
+        lambda: sg.SpatialRNN([4, 3, 2], recurrent=SmallWorld(k=2, long_range=1)),
+        ValueError,
+        "k + long_range must be at most the number of other neurons (2), got 2 + 1 = 3",
+    ),
+    (
+        "k of a wiring for one layer",
+        lambda: mlp(wiring=[KNN(k=5), AllToAll()]),
+        ValueError,
+        "k must be between 1 and the number of source neurons (4), got 5",
+    ),
+    ("law of whole lengths", lambda: Gaussian()(torch.tensor([1])), TypeError, "length must be floating point, got to"),
+    ("law of a list", lambda: Gaussian()([1.0]), TypeError, "length must be a tensor, got list"),
     ("k too large", lambda: layered(wiring=KNN(k=5)), ValueError, "k must be between 1 and the number of source neuro"),
     ("radius", lambda: Radius(r=-1.0), ValueError, "r must be"),
     ("density", lambda: Random(density=1.5), ValueError, "density must be"),

@@ -60,12 +60,13 @@ def channel_convolution(
     _check(x, displacement, offset, edge_weight, edge_index)
     dtype = x.dtype
     x, displacement, offset, edge_weight = (in_single(values) for values in (x, displacement, offset, edge_weight))
-    if is_observed(x, displacement, offset, edge_weight):
-        y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
-    else:
-        y = _ChannelConvolution.apply(
-            x, displacement, offset, edge_weight, law, edge_index, n_targets, *law.parameters()
-        )
+    with torch.autocast(x.device.type, enabled=False):  # sums over edges keep their precision
+        if is_observed(x, displacement, offset, edge_weight):
+            y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
+        else:
+            y = _ChannelConvolution.apply(
+                x, displacement, offset, edge_weight, law, edge_index, n_targets, *law.parameters()
+            )
     return y.to(dtype)
 
 
@@ -121,7 +122,8 @@ class _ChannelConvolution(torch.autograd.Function):
             softening, settings = ctx.law.softening, settings_of(ctx.law)
             *fused, by_parameter = kernel.gradients(*operands[:4], softening, edge_index, grad, settings)
             return (*fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
-        grads, grad_law = _gradients(*operands, grad)
+        with torch.autocast(x.device.type, enabled=False):
+            grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 
 

@@ -15,6 +15,7 @@ from spatialgraph.graph.projections import (
     make_recurrent_projections,
     without_dead_ends,
 )
+from spatialgraph.graph.reach import check_outputs
 from spatialgraph.graph.selection import Recurrence, Wirings, check_recurrence, check_wirings, is_wiring, select
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
 from spatialgraph.tracing import is_traced
@@ -88,7 +89,8 @@ class Connectivity(nn.Module):
 
     Raises:
         TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
-        ValueError: if the edges repeat, form a cycle, or lead neither to later layers nor within a hidden layer.
+        ValueError: if the edges repeat, form a cycle, or lead neither to later layers nor within a hidden layer; or if
+            no path of those that a wiring selects leads from an input to an output.
 
     Example:
         >>> from spatialgraph.wiring import AllToAll
@@ -122,7 +124,9 @@ class Connectivity(nn.Module):
             wirings = check_wirings(edges, layer)
             self.wiring = edges if isinstance(edges, Wiring) else wirings
             neurons = Topology.without_edges(layer, *roles, anchored, bool(self.recurrence))
-            self._hold(select(pos, wirings, self.recurrence, neurons, generator))
+            topology = select(pos, wirings, self.recurrence, neurons, generator)
+            check_outputs("wiring", topology)
+            self._hold(topology)
         elif self.recurrence:
             raise TypeError(f"edges must be a wiring where recurrent is one, got {type(edges).__name__}")
         elif isinstance(edges, Topology):

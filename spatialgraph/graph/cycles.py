@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph.projections import generations
+from spatialgraph.graph.reach import is_reached
 
 __all__ = ["cyclic_layers"]
 
@@ -26,8 +27,8 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
         Tensor of shape ``(N,)``, int64.
 
     Raises:
-        ValueError: if an edge leads from a neuron to itself, or there is a cycle, but no neuron without incoming edges
-            or none without outgoing ones.
+        ValueError: if an edge leads from a neuron to itself; or if there is a cycle, but no neuron without incoming
+            edges, none without outgoing ones, or no path from one of the former to one of the latter.
 
     Example:
         >>> cyclic_layers(torch.tensor([[0, 1, 2, 2], [1, 2, 1, 3]]), 4)
@@ -44,6 +45,11 @@ def cyclic_layers(edge_index: Tensor, neurons: int) -> Tensor | None:
     for role, ends, marked in (("input", "incoming", is_input), ("output", "outgoing", is_output)):
         if not marked.any():
             raise ValueError(f"edge_index with a cycle must have an {role}, a neuron without {ends} edges, got none")
+    missing = torch.nonzero(is_output & ~is_reached(edge_index, is_input))[:, 0]
+    if len(missing):
+        raise ValueError(
+            f"edge_index with a cycle must lead from an input to every output, got no path to neuron {int(missing[0])}"
+        )
     pairs = np.unique(np.stack([group[source], group[target]])[:, ~is_within], axis=1)
     numbers = torch.from_numpy(group.astype(np.int64))
     is_input_group = torch.zeros(int(numbers.max()) + 1, dtype=torch.bool).index_fill(0, numbers[is_input], True)

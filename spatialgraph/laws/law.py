@@ -104,10 +104,15 @@ class Law(nn.Module, ABC):
         Returns:
             Weights of the same shape.
 
+        Raises:
+            TypeError: if ``length`` is not a floating-point tensor.
+
         Example:
             >>> make_law("inverse_distance")(torch.tensor([0.5, 2.0]))
             tensor([2.0000, 0.5000])
         """
+        if not checks.tensor("length", length).is_floating_point():
+            raise TypeError(f"length must be floating point, got {length.dtype}")
         exact = length.float() if length.dtype in _HALF else length  # squares would overflow and underflow
         return self.from_square(exact.square() + self.softening**2).to(length.dtype)
 

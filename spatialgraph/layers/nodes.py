@@ -54,7 +54,7 @@ def edges_of(
         ValueError: if edges lead beyond the nodes, or shapes are wrong.
     """
     if is_sparse(edge_index):
-        return *_listed(edge_index, edge_weight, counts), True
+        return *_listed(edge_index, edge_weight, counts, pos), True
     _check_list(edge_index, counts, pos)
     if edge_weight is not None:
         checks.shape("edge_weight", edge_weight, (edge_index.shape[1],))
@@ -70,7 +70,11 @@ def check_flow(flow: str, is_matrix: bool) -> None:
 
 def check_size(size: tuple[int, int] | None, counts: tuple[int, int]) -> None:
     """Check that ``size`` agrees with the numbers of positions."""
-    if size is not None and tuple(size) != counts:
+    if size is None:
+        return
+    if not isinstance(size, tuple | list):
+        raise TypeError(f"size must be a pair of numbers of nodes, got {type(size).__name__}")
+    if tuple(size) != counts:
         raise ValueError(f"size must be the numbers of positions {counts}, got {tuple(size)}")
 
 
@@ -88,7 +92,7 @@ def _rows(name: str, value: Tensor | None) -> Tensor:
     return member
 
 
-def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int], pos: Tensor) -> tuple[Tensor, Tensor]:
     shape = tuple(int(adj_t.size(axis)) for axis in (0, 1))
     if shape != counts[::-1]:
         raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
@@ -96,6 +100,9 @@ def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int]) -> tupl
         raise ValueError("edge_weight must be None with an adj_t, whose values are the weights, got a tensor")
     _check_compressed(adj_t)
     index, values = to_edge_index(adj_t)
+    checks.shape("values of adj_t", values, (index.shape[1],))
+    checks.same_device("adj_t", index, pos)
+    _check_ends("adj_t", index.flip(0), counts)
     return index.flip(0), values
 
 
@@ -117,7 +124,12 @@ def _check_list(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> None:
     if edge_index.dtype != torch.int64:
         raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
     checks.same_device("edge_index", edge_index, pos)
+    _check_ends("edge_index", edge_index, counts)
+
+
+def _check_ends(name: str, edges: Tensor, counts: tuple[int, int]) -> None:
+    """Check that sources and targets of edges are nodes."""
     # Accelerators check indices themselves; reading the values here would synchronise.
-    if edge_index.device.type == "cpu" and checks.has_values(edge_index):
+    if edges.device.type == "cpu" and checks.has_values(edges):
         for row, count in enumerate(counts):
-            checks.within(f"edge_index[{row}]", edge_index[row], count)
+            checks.within(f"{name}[{row}]", edges[row], count)

@@ -109,9 +109,11 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         counts = places[0].shape[0], places[1].shape[0]
         sender = 0 if self.flow == "source_to_target" else 1
         features = features_of(x, counts, sender)
+        checks.same_device("x", features, places[0])
         scale = places[sender].new_full((counts[sender],), self.gain)
         if polarity is not None:
-            scale = self.gain * checks.shape("polarity", polarity, (counts[sender],))
+            checks.same_device("polarity", checks.shape("polarity", polarity, (counts[sender],)), places[0])
+            scale = self.gain * polarity
         check_size(size, counts)
         edges, factor, is_matrix = edges_of(edge_index, edge_weight, counts, places[0])
         check_flow(self.flow, is_matrix)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
+from spatialgraph.layers.nodes import edges_of
 from spatialgraph.models.activations import Activation, make_activation
-from spatialgraph.pyg import Adj, OptTensor, global_add_pool, global_max_pool, global_mean_pool, is_sparse
+from spatialgraph.pyg import Adj, OptTensor, global_add_pool, global_max_pool, global_mean_pool
 
 __all__ = ["SpatialGNN"]
 
@@ -129,15 +130,22 @@ class SpatialGNN(nn.Module):
             number of nodes of the last level.
 
         Raises:
-            TypeError: if ``batch`` is not int64.
+            TypeError: if ``x`` or ``pos`` is not a tensor of the parameters' dtype, or ``batch`` is not int64.
             ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; if
-                the numbers of levels and layers do not agree; or as in :class:`~spatialgraph.SpatialConv`.
+                there is no node to pool; if the numbers of levels and layers do not agree; or as in
+                :class:`~spatialgraph.SpatialConv`.
         """
         has_levels = isinstance(pos, list | tuple)
-        if batch is not None:
-            last = pos[-1] if has_levels else x
-            _check_batch(batch, checks.tensor("x", last), None if has_levels else edge_index, batch_size)
         levels = _levels(pos, edge_index, edge_weight, len(self.convs))
+        places = [*pos] if isinstance(pos, list | tuple) else [cast(Tensor, pos)]
+        for name, value in (("x", x), *(("pos", each) for each in places)):
+            checks.like_parameters(name, checks.tensor(name, value), next(self.head.parameters()))
+        if batch is not None:
+            _check_batch(batch, places[-1], batch_size)
+            if not has_levels:
+                _check_edges(batch, edges_of(edge_index, edge_weight, (len(x), len(x)), places[0])[0])
+        elif self.pool is not None and not len(places[-1]):
+            raise ValueError("x must have at least one node for a graph to be pooled, got none")
         for conv, norm, level in zip(self.convs, self.norms, levels, strict=True):
             nodes = (x, None) if has_levels else x
             x = self.dropout(self.act(norm(conv(nodes, *level))))
@@ -177,14 +185,18 @@ def _check_length(name: str, value: Any, count: int, of: str = "layers") -> None
         raise ValueError(f"{name} must have a member for each of the {count} {of}, got {len(value)}")
 
 
-def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj | None, batch_size: int | None) -> None:
-    """Check that nodes are sorted by their graphs, that no graph is empty, and that no edge leads to another."""
+def _check_batch(batch: Tensor, x: Tensor, batch_size: int | None) -> None:
+    """Check that nodes are sorted by their graphs, and that no graph is empty."""
     checks.shape("batch", batch, (x.shape[0],))
     if batch.dtype != torch.int64:
         raise TypeError(f"batch must be int64, got {batch.dtype}")
     checks.same_device("batch", batch, x)
+    if batch_size is not None:
+        checks.integer("batch_size", batch_size, minimum=0)
     if not batch.numel() or not checks.has_values(batch) or batch.device.type != "cpu":
         return  # on accelerators, reading the values would synchronise
+    if int(batch[0]) < 0:
+        raise ValueError(f"batch must be at least 0, got {int(batch[0])}")
     steps = torch.diff(batch, prepend=batch.new_tensor([-1]))
     if bool((steps < 0).any()):
         node = int(torch.nonzero(steps < 0)[0])
@@ -194,13 +206,11 @@ def _check_batch(batch: Tensor, x: Tensor, edge_index: Adj | None, batch_size: i
         raise ValueError(f"batch must leave no graph without nodes, got none of graph {int(batch[node]) - 1}")
     if batch_size is not None and batch_size != int(batch[-1]) + 1:
         raise ValueError(f"batch_size must be the number of graphs in batch ({int(batch[-1]) + 1}), got {batch_size}")
-    _check_edges(batch, edge_index)
 
 
-def _check_edges(batch: Tensor, edge_index: Adj | None) -> None:
-    if edge_index is None or is_sparse(edge_index) or checks.tensor("edge_index", edge_index).shape[:1] != (2,):
-        return  # the layers refuse what is wrong
-    if not edge_index.numel() or int(edge_index.max()) >= len(batch) or int(edge_index.min()) < 0:
+def _check_edges(batch: Tensor, edge_index: Tensor) -> None:
+    """Check that no edge leads from a graph to another."""
+    if not checks.has_values(edge_index) or not checks.has_values(batch) or batch.device.type != "cpu":
         return
     sources, targets = batch[edge_index]
     if bool((sources != targets).any()):

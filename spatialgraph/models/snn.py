@@ -184,8 +184,8 @@ class SpatialSNN(SpikingNetwork):
         self._check_line(delay)
         signal = signal.expand(self.num_steps, *signal.shape[1:])
         if line is not None and line.shape[1:] != signal.shape[1:]:
-            wanted = ("num_steps", *signal.shape[1:])
-            raise ValueError(f"state must have lines of shape {wanted}, got {tuple(line.shape)}")
+            wanted = ", ".join(map(str, ("steps", *signal.shape[1:])))
+            raise ValueError(f"line of the state must have shape ({wanted}), got {tuple(line.shape)}")
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
         reach = len(past) if is_observed(delay) else line_length(delay)

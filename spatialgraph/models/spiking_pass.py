@@ -64,6 +64,8 @@ class RecurrentSynapses:
         line = self.lines[self.number]
         if line is None:
             return [torch.zeros_like(current[0])]
+        if not checks.tensor("line of the state", line).dim() or not len(line):
+            raise ValueError(f"line of the state must have at least one time step, got shape {tuple(line.shape)}")
         return list(checks.operand("line of the state", line, (len(line), *current.shape[1:]), current).unbind(0))
 
 

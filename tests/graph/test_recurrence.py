@@ -156,6 +156,9 @@ def test_cycles_share_a_layer(neurons, pairs):
     elif not inputs or not outputs:
         with pytest.raises(ValueError, match="edge_index with a cycle must have an"):
             cyclic_layers(edges, neurons)
+    elif any(not any(nx.has_path(graph, n, m) for n in inputs) for m in outputs):
+        with pytest.raises(ValueError, match="must lead from an input to every output, got no path to neuron"):
+            cyclic_layers(edges, neurons)
     else:
         layer = cyclic_layers(edges, neurons).tolist()
         component = {n: number for number, group in enumerate(nx.strongly_connected_components(graph)) for n in group}

@@ -139,6 +139,17 @@ def test_rates():
         ({"batch": BATCH[:4]}, ValueError, r"batch must have shape \(5,\), got \(4,\)"),
         ({"batch": 2 * BATCH}, ValueError, "batch must leave no graph without nodes, got none of graph 1"),
         ({"batch": 1 + BATCH}, ValueError, "batch must leave no graph without nodes, got none of graph 0"),
+        ({"batch": BATCH - 1}, ValueError, "batch must be at least 0, got -1"),
+        ({"batch": [0, 0, 0, 1, 1]}, TypeError, "batch must be a tensor, got list"),
+        ({"batch_size": 2.0}, TypeError, r"batch_size must be an int, got 2.0 \(float\)"),
+        ({"batch_size": -1}, ValueError, "batch_size must be at least 0, got -1"),
+        (
+            {"edge_index": torch.sparse_coo_tensor([[3], [2]], [1.0], (5, 5), check_invariants=True)},
+            ValueError,
+            r"edge_index must not connect graphs, got \(2, 3\) from graph 0 to graph 1",
+        ),
+        ({"x": torch.zeros(5, 3).double()}, TypeError, r"x must have the dtype of the parameters \(torch.float32\)"),
+        ({"pos": torch.zeros(5, 2).double()}, TypeError, r"pos must have the dtype of the parameters \(torch.float32"),
         ({"batch_size": 3}, ValueError, r"batch_size must be the number of graphs in batch \(2\), got 3"),
         (
             {"edge_index": torch.tensor([[0, 2], [1, 3]])},
@@ -153,6 +164,13 @@ def test_wrong_arguments(change, error, message):
     arguments = {"x": torch.zeros(5, 3), "pos": torch.zeros(5, 2), "edge_index": EDGES, "batch": BATCH} | change
     with pytest.raises(error, match=message):
         SpatialGNN(3, 8, 2, 4, dim=2, pool="mean")(**arguments)
+
+
+@pytest.mark.parametrize("pool", ["add", "mean", "max"])
+def test_no_node_to_pool(pool):
+    model, none = SpatialGNN(3, 8, 2, 4, dim=2, pool=pool), torch.empty(2, 0, dtype=torch.int64)
+    with pytest.raises(ValueError, match="x must have at least one node for a graph to be pooled, got none"):
+        model(torch.zeros(0, 3), torch.zeros(0, 2), none)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Spiking networks with recurrent synapses: their state, other neurons, files, changed synapses, costs, wrong calls."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -157,6 +158,10 @@ def state_of(model, batch=2):
     return model.simulate(torch.rand(batch, 4, dtype=torch.float64)).state
 
 
+def with_line(state, line):
+    return dataclasses.replace(state, lines=(*state.lines[:-1], line))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -164,6 +169,11 @@ def state_of(model, batch=2):
         (lambda m: m.simulate(X, state_of(make(None))), ValueError, "state must have 5 lines, .* got 3"),
         (lambda m: m.simulate(X, state_of(m, 3)), ValueError, "line of the state must have shape"),
         (lambda m: m.simulate(X, state_of(m).to(torch.float32)), TypeError, "line of the state must have dtype"),
+        (lambda m: m.simulate(X, state_of(m).to("meta")), ValueError, "line of the state must be .* on cpu like the"),
+        (lambda m: m.simulate(X[0], state_of(m)), ValueError, "line of the state must have shape"),
+        (lambda m: m.simulate(X, with_line(state_of(m), X.new_zeros(0, 2, 6))), ValueError, "at least one time step"),
+        (lambda m: m.simulate(X, with_line(state_of(m), 3)), TypeError, "line of the state must be a tensor, got int"),
+        (lambda m: m.simulate(X, (X,)), TypeError, "state must be a NetworkState, got tuple"),
         (lambda m: m(X.float()), TypeError, "x must have the dtype of the parameters"),
         (lambda m: m(X[:, :3]), ValueError, r"x must have shape \(..., 4\)"),
         (lambda m: sg.SpatialSNN(cyclic_graph(0), normalize=True), ValueError, "normalize must be False where a stage"),

@@ -189,3 +189,37 @@ def test_gates_cost_three_numbers_and_two_biases_more():
 def test_wrong_calls(call, message):
     with pytest.raises(ValueError, match=message):
         call(sg.SpatialRNN([4, 6, 3]))
+
+
+X = torch.rand(5, 2, 4)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((torch.rand(4),), ValueError, r"x must have 2 axes, or 3 with a batch, got shape \(4,\)"),
+        ((X.double(),), TypeError, r"x must have the dtype of the parameters \(torch.float32\), got torch.float64"),
+        ((nn.utils.rnn.pack_sequence([torch.rand(3, 4)]),), TypeError, "x must be a tensor, got PackedSequence"),
+        ((X[:, 0], torch.zeros(1, 1, 6)), ValueError, r"state must have shape \(1, 6\), got \(1, 1, 6\)"),
+        ((X, torch.zeros(1, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 6\)"),
+        ((X, torch.zeros(1, 3, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 3, 6\)"),
+        ((X, torch.zeros(1, 2, 6).double()), TypeError, "state must have dtype torch.float32 like x, got torch.fl"),
+        ((X, torch.zeros(1, 2, 6).long()), TypeError, "state must have dtype torch.float32 like x, got torch.int64"),
+        ((X, torch.zeros(1, 2, 6, device="meta")), ValueError, "state must be on cpu like the others, got meta"),
+        ((X, (torch.zeros(1, 2, 6),) * 2), TypeError, "state must be a tensor, got tuple"),
+    ],
+)
+def test_wrong_sequences_and_states(gated, arguments, error, message):
+    model = sg.SpatialRNN([4, 6, 3], gated=gated)
+    for call in (model, model.activations):
+        with pytest.raises(error, match=message):
+            call(*arguments)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_an_empty_batch_gives_an_empty_batch_as_in_nn_rnn(gated):
+    outputs, state = sg.SpatialRNN([4, 6, 3], gated=gated)(X[:, :0])
+    hidden, last = nn.RNN(4, 6)(X[:, :0])
+    assert outputs.shape == (0, 3)
+    assert state.shape == last.shape == (1, *hidden.shape[1:])
