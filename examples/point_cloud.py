@@ -35,8 +35,7 @@ GRIDS = (7, 4, 1)  # points along a side at each level
 NEIGHBORS = (8, 9, 16)  # edges into each point
 
 RECIPE = training.Recipe(epochs=20, batch_size=64)
-RATES = {"spatial": 0.03, "monet": 0.01, "gravnet": 0.01}  # chosen on held-out images
-
+RATES = {"spatial": 0.03, "monet": 0.01, "gravnet": 0.01}  # peak learning rates
 
 # Accuracy with 75 superpixels in Monti et al. (2017), https://arxiv.org/abs/1611.08402
 PUBLISHED = {"superpixels monet": "91.11"}
