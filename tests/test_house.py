@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "costs": "connectome models graph wiring checks",
     "deploy": "models graph neurons checks",
     "training": "costs graph wiring datasets atomic distributed",
-    "experiments": "training plotting costs graph wiring atomic",
+    "experiments": "training plotting costs graph wiring laws atomic",
 }
 
 
