@@ -8,64 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.graph.projections import (
-    Projection,
-    generations,
-    make_projections,
-    make_recurrent_projections,
-    without_dead_ends,
-)
+from spatialgraph.graph.located import Located
+from spatialgraph.graph.projections import Projection, without_dead_ends
 from spatialgraph.graph.reach import check_outputs
 from spatialgraph.graph.selection import Recurrence, Wirings, check_recurrence, check_wirings, is_wiring, select
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
 from spatialgraph.tracing import is_traced
 from spatialgraph.wiring.wirings import Wiring
 
-__all__ = ["Connectivity", "Located"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Located:
-    """What follows from a topology, on the device of the parameters.
-
-    Args:
-        topology: the neuron numbers and edges, on this device.
-        fingerprint: the bits of the topology, shape ``(64,)``, bool.
-        senders: numbers of the neurons that have a polarity, all but outputs.
-        receivers: numbers of the neurons that have a bias, all but inputs.
-        movable: numbers of the neurons that are not anchored.
-        anchors: numbers of the neurons that are.
-        feed_forward: one projection for each generation of neurons after the inputs.
-        projections: those, then the recurrent ones.
-        recurrent_numbers: numbers of the recurrent ones, by the number of the one into the same neurons.
-    """
-
-    topology: Topology
-    fingerprint: Tensor
-    senders: Tensor
-    receivers: Tensor
-    movable: Tensor
-    anchors: Tensor
-    feed_forward: tuple[Projection, ...]
-    projections: tuple[Projection, ...]
-    recurrent_numbers: dict[int, int]
-
-    @classmethod
-    def of(cls, topology: Topology, fingerprint: Tensor, device: torch.device) -> "Located":
-        """Cut a topology into projections."""
-        topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
-        (edges, within), layer = topology.split_edges(), topology.layer
-        generation = layer if topology.is_layered else generations(edges, topology.is_input)
-        forward = make_projections(generation, topology.is_output, edges, topology.all_to_all)
-        recurrent: tuple[Projection, ...] = ()
-        if topology.is_recurrent:
-            marked = topology.all_recurrent
-            recurrent = make_recurrent_projections(generation, topology.is_output, within, marked)
-        numbers = {projection.blocks[0] - 1: number for number, projection in enumerate(recurrent, len(forward))}
-        groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
-        senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
-        members = senders, receivers, movable, anchors
-        return cls(topology, fingerprint.to(device), *members, forward, forward + recurrent, numbers)
+__all__ = ["Connectivity"]
 
 
 class Connectivity(nn.Module):
