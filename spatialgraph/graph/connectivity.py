@@ -89,8 +89,7 @@ class Connectivity(nn.Module):
 
     Raises:
         TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
-        ValueError: if the edges repeat, form a cycle, lead neither to later layers nor within a hidden layer, or, where
-            a wiring selects them, from no input to an output.
+        ValueError: if the edges repeat, form a cycle, lead to earlier layers or, selected by a wiring, to no output.
 
     Example:
         >>> from spatialgraph.wiring import AllToAll
