@@ -40,8 +40,7 @@ class Connectivity(nn.Module):
 
     Raises:
         TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
-        ValueError: if the edges repeat, form a cycle, or lead neither to later layers nor within a hidden layer; or if
-            no path of those that a wiring selects leads from an input to an output.
+        ValueError: if the edges repeat, form a cycle, lead to earlier layers or, selected by a wiring, to no output.
 
     Example:
         >>> from spatialgraph.wiring import AllToAll
@@ -75,9 +74,7 @@ class Connectivity(nn.Module):
             wirings = check_wirings(edges, layer)
             self.wiring = edges if isinstance(edges, Wiring) else wirings
             neurons = Topology.without_edges(layer, *roles, anchored, bool(self.recurrence))
-            topology = select(pos, wirings, self.recurrence, neurons, generator)
-            check_outputs("wiring", topology)
-            self._hold(topology)
+            self._hold(check_outputs("wiring", select(pos, wirings, self.recurrence, neurons, generator)))
         elif self.recurrence:
             raise TypeError(f"edges must be a wiring where recurrent is one, got {type(edges).__name__}")
         elif isinstance(edges, Topology):

@@ -73,8 +73,8 @@ def shortened(topology: Topology) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def check_outputs(name: str, topology: Topology) -> None:
-    """Check that a path from an input leads to an output of a network of layers.
+def check_outputs(name: str, topology: Topology) -> Topology:
+    """Return a network of layers in which a path from an input leads to an output.
 
     Single outputs may be left out, as by chance in a random wiring, or after pruning.
 
@@ -89,3 +89,4 @@ def check_outputs(name: str, topology: Topology) -> None:
     reached = is_reached(shortened(topology), torch.cat([topology.is_input, further]))[: topology.layer.numel()]
     if not (topology.is_output & reached).any():
         raise ValueError(f"{name} must lead from inputs to outputs, got no path to any of the outputs")
+    return topology

@@ -144,7 +144,8 @@ def test_shared_synapses_by_brute_force(seed):
     def draw(options, count):
         return [options[int(torch.randint(len(options), ()))] for _ in range(count)]
 
-    graph = sg.SpatialGraph.layered([4, 5, 4, 3], dim=2, wiring=draw(choices, 3), recurrent=draw(within, 2))
+    graph = sg.SpatialGraph.layered([4, 5, 4, 3], dim=2, recurrent=AllToAll())
+    graph.rewire_(draw(choices, 3), recurrent=draw(within, 2))
     before, edges = graph.connectivity.topology, edges_of(graph)
     graph.place_(torch.randn(16, 1), torch.arange(16))
     graph.rewire_(draw(choices, 3), recurrent=draw(within, 2))
