@@ -25,7 +25,7 @@ class ChannelKernels:
     """The kernels of pairs of channels for one formula.
 
     Args:
-        formula: a name in :mod:`spatialgraph.kernels.loops.formulas`.
+        formula: a name in ``spatialgraph.kernels.loops.formulas``.
     """
 
     def __init__(self, formula: str) -> None:
