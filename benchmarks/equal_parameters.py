@@ -110,9 +110,10 @@ def hidden_neurons(network: Network, features: int, classes: int, budget: int) -
     def cost(hidden: int) -> int:
         return parameters(network.make([features, hidden, classes]))
 
-    smallest = cost(2)
-    each = cost(3) - smallest
-    return 2 + (budget - smallest) // each if smallest <= budget else 0
+    many = 50  # a random wiring of few neurons may lead to no output
+    each = cost(many + 1) - cost(many)
+    hidden = many + (budget - cost(many)) // each
+    return hidden if hidden >= 2 else 0
 
 
 def run(network: Network, sizes: list[int], data: DataSet, rate: float, seed: int, final: bool) -> dict[str, Any]:

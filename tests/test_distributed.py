@@ -151,7 +151,7 @@ def free_weights_of_another_number_are_refused(rank):
 
 
 def all_take_over_the_source(rank):
-    model = sg.SpatialMLP(layered(wiring=Radius(r=1.0 + rank), weight_mode="both", anchored=[0]))
+    model = sg.SpatialMLP(layered(wiring=Radius(r=1.5 + rank), weight_mode="both", anchored=[0]))
     batch_norm = nn.BatchNorm1d(3).double()
     batch_norm(torch.randn(4, 3).double() + rank)
     whole = nn.Sequential(model, batch_norm)

@@ -209,7 +209,7 @@ def test_the_quick_look_of_regrowth_regrows_and_without_a_short_interval_says_so
 def test_the_presets_of_the_perceptron(example):
     args = example.experiments.parse(example.EXPERIMENT, ["--preset", "compact"])
     (candidate,) = example.candidates(args, 784)
-    assert candidate.name == "spatial 784-200-143-10, d=9, learned, graded"
+    assert candidate.name == "spatial 784-200-143-10, d=9, learned, graded, cosine:3"
     assert sum(parameter.numel() for parameter in candidate.build().parameters()) == 10579
 
 

@@ -85,7 +85,7 @@ def test_a_state_in_another_dtype():
         (
             lambda: SpatialSNN([3, 4, 2], num_steps=4, velocity=0.5).simulate(torch.rand(1, 3)).state,
             ValueError,
-            r"lines of shape \('num_steps', 5, 3\), got \(\d+, 1, 3\)",
+            r"line of the state must have shape \(steps, 5, 3\), got \(\d+, 1, 3\)",
         ),
     ],
 )
