@@ -20,7 +20,7 @@ PLACES = {
     "training": (5, 8.3),
     "deploy": (4, 3.5),
     "conversion": (4, 5.4),
-    "costs": (4, 7.4),
+    "costs": (4, 9.4),
     "models": (3, 3.5),
     "connectome": (3, 8.1),
     "pruning": (3, 0.9),

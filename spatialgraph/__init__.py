@@ -5,10 +5,10 @@ from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
-from spatialgraph.costs.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
+from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear

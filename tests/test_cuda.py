@@ -9,7 +9,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import wiring
-from spatialgraph.costs.penalties import make_penalty
+from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.laws import LAWS
 
 DEVICE = "cuda"

@@ -35,10 +35,10 @@ MAY_IMPORT = {
     "pruning": "graph functional wiring checks",
     "connectome": "graph wiring laws checks atomic",
     "plotting": "graph checks",
-    "costs": "connectome models graph wiring checks",
+    "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",
-    "training": "costs graph wiring datasets atomic distributed",
-    "experiments": "training plotting costs graph wiring laws atomic",
+    "training": "graph datasets atomic distributed",
+    "experiments": "training plotting graph wiring laws atomic",
 }
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from spatialgraph import laws, wiring
-from spatialgraph.costs.penalties import PENALTIES
 from spatialgraph.experiments.experiment import Experiment
+from spatialgraph.graph.penalties import PENALTIES
 
 __all__ = ["is_papers", "make_law", "make_wiring", "parse", "spatial_name", "spatial_options"]
 

@@ -1,11 +1,46 @@
-"""Changes: how many synapses two networks of the same neurons have in common."""
+"""Changes of edges: which networks can be rewired, and how many synapses two networks have in common."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.topology import Topology
+from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
 
-__all__ = ["shared_synapses"]
+__all__ = ["rewirable", "shared_synapses"]
+
+
+def rewirable(module: nn.Module) -> list[SpatialGraph]:
+    """Return the networks of a module whose edges follow positions.
+
+    Args:
+        module: any module; networks of its submodules count.
+
+    Raises:
+        ValueError: if no wiring depends on positions, or one is a :class:`~spatialgraph.wiring.Random`.
+
+    Example:
+        >>> from spatialgraph import SpatialMLP
+        >>> from spatialgraph.wiring import KNN
+        >>> model = SpatialMLP([8, 4, 2], wiring=KNN(k=2))
+        >>> rewirable(nn.Sequential(nn.Identity(), model)) == [model.graph]
+        True
+    """
+    graphs = [part for part in module.modules() if isinstance(part, SpatialGraph) and part.wiring is not None]
+    wirings = {each for graph in graphs for each in _wirings(graph)}
+    if drawn := [each for each in wirings if isinstance(each, Random)]:
+        raise ValueError(f"Rewire needs wirings that depend on positions, got {drawn[0]!r}, which draws all edges anew")
+    following = [graph for graph in graphs if any(type(each) is not AllToAll for each in _wirings(graph))]
+    if not following:
+        found = ", ".join(map(repr, wirings)) or "listed edges"
+        raise ValueError(f"Rewire needs a network with a wiring that depends on positions, such as KNN, got {found}")
+    return following
+
+
+def _wirings(graph: SpatialGraph) -> list[Wiring]:
+    """Return all wirings of a network, those within layers too."""
+    chosen = [graph.wiring] if isinstance(graph.wiring, Wiring) else list(graph.wiring or ())
+    return chosen + [each for each in graph.connectivity.recurrence if each is not None]
 
 
 def shared_synapses(first: Topology, second: Topology) -> int:

@@ -4,12 +4,10 @@ from typing import Any
 
 import lightning
 import torch
-from torch import nn
 
-from spatialgraph.graph.changes import shared_synapses
+from spatialgraph.graph.changes import rewirable, shared_synapses
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.training.callbacks import AtSteps
-from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
 
 __all__ = ["Rewire"]
 
@@ -65,7 +63,7 @@ class Rewire(AtSteps):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Find the networks."""
         super().on_train_start(trainer, pl_module)
-        self._graphs = _rewirable(pl_module)
+        self._graphs = rewirable(pl_module)
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Remember which changes belong to earlier epochs."""
@@ -96,22 +94,3 @@ class Rewire(AtSteps):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the changes of a checkpoint."""
         self.changes = list(state_dict["changes"])
-
-
-def _rewirable(module: nn.Module) -> list[SpatialGraph]:
-    """Return the networks of a module whose edges follow positions."""
-    graphs = [part for part in module.modules() if isinstance(part, SpatialGraph) and part.wiring is not None]
-    wirings = {each for graph in graphs for each in _wirings(graph)}
-    if drawn := [each for each in wirings if isinstance(each, Random)]:
-        raise ValueError(f"Rewire needs wirings that depend on positions, got {drawn[0]!r}, which draws all edges anew")
-    following = [graph for graph in graphs if any(type(each) is not AllToAll for each in _wirings(graph))]
-    if not following:
-        found = ", ".join(map(repr, wirings)) or "listed edges"
-        raise ValueError(f"Rewire needs a network with a wiring that depends on positions, such as KNN, got {found}")
-    return following
-
-
-def _wirings(graph: SpatialGraph) -> list[Wiring]:
-    """Return all wirings of a network, those within layers too."""
-    chosen = [graph.wiring] if isinstance(graph.wiring, Wiring) else list(graph.wiring or ())
-    return chosen + [each for each in graph.connectivity.recurrence if each is not None]

@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from spatialgraph import atomic
-from spatialgraph.costs.penalties import make_penalty
+from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.training import checkpoints
 from spatialgraph.training.as_found import as_found, device_of, evaluating
 from spatialgraph.training.batches import ShuffledBatches, batches
@@ -95,7 +95,7 @@ def fit(
         validation: held-out images and labels; None trains without.
         patience: stop after this many epochs without a better validation accuracy; None never stops early.
         penalty: added to the loss: a function without arguments, or factors of the penalties of a spatial network, such
-            as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.costs.penalties.make_penalty`).
+            as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.graph.penalties.make_penalty`).
         loss: from samples, logits and classes to the mean loss of a batch, such as a :class:`Distillation`. Resuming
             needs the same settings, where it has a method ``settings``. The validation loss is the cross-entropy.
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`. What a method ``epoch_metrics``

@@ -5,7 +5,7 @@ import torch
 
 import spatialgraph as sg
 from spatialgraph import SpatialGraph, collapse_cost, communicability_cost, repulsion_cost, wiring_cost
-from spatialgraph.costs.penalties import PENALTIES, make_penalty
+from spatialgraph.graph.penalties import PENALTIES, make_penalty
 
 DAG = torch.tensor([[0, 0, 1, 2, 3, 1], [3, 4, 3, 4, 5, 5]])
 
