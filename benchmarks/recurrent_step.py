@@ -2,23 +2,21 @@
 
     python benchmarks/recurrent_step.py --json docs/results/recurrent_step.json
 
-Networks read MNIST-like sequences of 28 steps with 28 features, in batches of 128. Steps of all networks take turns in
-one process with two threads; the rows hold medians.
+Networks read images row by row in 28 steps, in batches of 128. Steps of all networks take turns in one process with two
+threads; the rows hold medians and their ratios.
 """
 
 import argparse
 import json
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spatialgraph as sg
 from spatialgraph import atomic
+from spatialgraph.experiments import step_milliseconds
 from spatialgraph.laws import Cosine
 from spatialgraph.training import environment
 
@@ -26,8 +24,8 @@ SIDE, CLASSES, BATCH = 28, 10, 128
 PLAIN = {"units": 300, "dim": 30}
 GATED = {"units": 240, "dim": 36}
 
-# Each spatial network, and the dense one of as many units that a user would take in its place.
-PAIRS = {"plain": "nn.RNN", "gated": "nn.GRU"}
+# Each spatial network beside dense ones of as many units.
+PAIRS = [("plain", "nn.RNN"), ("gated", "nn.GRU"), ("gated", "nn.RNN of as many units")]
 
 
 class Spatial(nn.Module):
@@ -38,8 +36,8 @@ class Spatial(nn.Module):
         self.network = sg.SpatialRNN([SIDE, units, CLASSES], dim=dim, gated=gated, law=Cosine(1.5), spacing="free")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of sequences."""
-        logits: Tensor = self.network(x)[0]
+        """Return the logits of images ``(batch, 784)``."""
+        logits: Tensor = self.network(rows_of(x))[0]
         return logits
 
 
@@ -51,9 +49,14 @@ class Dense(nn.Module):
         self.network, self.read_out = kind(SIDE, units), nn.Linear(units, CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of sequences."""
-        logits: Tensor = self.read_out(self.network(x)[0][-1])
+        """Return the logits of images ``(batch, 784)``."""
+        logits: Tensor = self.read_out(self.network(rows_of(x))[0][-1])
         return logits
+
+
+def rows_of(images: Tensor) -> Tensor:
+    """Return images ``(batch, 784)`` as sequences ``(28, batch, 28)``."""
+    return images.view(-1, SIDE, SIDE).transpose(0, 1)
 
 
 def models() -> dict[str, nn.Module]:
@@ -63,29 +66,8 @@ def models() -> dict[str, nn.Module]:
         "nn.RNN": Dense(nn.RNN, PLAIN["units"]),
         "gated": Spatial(**GATED, gated=True),
         "nn.GRU": Dense(nn.GRU, GATED["units"]),
-        "nn.RNN of the gated network's units": Dense(nn.RNN, GATED["units"]),
+        "nn.RNN of as many units": Dense(nn.RNN, GATED["units"]),
     }
-
-
-def seconds_in_turn(candidates: Mapping[str, nn.Module], rounds: int) -> dict[str, list[float]]:
-    """Return the time that each step with Adam takes, in turn; the first rounds warm up and are left out."""
-    x, y = torch.rand(SIDE, BATCH, SIDE), torch.randint(0, CLASSES, (BATCH,))
-    optimizers = {name: torch.optim.Adam(model.parameters()) for name, model in candidates.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 3):
-        for name, model in candidates.items():
-            began = time.perf_counter()
-            optimizers[name].zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimizers[name].step()
-            if number >= 3:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def ratio(mine: list[float], other: list[float]) -> float:
-    """Return the median of the ratios within each round, which depends little on what else the machine does."""
-    return statistics.median(a / b for a, b in zip(mine, other, strict=True))
 
 
 def main() -> None:
@@ -98,11 +80,10 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    seconds = seconds_in_turn(models(), args.rounds)
-    rows = {name: {"ms": 1e3 * statistics.median(record)} for name, record in seconds.items()}
-    for spatial, dense in PAIRS.items():
-        rows[spatial][f"over {dense}"] = ratio(seconds[spatial], seconds[dense])
-    rows["gated"]["over nn.RNN"] = ratio(seconds["gated"], seconds["nn.RNN of the gated network's units"])
+    times = step_milliseconds(models(), SIDE**2, BATCH, args.rounds)
+    rows = {name: {"ms": elapsed} for name, elapsed in times.items()}
+    for spatial, dense in PAIRS:
+        rows[spatial][f"over {dense}"] = times[spatial] / times[dense]
     for name, row in rows.items():
         print(f"{name:<36}" + "".join(f"  {key} {value:.2f}" for key, value in row.items()))
     if args.json is not None:
