@@ -1,6 +1,6 @@
 """Compare SpatialConv with the convolutions of PyG whose kernels are functions of position: time and memory.
 
-    OMP_NUM_THREADS=1 python benchmarks/spatial_conv.py --json docs/results/spatial_conv.json
+    python benchmarks/spatial_conv.py --json docs/results/spatial_conv.json
 
 One pass forward and backward, with gradients of features, positions and parameters; operators are timed in turn in one
 process. Memory is the largest resident size above that before the pass, in a process of its own.
@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=10_000)
     parser.add_argument("--neighbors", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--seen", default="", help="what else is to be known about the run, for the record")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", help="print the memory of one operator and stop")
     args = parser.parse_args()
@@ -135,10 +136,11 @@ def main() -> None:
         print(f"| {name} | {row['milliseconds']:.0f} | {row['megabytes']:.0f} | {row['parameters']} |")
     if args.json:
         about = {
+            "command": "python benchmarks/spatial_conv.py",
             "what": "one pass forward and backward, median; memory above that before the pass",
             "setting": f"{args.nodes} nodes, {args.neighbors} neighbours, {CHANNELS} to {CHANNELS} channels, d = {DIM}",
             "threads": torch.get_num_threads(),
-            "note": "measured beside other work: ratios are rough",
+            "seen": args.seen,
             "rows": rows,
         }
         args.json.write_text(json.dumps(about, indent=1) + "\n")
