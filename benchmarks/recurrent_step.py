@@ -21,19 +21,24 @@ from spatialgraph.laws import Cosine
 from spatialgraph.training import environment
 
 SIDE, CLASSES, BATCH = 28, 10, 128
-PLAIN = {"units": 300, "dim": 30}
-GATED = {"units": 240, "dim": 36}
+UNITS, DIM = 300, 30
+GATED_UNITS, GATED_DIM = 240, 36
 
 # Each spatial network beside dense ones of as many units.
-PAIRS = [("plain", "nn.RNN"), ("gated", "nn.GRU"), ("gated", "nn.RNN of as many units")]
+PAIRS = [
+    ("plain", "nn.RNN"),
+    ("leaky", "nn.RNN"),
+    ("gated", "nn.GRU"),
+    ("gated", "nn.RNN of as many units"),
+]
 
 
 class Spatial(nn.Module):
     """A spatial recurrent network that is read out after the last step."""
 
-    def __init__(self, units: int, dim: int, gated: bool) -> None:
+    def __init__(self, units: int, dim: int, cell: str) -> None:
         super().__init__()
-        self.network = sg.SpatialRNN([SIDE, units, CLASSES], dim=dim, gated=gated, law=Cosine(1.5), spacing="free")
+        self.network = sg.SpatialRNN([SIDE, units, CLASSES], dim=dim, cell=cell, law=Cosine(1.5), spacing="free")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of images ``(batch, 784)``."""
@@ -62,11 +67,12 @@ def rows_of(images: Tensor) -> Tensor:
 def models() -> dict[str, nn.Module]:
     """Return each spatial network beside the dense one of as many units."""
     return {
-        "plain": Spatial(**PLAIN, gated=False),
-        "nn.RNN": Dense(nn.RNN, PLAIN["units"]),
-        "gated": Spatial(**GATED, gated=True),
-        "nn.GRU": Dense(nn.GRU, GATED["units"]),
-        "nn.RNN of as many units": Dense(nn.RNN, GATED["units"]),
+        "plain": Spatial(UNITS, DIM, "plain"),
+        "leaky": Spatial(UNITS, DIM, "leaky"),
+        "nn.RNN": Dense(nn.RNN, UNITS),
+        "gated": Spatial(GATED_UNITS, GATED_DIM, "gated"),
+        "nn.GRU": Dense(nn.GRU, GATED_UNITS),
+        "nn.RNN of as many units": Dense(nn.RNN, GATED_UNITS),
     }
 
 

@@ -205,7 +205,7 @@ def recurrent():
     """A hidden layer with recurrent synapses, and its activations while a digit enters row by row."""
     images, labels, *_ = digits()
     graph = sg.SpatialGraph.layered([28, 60, 10], recurrent=sg.wiring.KNN(k=3))
-    model = sg.SpatialRNN(graph, gated=True, batch_first=True)
+    model = sg.SpatialRNN(graph, cell="gated", batch_first=True)
     optimizer = torch.optim.Adam(sg.parameter_groups(model))
     for batch in torch.randperm(len(images))[:5000].split(100):
         optimizer.zero_grad()

@@ -67,7 +67,7 @@ def rows(images: Tensor) -> Tensor:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of recurrent networks."""
     add = parser.add_argument
-    add("--cell", choices=["gated", "plain"], default="gated", help="kind of the spatial network (gated)")
+    add("--cell", choices=["gated", "leaky", "plain"], default="gated", help="kind of the spatial network (gated)")
     add("--read-out", choices=["last", "mean"], default="last", help="outputs: in the last step, or their mean (last)")
     add("--recurrent", default="all", metavar="W", help="wiring within the hidden layer, as --wiring")
     add("--rnn-baseline", type=int, nargs="+", default=[], metavar="N", help="as --baseline, nn.RNN in place of nn.GRU")
@@ -80,7 +80,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     def spatial() -> nn.Module:
         network = sg.SpatialRNN(
             sizes,
-            gated=args.cell == "gated",
+            cell=args.cell,
             read_out=args.read_out,
             **experiments.spatial_options(args),
             recurrent=experiments.make_wiring(args.recurrent),

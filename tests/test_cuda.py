@@ -67,10 +67,10 @@ def test_wirings_select_the_same_edges(name):
     assert torch.equal(graph.edge_index, other.edge_index.cpu())
 
 
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
 @pytest.mark.parametrize("recurrent", ["all", "knn"])
-def test_recurrent_networks(gated, recurrent):
-    model = sg.SpatialRNN([4, 9, 3], dim=3, gated=gated, recurrent=WIRINGS[recurrent], dtype=torch.float64)
+def test_recurrent_networks(cell, recurrent):
+    model = sg.SpatialRNN([4, 9, 3], dim=3, cell=cell, recurrent=WIRINGS[recurrent], dtype=torch.float64)
     assert_same(model, features(6, 5, 4), features(1, 5, 9))
 
 
@@ -116,7 +116,7 @@ def test_pruned_networks(amount):
 
 
 def test_files_hold_networks_of_the_gpu(tmp_path):
-    model = sg.SpatialRNN([4, 9, 3], dim=3, gated=True).to(DEVICE)
+    model = sg.SpatialRNN([4, 9, 3], dim=3, cell="gated").to(DEVICE)
     sg.save(model, tmp_path / "network.safetensors")
     restored = sg.load(tmp_path / "network.safetensors")
     x = torch.rand(6, 5, 4)
@@ -178,7 +178,7 @@ def test_training_with_rewiring(tmp_path):
 
 
 def test_optimisers_train_on_the_gpu():
-    model = sg.SpatialRNN([4, 9, 2], dim=3, gated=True).to(DEVICE)
+    model = sg.SpatialRNN([4, 9, 2], dim=3, cell="gated").to(DEVICE)
     optimizer = torch.optim.Adam(sg.parameter_groups(model, lr=0.01))
     x = torch.rand(6, 32, 4, device=DEVICE)
     y = (x[-1, :, 0] > 0.5).long()

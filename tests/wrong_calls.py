@@ -266,7 +266,7 @@ CALLS = [
         "conv x",
         lambda: sg.SpatialSimpleConv()(torch.zeros(3), POS, EDGES),
         ValueError,
-        "x must have two axes, neurons first",
+        "x must have at least 2 axes",
     ),
     (
         "conv polarity",

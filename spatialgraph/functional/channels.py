@@ -29,10 +29,10 @@ def channel_convolution(
     .. math:: y_{vc'} = \sum_{e = (u, v)} e_{uv} \sum_c w(|D_e + o_{cc'}|)\, x_{uc}
 
     The weights of a block of edges are computed, used and discarded; the backward pass computes them again. Second
-    derivatives hold all of them.
+    derivatives hold all of them. A batch of features on the same edges shares the weights.
 
     Args:
-        x: channels of the sources, shape ``(n, C)``.
+        x: channels of the sources, shape ``(..., n, C)``.
         displacement: position of each edge's source relative to its target, in length units, shape ``(E, d)``, or
             ``(E, p)`` with p < d where it is 0 in the other dimensions.
         offset: offset of each channel of the sources relative to each of the targets, shape ``(C, C', d)``, in length
@@ -43,7 +43,7 @@ def channel_convolution(
         n_targets: number of targets m.
 
     Returns:
-        Tensor of shape ``(m, C')``, differentiable.
+        Tensor of shape ``(..., m, C')``, differentiable.
 
     Raises:
         TypeError: if a tensor is of the wrong dtype.
@@ -58,7 +58,8 @@ def channel_convolution(
         tensor([[0.5000, 0.2500]])
     """
     _check(x, displacement, offset, edge_weight, edge_index)
-    dtype = x.dtype
+    dtype, batch = x.dtype, x.shape[:-2]
+    x = x.reshape(batch.numel(), *x.shape[-2:]).transpose(0, 1)  # nodes first
     x, displacement, offset, edge_weight = (in_single(values) for values in (x, displacement, offset, edge_weight))
     with torch.autocast(x.device.type, enabled=False):  # sums over edges keep their precision
         if is_observed(x, displacement, offset, edge_weight):
@@ -67,16 +68,17 @@ def channel_convolution(
             y = _ChannelConvolution.apply(
                 x, displacement, offset, edge_weight, law, edge_index, n_targets, *law.parameters()
             )
-    return y.to(dtype)
+    return y.transpose(0, 1).unflatten(0, batch).to(dtype) if batch else y[:, 0].to(dtype)
 
 
 def _check(x: Tensor, displacement: Tensor, offset: Tensor, edge_weight: Tensor, edge_index: Tensor) -> None:
-    checks.axes("x", x, 2)
+    if checks.tensor("x", x).dim() < 2:
+        raise ValueError(f"x must have at least 2 axes, got shape {tuple(x.shape)}")
     if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
     checks.same_device("edge_index", edge_index, x)
     _, out_channels, dim = checks.axes("offset", offset, 3).shape
-    checks.operand("offset", offset, (x.shape[1], out_channels, dim), x)
+    checks.operand("offset", offset, (x.shape[-1], out_channels, dim), x)
     reached = min(dim, checks.axes("displacement", displacement, 2).shape[1])
     checks.operand("displacement", displacement, (edge_index.shape[1], reached), x)
     checks.operand("edge_weight", edge_weight, (edge_index.shape[1],), x)
@@ -97,17 +99,17 @@ class _ChannelConvolution(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, displacement, offset, edge_weight, edge_index, *law_parameters)
         ctx.law, ctx.n_targets = law, n_targets
-        kernel = channel_law(law, x)
+        kernel = _kernel(law, x)
         if kernel is not None:
-            operands = x, displacement, offset, edge_weight, law.softening, edge_index, n_targets
+            operands = x[:, 0], displacement, offset, edge_weight, law.softening, edge_index, n_targets
             fused: Tensor = kernel.convolve(*operands, settings_of(law))
-            return fused
-        y = x.new_zeros(n_targets, offset.shape[1])
-        for block in _blocks(displacement, offset):
+            return fused[:, None]
+        y = x.new_zeros(n_targets, x.shape[1], offset.shape[1])
+        for block in _blocks(x, displacement, offset):
             sources, targets = edge_index[:, block]
-            sent = x[sources] * edge_weight[block, None]
+            sent = x[sources] * edge_weight[block, None, None]
             weight = law.from_square(_square(displacement[block], offset, law.softening))
-            y.index_add_(0, targets, torch.bmm(sent[:, None], weight)[:, 0])
+            y.index_add_(0, targets, torch.bmm(sent, weight))
         return y
 
     @staticmethod
@@ -117,11 +119,12 @@ class _ChannelConvolution(torch.autograd.Function):
             inputs = (x, displacement, offset, edge_weight, ctx.law, edge_index, ctx.n_targets, *law_parameters)
             return composed.gradients(composed.channel_convolution, inputs, ctx.needs_input_grad, [grad])
         operands = x, displacement, offset, edge_weight, ctx.law, edge_index
-        kernel = channel_law(ctx.law, x)
+        kernel = _kernel(ctx.law, x)
         if kernel is not None:
             softening, settings = ctx.law.softening, settings_of(ctx.law)
-            *fused, by_parameter = kernel.gradients(*operands[:4], softening, edge_index, grad, settings)
-            return (*fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
+            tensors = x[:, 0], displacement, offset, edge_weight
+            grad_x, *fused, by_parameter = kernel.gradients(*tensors, softening, edge_index, grad[:, 0], settings)
+            return (grad_x[:, None], *fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
         with torch.autocast(x.device.type, enabled=False):
             grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
@@ -141,15 +144,15 @@ def _gradients(
         torch.zeros_like(values) for values in (x, displacement, offset, edge_weight)
     ]
     grad_law = [torch.zeros_like(parameter) for parameter in law.parameters()]
-    for block in _blocks(displacement, offset):
+    for block in _blocks(x, displacement, offset):
         sources, targets = edge_index[:, block]
-        received, features, factor = grad[targets], x[sources], edge_weight[block, None]
+        received, features, factor = grad[targets], x[sources], edge_weight[block, None, None]
         square = _square(displacement[block], offset, law.softening)
         weight = law.from_square(square)
-        returned = torch.bmm(weight, received[:, :, None])[:, :, 0]
+        returned = torch.bmm(received, weight.mT)
         grad_x.index_add_(0, sources, returned * factor)
-        grad_edge[block] = (returned * features).sum(1)
-        grad_weight = (features * factor)[:, :, None] * received[:, None]
+        grad_edge[block] = (returned * features).sum((1, 2))
+        grad_weight = torch.bmm((features * factor).mT, received)
         for total, slope in zip(grad_law, law.parameter_slopes(square, weight), strict=True):
             total += (slope * grad_weight).sum()
         pairwise_gradient = law.slope(square, weight).mul_(grad_weight).mul_(2.0)  # d rho^2 / d D = 2 (D + o)
@@ -162,9 +165,16 @@ def _gradients(
     return grads, grad_law
 
 
-def _blocks(displacement: Tensor, offset: Tensor) -> Iterator[slice]:
+def _kernel(law: Law, x: Tensor) -> Any | None:  # noqa: ANN401 - kernels have no common type
+    """Return the fused kernels of a law for features without a batch; a batch shares weights that tensors hold."""
+    return channel_law(law, x) if x.shape[1] == 1 else None
+
+
+def _blocks(x: Tensor, displacement: Tensor, offset: Tensor) -> Iterator[slice]:
     elements = _CPU_BLOCK if offset.device.type == "cpu" else _ACCELERATOR_BLOCK
-    edges, step = displacement.shape[0], max(1, elements // max(1, offset.shape[0] * offset.shape[1]))
+    channels, out_channels, _ = offset.shape
+    of_each_edge = max(channels * out_channels, x.shape[1] * max(channels, out_channels), 1)
+    edges, step = displacement.shape[0], max(1, elements // of_each_edge)
     for start in range(0, edges, step):
         yield slice(start, min(start + step, edges))
 

@@ -148,16 +148,16 @@ def channel_convolution(
 ) -> Tensor:
     """Send channels as :func:`spatialgraph.functional.channels.channel_convolution` does; arguments as there.
 
-    All weights of all edges are held at once.
+    Channels have the shape ``(n, batch, C)``. All weights of all edges are held at once.
     """
     sources, targets = edge_index
     reached = displacement.shape[1]
     square = offset[:, :, reached:].square().sum(2) + law.softening**2
     for axis in range(reached):
         square = square + (displacement[:, axis, None, None] + offset[:, :, axis]).square()
-    sent = x.index_select(0, sources) * edge_weight[:, None]
-    messages = torch.einsum("ec,eco->eo", sent, _from_square(law, square, law_parameters))
-    return messages.new_zeros(n_targets, offset.shape[1]).index_add(0, targets, messages)
+    sent = x.index_select(0, sources) * edge_weight[:, None, None]
+    messages = torch.einsum("ebc,eco->ebo", sent, _from_square(law, square, law_parameters))
+    return messages.new_zeros(n_targets, *messages.shape[1:]).index_add(0, targets, messages)
 
 
 def _ends(source_pos: Tensor, target_pos: Tensor, edges: CompressedEdges) -> tuple[Tensor, Tensor]:

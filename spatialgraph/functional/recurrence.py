@@ -26,10 +26,11 @@ def recurrent(
     bias: Tensor,
     activation: Callable[[Tensor], Tensor] = torch.tanh,
     normalize: Normalize = biased,
+    rate: Tensor | None = None,
 ) -> Tensor:
-    r"""Return the states of a population in all time steps, as ``nn.RNN`` computes them.
+    r"""Return the states of a population in all time steps, as ``nn.RNN`` computes them, or leaky ones.
 
-    .. math:: h_t = \phi(\mathrm{norm}(u_t + W h_{t-1}) + b)
+    .. math:: h_t = (1 - \alpha) \odot h_{t-1} + \alpha \odot \phi(\mathrm{norm}(u_t + W h_{t-1}) + b)
 
     Args:
         inputs: what other neurons send, :math:`u_t`, shape ``(T, ..., n)``.
@@ -38,6 +39,7 @@ def recurrent(
         bias: biases, shape ``(n,)``.
         activation: :math:`\phi`.
         normalize: normalises summed inputs and adds the biases.
+        rate: the neurons' rates :math:`\alpha`, shape ``(n,)``, the time step over their time constants; None for 1.
 
     Returns:
         States, shape ``(T, ..., n)``.
@@ -48,7 +50,8 @@ def recurrent(
     """
     states = []
     for entering in inputs.unbind(0):
-        state = activation(normalize(entering + send(state), bias))
+        reached = activation(normalize(entering + send(state), bias))
+        state = reached if rate is None else torch.lerp(state, reached, rate)
         states.append(state)
     return torch.stack(states)
 

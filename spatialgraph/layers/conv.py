@@ -186,8 +186,8 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         """Compute the convolution.
 
         Args:
-            x: channels, shape ``(N, in_channels)``, or a pair for sources and targets; those of the targets may be
-                None.
+            x: channels, shape ``(..., N, in_channels)``, or a pair for sources and targets; those of the targets may be
+                None. Leading axes are a batch of features on the same graph, for which weights are computed once.
             pos: positions, shape ``(N, pos_dim)``, or a pair, in length units.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)`` whose
                 values are the edge weights.
@@ -195,7 +195,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
             size: numbers of sources and targets of a bipartite graph.
 
         Returns:
-            Channels of the targets, shape ``(N, out_channels)``.
+            Channels of the targets, shape ``(..., N, out_channels)``.
 
         Raises:
             TypeError: if ``x`` or ``pos`` is not a tensor or a pair of tensors, or ``edge_index`` is not int64.
@@ -257,9 +257,9 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     def _features(self, x: Tensor, pos: Tensor) -> Tensor:
         """Check features and positions against the layer, whose parameters are created if it was lazy."""
         if self.in_channels == -1:
-            self._create(x.shape[1])
-        if x.shape[1] != self.in_channels:
-            raise ValueError(f"x must have {self.in_channels} channels (in_channels), got {x.shape[1]}")
+            self._create(x.shape[-1])
+        if x.shape[-1] != self.in_channels:
+            raise ValueError(f"x must have {self.in_channels} channels (in_channels), got {x.shape[-1]}")
         if pos.shape[1] != self.pos_dim:
             name = "dim" if self.pos_dim == self.dim else "pos_dim"
             raise ValueError(f"pos must have {self.pos_dim} dimensions ({name}), got {pos.shape[1]}")

@@ -16,14 +16,13 @@ def positions_of(pos: Tensor | PairTensor) -> PairTensor:
         >>> [len(rows) for rows in positions_of((torch.zeros(3, 2), torch.zeros(4, 2)))]
         [3, 4]
     """
-    first, second = (_rows("pos", member) for member in _pair("pos", pos))
-    checks.axes("pos", first, 2)
+    first, second = (checks.axes("pos", member, 2) for member in _pair("pos", pos))
     checks.operand("pos", second, (second.shape[0], first.shape[1]), first)
     return first, second
 
 
 def features_of(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int], sender: int) -> Tensor:
-    """Return the features of the sources, after a check of the numbers of rows of both.
+    """Return the features of the sources, shape ``(..., N, F)``, after a check of the numbers of rows of both.
 
     Args:
         x: features, or a pair of them, of which those of the targets may be None.
@@ -32,9 +31,9 @@ def features_of(x: Tensor | PairTensor | OptPairTensor, counts: tuple[int, int],
     """
     pair = _pair("x", x)
     for number, count in enumerate(counts):
-        if (number == sender or pair[number] is not None) and (rows := _rows("x", pair[number]).shape[0]) != count:
+        if (number == sender or pair[number] is not None) and (rows := _features(pair[number]).shape[-2]) != count:
             raise ValueError(f"x must have as many rows as pos ({count}), got {rows}")
-    return _rows("x", pair[sender])
+    return _features(pair[sender])
 
 
 def edges_of(
@@ -85,10 +84,10 @@ def _pair(name: str, value: Tensor | PairTensor | OptPairTensor) -> PairTensor:
     return pair
 
 
-def _rows(name: str, value: Tensor | None) -> Tensor:
-    member = checks.tensor(name, value)
-    if member.dim() != 2:
-        raise ValueError(f"{name} must have two axes, neurons first, got shape {tuple(member.shape)}")
+def _features(value: Tensor | None) -> Tensor:
+    member = checks.tensor("x", value)
+    if member.dim() < 2:
+        raise ValueError(f"x must have at least 2 axes, got shape {tuple(member.shape)}")
     return member
 
 

@@ -90,7 +90,8 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         """Compute the convolution.
 
         Args:
-            x: features, shape ``(N, F)``, or a pair for sources and targets; the features of the targets may be None.
+            x: features, shape ``(..., N, F)``, or a pair for sources and targets; the features of the targets may be
+                None. Leading axes are a batch of features on the same graph.
             pos: positions, shape ``(N, d)``, or a pair, in length units.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, a sparse matrix of shape ``(targets, sources)`` whose
                 values are the edge weights.
@@ -99,7 +100,7 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
             size: numbers of sources and targets of a bipartite graph.
 
         Returns:
-            Features of the targets, shape ``(N, F)``.
+            Features of the targets, shape ``(..., N, F)``.
 
         Raises:
             TypeError: if ``x`` or ``pos`` is not a tensor or a pair of tensors, or ``edge_index`` is not int64.
@@ -132,7 +133,7 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         """Multiply the features of each edge's source by the edge's weight."""
         # Gathered here, because for x_j PyG uses the first of a pair for either flow.
         sender = 0 if self.flow == "source_to_target" else 1
-        messages: Tensor = weight[:, None] * x[sender].index_select(0, edge_index_j)
+        messages: Tensor = weight[:, None] * x[sender].index_select(-2, edge_index_j)
         return messages
 
     def message_and_aggregate(self, edge_index: Adj, x: PairTensor, weight: Tensor) -> Tensor:
@@ -142,7 +143,7 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         order = torch.argsort(targets * n_sources + sources)
         edges = CompressedEdges.from_edges(torch.stack([sources[order], targets[order]]), n_sources, n_targets)
         # Features and weights are promoted to the higher precision, as in message passing.
-        return sparse(x[0].t(), weight[order].to(torch.promote_types(weight.dtype, x[0].dtype)), edges).t()
+        return sparse(x[0].mT, weight[order].to(torch.promote_types(weight.dtype, x[0].dtype)), edges).mT
 
     def __repr__(self) -> str:
         """Show law, gain and settings that differ from their defaults."""

@@ -115,7 +115,7 @@ class SpatialGNN(nn.Module):
         """Return the outputs of all graphs, or of all nodes if the model does not pool.
 
         Args:
-            x: features, shape ``(N, in_channels)``.
+            x: features, shape ``(..., N, in_channels)``; leading axes are a batch of features on the same graph.
             pos: positions, shape ``(N, d)``, in length units; for layers that coarsen, a list of the positions at all
                 levels, one more than layers, from those of the nodes of ``x`` on.
             edge_index: edges, shape ``(2, E)``, or ``adj_t``, as in :class:`~spatialgraph.SpatialConv`; for layers that
@@ -126,8 +126,9 @@ class SpatialGNN(nn.Module):
             batch_size: number of graphs; None to take it from ``batch``.
 
         Returns:
-            Tensor of shape ``(graphs, out_channels)`` if the model pools, else ``(N, out_channels)``, where N is the
-            number of nodes of the last level.
+            Tensor of shape ``(..., graphs, out_channels)`` if the model pools, else ``(..., N, out_channels)``, where N
+            is the number of nodes of the last level. Without ``batch``, a model that pools features with leading axes
+            returns ``(..., out_channels)``.
 
         Raises:
             TypeError: if ``x`` or ``pos`` is not a tensor of the parameters' dtype, or ``batch`` is not int64.
@@ -143,12 +144,12 @@ class SpatialGNN(nn.Module):
         if batch is not None:
             _check_batch(batch, places[-1], batch_size)
             if not has_levels:
-                _check_edges(batch, edges_of(edge_index, edge_weight, (len(x), len(x)), places[0])[0])
+                _check_edges(batch, edges_of(edge_index, edge_weight, (len(places[0]), len(places[0])), places[0])[0])
         elif self.pool is not None and not len(places[-1]):
             raise ValueError("x must have at least one node for a graph to be pooled, got none")
         for conv, norm, level in zip(self.convs, self.norms, levels, strict=True):
             nodes = (x, None) if has_levels else x
-            x = self.dropout(self.act(norm(conv(nodes, *level))))
+            x = self.dropout(self.act(_normalised(norm, conv(nodes, *level))))
         if self.pool is not None:
             x = POOLS[self.pool](x, batch, batch_size)
         y: Tensor = self.head(x)
@@ -157,6 +158,12 @@ class SpatialGNN(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
         return f"pool={self.pool!r}"
+
+
+def _normalised(norm: nn.Module, x: Tensor) -> Tensor:
+    """Normalise channels over all nodes and graphs: nn.BatchNorm1d takes the second axis for that of channels."""
+    normalised: Tensor = norm(x.flatten(0, -2)).view_as(x)
+    return normalised
 
 
 def _hidden(channels: Any, layers: int) -> list[int]:  # noqa: ANN401 - any value is checked

@@ -12,6 +12,7 @@ from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.gates import Gates
+from spatialgraph.models.leaks import Leaks
 
 __all__ = ["parameter_groups"]
 
@@ -33,6 +34,7 @@ _KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
         Gates,
         {"raw_input_polarity": "polarities", "raw_recurrent_polarity": "polarities", "raw_bias": "biases"},
     ),
+    (Leaks, {"raw_rate": "biases"}),
     (FreeSynapses, {"weight": "free_weights", "delay": "free_delays"}),
 )
 
@@ -52,7 +54,7 @@ def parameter_groups(
                                 :class:`~spatialgraph.SpatialLinear`, offsets of a
                                 :class:`~spatialgraph.SpatialConv`
     ``polarities``   50         polarities of these, and of gates
-    ``biases``       30         biases of these, and of gates
+    ``biases``       30         biases of these, and of gates; rates of leaky neurons
     ``free_weights`` 30         free weights of a graph's synapses
     ``free_delays``  30         free delays of a graph's synapses
     ``others``       1          everything else: parameters of laws and of other modules

@@ -15,6 +15,7 @@ from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.models.activations import Activation
 from spatialgraph.models.gates import Gates
+from spatialgraph.models.leaks import Leaks
 from spatialgraph.models.options import make_graph
 from spatialgraph.models.stages import output_order, run_stages
 from spatialgraph.settings import Setting
@@ -23,9 +24,10 @@ from spatialgraph.wiring.wirings import AllToAll
 __all__ = ["SpatialRNN"]
 
 NONLINEARITIES: dict[str, Activation] = {"tanh": torch.tanh, "relu": F.relu}
+CELLS = ("plain", "leaky", "gated")
 READ_OUTS = ("last", "mean", "all")
 
-_SAVED = ("nonlinearity", "gated", "read_out", "normalize", "batch_first")
+_SAVED = ("nonlinearity", "cell", "read_out", "normalize", "batch_first")
 
 
 def _check_nonlinearity(name: str, value: Any) -> str:  # noqa: ANN401 - any value is checked
@@ -46,15 +48,23 @@ class SpatialRNN(nn.Module):
 
     where the weights :math:`W` from earlier layers and :math:`R` within the layer are those of a
     :class:`~spatialgraph.SpatialGraph`. Layers without recurrent synapses have no :math:`R`; outputs are neither
-    normalised nor activated. With ``gated=True`` the layers with recurrent synapses are gated as in ``nn.GRU`` (see
+    normalised nor activated.
+
+    With ``cell="leaky"`` each neuron of a layer with recurrent synapses approaches this value at a learnable rate
+    :math:`0 < \alpha < 1`, the time step over its time constant, as in continuous-time networks:
+
+    .. math:: h_t = (1 - \alpha) \odot h_{t-1} + \alpha \odot \phi(\mathrm{norm}(W x_t + R h_{t-1}) + b)
+
+    With ``cell="gated"`` these layers are gated as in ``nn.GRU`` (see
     :func:`~spatialgraph.functional.recurrence.gated`): gates are further targets at the positions of the neurons, with
-    polarities and biases of their own, so that a gated network has O(n) parameters too.
+    polarities and biases of their own, so that a gated network has O(n) parameters too. It takes three times the
+    products of the others.
 
     Args:
         graph: layer sizes, inputs first, or a recurrent :class:`~spatialgraph.SpatialGraph`.
         dim: number of axes d, with sizes only.
         nonlinearity: ``"tanh"`` or ``"relu"``, as in ``nn.RNN``; gated layers always use ``tanh``.
-        gated: whether layers with recurrent synapses are gated.
+        cell: what neurons with recurrent synapses are: ``"plain"`` as in ``nn.RNN``, ``"leaky"`` or ``"gated"``.
         read_out: what is returned of the outputs: their values in the ``"last"`` time step, their ``"mean"`` over all
             time steps, or ``"all"`` of them.
         normalize: whether the summed inputs of each hidden layer are brought to mean 0 and variance 1 (layer
@@ -86,14 +96,14 @@ class SpatialRNN(nn.Module):
         dim: int | None = None,
         *,
         nonlinearity: str = "tanh",
-        gated: bool = False,
+        cell: str = "plain",
         read_out: str = "last",
         normalize: bool = True,
         batch_first: bool = False,
         **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
     ) -> None:
         super().__init__()
-        known = ["nonlinearity", "gated", "read_out", "normalize", "batch_first"]
+        known = [*_SAVED]
         if not isinstance(graph, SpatialGraph):
             options.setdefault("recurrent", AllToAll())
         self.spatial_graph = make_graph(type(self).__name__, graph, dim, options, known)
@@ -104,13 +114,15 @@ class SpatialRNN(nn.Module):
         stages = self.graph.feed_forward_projections
         if self.normalize and any(stage.hidden == 1 for stage in stages):
             raise ValueError("normalize must be False where a layer has a single hidden neuron, got True")
-        self.gates = nn.ModuleDict()
-        self._gated = checks.flag("gated", gated)
-        if gated:
-            if self.graph.weight_mode == "free":
-                raise ValueError("gated must be False for weight_mode='free', which has no polarities, got True")
-            for number in self.graph.recurrent_numbers:
+        self._cell = checks.choice("cell", cell, CELLS)
+        if cell == "gated" and self.graph.weight_mode == "free":
+            raise ValueError("cell must not be 'gated' for weight_mode='free', which has no polarities")
+        self.gates, self.leaks = nn.ModuleDict(), nn.ModuleDict()
+        for number in self.graph.recurrent_numbers:
+            if cell == "gated":
                 self.gates[str(number)] = Gates(stages[number].n_sources, stages[number].hidden, self.graph.raw_bias)
+            elif cell == "leaky":
+                self.leaks[str(number)] = Leaks(stages[number].hidden, self.graph.raw_bias)
 
     @property
     def graph(self) -> SpatialGraph:
@@ -118,15 +130,15 @@ class SpatialRNN(nn.Module):
         return self.spatial_graph
 
     @property
-    def gated(self) -> bool:
-        """Whether layers with recurrent synapses are gated; settled at construction."""
-        return self._gated
+    def cell(self) -> str:
+        """What neurons with recurrent synapses are; settled at construction."""
+        return self._cell
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew."""
         self.graph.reset_parameters()
-        for gates in self.gates.values():
-            cast(Gates, gates).reset_parameters()
+        for own in (*self.gates.values(), *self.leaks.values()):
+            cast(Gates | Leaks, own).reset_parameters()
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Compute the outputs of a sequence.
@@ -214,19 +226,31 @@ class SpatialRNN(nn.Module):
         bias = transmission.biases[number] if self.normalize else torch.zeros_like(transmission.biases[number])
         within = self.graph.recurrent_numbers[number]
         send = transmission.matrix(within).send
-        if not self.gated:
-            return recurrent(total, state, send, bias, activation, normalize)
-        if str(number) not in self.gates:
-            raise ValueError(
-                f"graph must have recurrent synapses in the same layers as when the model was made, got some in layer "
-                f"{number + 1} too: make a new model of it"
-            )
-        gates = cast(Gates, self.gates[str(number)])
+        if self.cell != "gated":
+            return recurrent(total, state, send, bias, activation, normalize, self._rates(number, total.shape[-1]))
+        gates = cast(Gates, self._own(self.gates, number))
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))
         inputs = [transmission.send(number, signal, scale=scale) for scale in of_inputs]
         sends = [transmission.matrix(within, scale).send for scale in of_neurons]
         return gated([*inputs, total], state, [*sends, send], torch.cat([gates.raw_bias, bias[None]]), normalize)
+
+    def _rates(self, number: int, n_neurons: int) -> Tensor | None:
+        """Return the rates of a stage's leaky neurons; None where neurons do not leak."""
+        if self.cell != "leaky":
+            return None
+        leaks = cast(Leaks, self._own(self.leaks, number))
+        leaks.check(n_neurons)
+        return leaks.rates
+
+    def _own(self, modules: nn.ModuleDict, number: int) -> nn.Module:
+        """Return what the neurons of a stage have besides the graph."""
+        if str(number) not in modules:
+            raise ValueError(
+                f"graph must have recurrent synapses in the same layers as when the model was made, got some in layer "
+                f"{number + 1} too: make a new model of it"
+            )
+        return modules[str(number)]
 
     def _time_first(self, x: Tensor) -> Tensor:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)

@@ -109,6 +109,39 @@ def test_derivatives_with_dimensions_beyond_those_of_the_nodes(law):
 
 
 @pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
+@pytest.mark.parametrize("law", ["inverse_distance", "mexican_hat", "rational"])
+@pytest.mark.parametrize("is_composed", [False, True])
+def test_a_batch_of_features_is_computed_as_each_alone(law, normalize, is_composed, monkeypatch):
+    if is_composed:
+        monkeypatch.setattr(channels, "is_observed", lambda *values: True)
+    x, source_pos, target_pos, weight = leaves((2, 4, 5, 3), (5, 2), (3, 2), (6,))
+    conv = SpatialConv(3, 4, dim=4, pos_dim=2, law=LAWS[law](), normalize=normalize).double()
+    wanted = [x, source_pos, target_pos, weight, *conv.parameters()]
+    together = conv((x, None), (source_pos, target_pos), PAIRS, weight)
+    alone = [conv((row, None), (source_pos, target_pos), PAIRS, weight) for row in x.flatten(0, 1)]
+    results = [
+        [y, *torch.autograd.grad(y.square().sum(), wanted)] for y in (together, torch.stack(alone).view(2, 4, 3, 4))
+    ]
+    for value, right in zip(*results, strict=True):
+        torch.testing.assert_close(value, right, rtol=1e-11, atol=1e-11)
+
+
+def test_derivatives_of_a_batch_of_features():
+    conv = SpatialConv(2, 3, dim=2, law="cosine").double()
+    x, pos, edge_weight = leaves((2, 5, 2), (5, 2), (8,))
+    arguments = x, pos, edge_weight, *conv.parameters()
+    assert torch.autograd.gradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
+    assert torch.autograd.gradgradcheck(lambda x, pos, weight, *_: conv(x, pos, EDGES, weight), arguments)
+
+
+@pytest.mark.parametrize("aggr", ["mean", "max"])
+def test_messages_of_a_batch_of_features(aggr):
+    x, pos = torch.randn(4, 5, 3, dtype=torch.float64), torch.randn(5, 2, dtype=torch.float64)
+    conv = SpatialConv(3, 2, dim=2, aggr=aggr).double()
+    assert_close(conv(x, pos, EDGES), torch.stack([conv(row, pos, EDGES) for row in x]), 1e-11)
+
+
+@pytest.mark.parametrize("normalize", [None, "sum", "gcn"])
 @pytest.mark.parametrize("law", ["inverse_distance", "cosine", "learnable"])
 def test_derivatives(law, normalize):
     law = InversePower(learnable=True) if law == "learnable" else law
@@ -343,7 +376,7 @@ def test_transforms():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"x": torch.zeros(5)}, ValueError, r"x must have two axes, neurons first, got shape \(5,\)"),
+        ({"x": torch.zeros(5)}, ValueError, r"x must have at least 2 axes, got shape \(5,\)"),
         ({"x": torch.zeros(5, 2)}, ValueError, r"x must have 3 channels \(in_channels\), got 2"),
         ({"x": torch.zeros(4, 3)}, ValueError, r"x must have as many rows as pos \(5\), got 4"),
         ({"x": torch.zeros(5, 3, dtype=torch.int64)}, TypeError, "x must be floating point, got torch.int64"),

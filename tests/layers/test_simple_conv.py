@@ -38,6 +38,21 @@ def signed_weights(law, gain, source_pos, target_pos, polarity, edges):
 # SpatialSimpleConv ----
 
 
+@pytest.mark.parametrize("is_matrix", [False, True])
+def test_a_batch_of_features_is_computed_as_each_alone(is_matrix):
+    x, source_pos, target_pos = leaves((2, 4, 5, 3), (5, 2), (3, 2))
+    operator = SpatialSimpleConv(normalize="sum")
+    edges = transposed_adjacency(PAIRS, 5, 3) if is_matrix else PAIRS
+    together = operator((x, None), (source_pos, target_pos), edges)
+    alone = torch.stack([operator((row, None), (source_pos, target_pos), edges) for row in x.flatten(0, 1)])
+    results = [
+        [y, *torch.autograd.grad(y.square().sum(), [x, source_pos, target_pos])]
+        for y in (together, alone.view(2, 4, 3, 3))
+    ]
+    for value, right in zip(*results, strict=True):
+        torch.testing.assert_close(value, right, rtol=1e-11, atol=1e-11)
+
+
 @pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
 def test_convolution_on_one_set_of_nodes(make):
     law = make().double()
@@ -194,8 +209,8 @@ def test_autocast_of_a_matrix():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"x": torch.zeros(5)}, ValueError, r"x must have two axes, neurons first, got shape \(5,\)"),
-        ({"pos": torch.zeros(5)}, ValueError, r"pos must have two axes, neurons first, got shape \(5,\)"),
+        ({"x": torch.zeros(5)}, ValueError, r"x must have at least 2 axes, got shape \(5,\)"),
+        ({"pos": torch.zeros(5)}, ValueError, r"pos must have 2 axes, got shape \(5,\)"),
         ({"pos": [0.0]}, TypeError, "pos must be a tensor, got list"),
         ({"polarity": torch.zeros(4)}, ValueError, r"polarity must have shape \(5,\), got \(4,\)"),
         ({"x": torch.zeros(4, 4)}, ValueError, r"x must have as many rows as pos \(5\), got 4"),

@@ -70,6 +70,21 @@ def test_layers_that_coarsen_written_out(weighted):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("pool", [None, "mean"])
+def test_a_batch_of_features_on_the_same_levels(norm, pool):
+    levels = [torch.randn(5, 2), torch.randn(3, 2), torch.randn(2, 2)]
+    edges = [torch.tensor([[0, 1, 2, 3, 4], [0, 1, 2, 2, 0]]), torch.tensor([[0, 1, 2], [0, 0, 1]])]
+    model = SpatialGNN(3, [8, 6], 2, 4, dim=2, norm=norm, pool=pool)
+    x = torch.randn(7, 5, 3)
+    model(x, levels, edges)  # moves the statistics of batch normalisation, over all nodes of all graphs
+    y = model.eval()(x, levels, edges)
+    assert y.shape == ((7, 4) if pool else (7, 2, 4))
+    torch.testing.assert_close(
+        y, torch.stack([model(row, levels, edges) for row in x]).view_as(y), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_the_last_level_is_pooled():
     model, x, (pos, edges) = SpatialGNN(3, 4, 1, 5, dim=2, pool="max"), torch.randn(10, 3), levels()
     y = model(x, pos[:2], edges[:1], torch.tensor([0, 0, 1, 1]))

@@ -1,6 +1,7 @@
 """SpatialRNN against step-by-step references, and what it owes to the conventions of nn.RNN."""
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 import torch
 from cyclic_graphs import cyclic_graph
@@ -86,8 +87,40 @@ def test_without_normalisation_it_is_nn_rnn(nonlinearity):
     torch.testing.assert_close(model.activations(x, state)[..., model.graph.layer == 1], hidden)
 
 
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_leaky_neurons_step_by_step(nonlinearity):
+    model = sg.SpatialRNN([4, 6, 3], cell="leaky", nonlinearity=nonlinearity, normalize=False, dtype=torch.float64)
+    model.graph.raw_bias.data.normal_()
+    entering, within, leaving = (weights.numpy() for weights in as_dense(model))
+    bias, outer = model.graph.bias.detach()[4:10].numpy(), model.graph.bias.detach()[10:].numpy()
+    rates = 1.0 / (1.0 + np.exp(-model.leaks["0"].raw_rate.detach().numpy()))
+    phi = {"tanh": np.tanh, "relu": lambda values: np.maximum(values, 0.0)}[nonlinearity]
+    x, h = torch.rand(5, 2, 4, dtype=torch.float64), np.zeros((2, 6))
+    for row in x.numpy():
+        h = (1.0 - rates) * h + rates * phi(row @ entering.T + h @ within.T + bias)
+    outputs, state = model(x)
+    np.testing.assert_allclose(state[0].detach().numpy(), h, rtol=1e-12)
+    np.testing.assert_allclose(outputs.detach().numpy(), h @ leaving.T + outer, rtol=1e-12, atol=1e-12)
+
+
+def test_rates_of_leaky_neurons_of_1_are_plain_ones():
+    leaky = sg.SpatialRNN([4, 9, 3], cell="leaky", dtype=torch.float64)
+    leaky.leaks["0"].raw_rate.data.fill_(torch.inf)
+    x = torch.rand(5, 2, 4, dtype=torch.float64)
+    torch.testing.assert_close(leaky(x)[0], sg.SpatialRNN(leaky.graph)(x)[0], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["leaky", "gated"])
+def test_removed_neurons_need_a_new_model(cell):
+    model = sg.SpatialRNN([4, 6, 3], cell=cell)
+    model.graph.keep_((model.graph.edge_index != 5).all(0))
+    model.graph.keep_neurons_(torch.arange(13) != 5)
+    with pytest.raises(ValueError, match="graph must have 6 neurons in a .* layer.* got 5.*: make a new model of it"):
+        model(torch.rand(5, 2, 4))
+
+
 def test_gated_without_normalisation_it_is_nn_gru():
-    model = sg.SpatialRNN([4, 6, 3], gated=True, normalize=False, dtype=torch.float64)
+    model = sg.SpatialRNN([4, 6, 3], cell="gated", normalize=False, dtype=torch.float64)
     entering, within, _ = as_dense(model)
     gates, polarity = model.gates["0"], model.graph.polarity.detach()
     own = polarity[:4], polarity[4:10]
@@ -105,10 +138,10 @@ def test_gated_without_normalisation_it_is_nn_gru():
     torch.testing.assert_close(model.activations(x)[..., 4:10], hidden)
 
 
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
 @pytest.mark.parametrize("wiring", [sg.wiring.AllToAll(), sg.wiring.KNN(k=3), sg.wiring.KNN(k=1)])
-def test_a_sequence_in_two_parts_is_the_whole(gated, wiring):
-    model = sg.SpatialRNN([4, 9, 8, 3], gated=gated, recurrent=wiring, read_out="all")
+def test_a_sequence_in_two_parts_is_the_whole(cell, wiring):
+    model = sg.SpatialRNN([4, 9, 8, 3], cell=cell, recurrent=wiring, read_out="all")
     x = torch.rand(7, 2, 4)
     first, state = model(x[:3])
     second, end = model(x[3:], state)
@@ -119,7 +152,7 @@ def test_a_sequence_in_two_parts_is_the_whole(gated, wiring):
 
 
 def test_a_single_sequence_is_a_batch_of_one():
-    model = sg.SpatialRNN([4, 9, 3], gated=True, batch_first=True, read_out="all")
+    model = sg.SpatialRNN([4, 9, 3], cell="gated", batch_first=True, read_out="all")
     x = torch.rand(5, 4)
     outputs, state = model(x)
     many, states = model(x[None])
@@ -127,9 +160,9 @@ def test_a_single_sequence_is_a_batch_of_one():
     torch.testing.assert_close(state, states[:, 0])
 
 
-@pytest.mark.parametrize("gated", [False, True])
-def test_gradients(gated):
-    model = sg.SpatialRNN([2, 3, 2], gated=gated, normalize=False, dtype=torch.float64)
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
+def test_gradients(cell):
+    model = sg.SpatialRNN([2, 3, 2], cell=cell, normalize=False, dtype=torch.float64)
     x = torch.rand(3, 2, 2, dtype=torch.float64, requires_grad=True)
     names, values = zip(*model.named_parameters(), strict=True)
 
@@ -139,9 +172,9 @@ def test_gradients(gated):
     assert torch.autograd.gradcheck(outputs, (x, *values))
 
 
-@pytest.mark.parametrize("gated", [False, True])
-def test_a_saved_network_is_read_back(tmp_path, gated):
-    model = sg.SpatialRNN([4, 9, 3], gated=gated, nonlinearity="relu", read_out="mean", recurrent=sg.wiring.KNN(k=4))
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
+def test_a_saved_network_is_read_back(tmp_path, cell):
+    model = sg.SpatialRNN([4, 9, 3], cell=cell, nonlinearity="relu", read_out="mean", recurrent=sg.wiring.KNN(k=4))
     sg.prune_(model, 0.3)
     sg.save(model, tmp_path / "network.safetensors")
     again = sg.load(tmp_path / "network.safetensors")
@@ -150,12 +183,12 @@ def test_a_saved_network_is_read_back(tmp_path, gated):
     assert torch.equal(again(x)[0], model(x)[0])
 
 
-@pytest.mark.parametrize("gated", [False, True])
-def test_it_learns_to_remember(gated):
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
+def test_it_learns_to_remember(cell):
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(4, 64, 2, generator=generator)
     labels = (x[0, :, 0] > 0.5).long()
-    model = sg.SpatialRNN([2, 32, 2], dim=4, gated=gated, generator=generator)
+    model = sg.SpatialRNN([2, 32, 2], dim=4, cell=cell, generator=generator)
     optimizer = torch.optim.Adam(sg.parameter_groups(model, lr=1e-3))
     for _ in range(150):
         optimizer.zero_grad()
@@ -164,10 +197,11 @@ def test_it_learns_to_remember(gated):
     assert (model(x)[0].argmax(1) == labels).float().mean() > 0.9
 
 
-def test_gates_cost_three_numbers_and_two_biases_more():
-    plain, gated = (sg.SpatialRNN([28, 100, 10], dim=8, gated=gated) for gated in (False, True))
-    count = [sum(p.numel() for p in model.parameters()) for model in (plain, gated)]
-    assert count[1] - count[0] == 2 * (28 + 100) + 2 * 100
+def test_cells_cost_a_few_numbers_for_each_neuron():
+    models = [sg.SpatialRNN([28, 100, 10], dim=8, cell=cell) for cell in ("plain", "leaky", "gated")]
+    plain, leaky, gated = (sum(p.numel() for p in model.parameters()) for model in models)
+    assert gated - plain == 2 * (28 + 100) + 2 * 100
+    assert leaky - plain == 100
 
 
 @pytest.mark.parametrize(
@@ -182,7 +216,11 @@ def test_gates_cost_three_numbers_and_two_biases_more():
         (lambda m: setattr(m, "read_out", "first"), "read_out must be one of"),
         (lambda m: sg.SpatialMLP(m.graph), "graph must not be recurrent"),
         (lambda m: sg.SpatialRNN([4, 6, 3], velocity=1.0), "velocity must be None"),
-        (lambda m: sg.SpatialRNN([4, 6, 3], weight_mode="free", gated=True), "gated must be False"),
+        (
+            lambda m: sg.SpatialRNN([4, 6, 3], weight_mode="free", cell="gated"),
+            "cell must not be 'gated' for weight_mode='free'",
+        ),
+        (lambda m: sg.SpatialRNN([4, 6, 3], cell="lstm"), r"cell must be one of .*got 'lstm'"),
         (lambda m: sg.SpatialRNN([4, 3]), "recurrent must be None for a network without hidden layers"),
     ],
 )
@@ -194,7 +232,7 @@ def test_wrong_calls(call, message):
 X = torch.rand(5, 2, 4)
 
 
-@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -210,16 +248,16 @@ X = torch.rand(5, 2, 4)
         ((X, (torch.zeros(1, 2, 6),) * 2), TypeError, "state must be a tensor, got tuple"),
     ],
 )
-def test_wrong_sequences_and_states(gated, arguments, error, message):
-    model = sg.SpatialRNN([4, 6, 3], gated=gated)
+def test_wrong_sequences_and_states(cell, arguments, error, message):
+    model = sg.SpatialRNN([4, 6, 3], cell=cell)
     for call in (model, model.activations):
         with pytest.raises(error, match=message):
             call(*arguments)
 
 
-@pytest.mark.parametrize("gated", [False, True])
-def test_an_empty_batch_gives_an_empty_batch_as_in_nn_rnn(gated):
-    outputs, state = sg.SpatialRNN([4, 6, 3], gated=gated)(X[:, :0])
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
+def test_an_empty_batch_gives_an_empty_batch_as_in_nn_rnn(cell):
+    outputs, state = sg.SpatialRNN([4, 6, 3], cell=cell)(X[:, :0])
     hidden, last = nn.RNN(4, 6)(X[:, :0])
     assert outputs.shape == (0, 3)
     assert state.shape == last.shape == (1, *hidden.shape[1:])
