@@ -33,8 +33,9 @@ from spatialgraph.experiments import CLASSES
 
 GRIDS = (7, 4, 1)  # points along a side at each level
 NEIGHBORS = (8, 9, 16)  # edges into each point
+DIM = 16  # dimensions of the offsets of channels
 
-RECIPE = training.Recipe(epochs=20, batch_size=64)
+RECIPE = training.Recipe(epochs=20, batch_size=128)
 RATES = {"spatial": 0.03, "monet": 0.01, "gravnet": 0.01}  # peak learning rates
 
 # Accuracy with 75 superpixels in Monti et al. (2017), https://arxiv.org/abs/1611.08402
@@ -44,45 +45,55 @@ PUBLISHED = {"superpixels monet": "91.11"}
 # Networks ----
 
 
-class Levels(nn.Module):
-    """The levels of a batch of graphs: the nodes and ever coarser grids, with the edges between them."""
+class Entry(nn.Module):
+    """The way into a network: each point of the finest grid receives from its nearest nodes."""
 
     def __init__(self) -> None:
         super().__init__()
-        for level, side in enumerate(GRIDS):
-            self.register_buffer(f"grid{level}", grid(side), persistent=False)
-        for level, k in enumerate(NEIGHBORS[1:]):
-            near = nearest(grid(GRIDS[level + 1])[None], grid(GRIDS[level])[None], k)
-            self.register_buffer(f"near{level + 1}", near, persistent=False)
+        self.register_buffer("grid", grid(GRIDS[0]), persistent=False)
 
-    def forward(self, graphs: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-        """Return features ``(nodes, 1)``, the positions of all levels and the edges from each to the next."""
+    def forward(self, graphs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
+        """Return features ``(nodes, 1)``, the positions of nodes and points, and the edges, of graphs in one."""
         count, nodes, _ = graphs.shape
         x, places = graphs[..., :1].float(), graphs[..., 1:].float() / PITCH
-        pos, edges = [places.flatten(0, 1)], []
-        for level, side in enumerate(GRIDS):
-            points = self.get_buffer(f"grid{level}").expand(count, -1, -1)
-            near = self.get_buffer(f"near{level}").expand(count, -1, -1) if level else None
-            edges.append(edges_of(nearest(points, places, NEIGHBORS[0]) if near is None else near, nodes))
-            pos.append(points.flatten(0, 1))
-            nodes = side**2
-        return x.flatten(0, 1), pos, edges
+        points = self.get_buffer("grid").expand(count, -1, -1)
+        edges = edges_of(nearest(points, places, NEIGHBORS[0]), nodes)
+        return x.flatten(0, 1), (places.flatten(0, 1), points.flatten(0, 1)), edges
+
+
+def between_grids() -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return the points of each grid and of the next coarser one, with the edges between them."""
+    grids = [grid(side) for side in GRIDS]
+    pairs = zip(grids, grids[1:], NEIGHBORS[1:], strict=False)
+    return [(fine, coarse, edges_of(nearest(coarse[None], fine[None], k), len(fine))) for fine, coarse, k in pairs]
 
 
 class Spatial(nn.Module):
-    """SpatialGNN whose layers send to ever coarser grids."""
+    """Spatial convolutions from the nodes to ever coarser grids.
+
+    The grids are those of all graphs, so that the weights between them are computed once for a batch.
+    """
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        self.levels = Levels()
-        self.network = sg.SpatialGNN(
-            1, list(channels), len(channels), CLASSES, dim=12, pos_dim=2, law="sine_wave", norm="batch"
-        )
+        first, *others = channels
+        options: dict[str, Any] = {"dim": DIM, "pos_dim": 2, "law": "sine_wave"}
+        self.entry = Entry()
+        self.conv, self.norm = sg.SpatialConv(1, first, **options), nn.BatchNorm1d(first)
+        self.network = sg.SpatialGNN(first, others, len(others), CLASSES, norm="batch", **options)
+        for level, side in enumerate(GRIDS):
+            self.register_buffer(f"grid{level}", grid(side), persistent=False)
+        for level, (_, _, edges) in enumerate(between_grids()):
+            self.register_buffer(f"edges{level}", edges, persistent=False)
 
     def forward(self, graphs: Tensor) -> Tensor:
         """Return the logits of graphs ``(batch, nodes, 3)``."""
-        logits: Tensor = self.network(*self.levels(graphs))
-        return logits
+        x, pos, edges = self.entry(graphs)
+        x = self.norm(self.conv((x, None), pos, edges)).relu()
+        grids = [self.get_buffer(f"grid{level}") for level in range(len(GRIDS))]
+        between = [self.get_buffer(f"edges{level}") for level in range(len(GRIDS) - 1)]
+        logits: Tensor = self.network(x.view(len(graphs), len(grids[0]), -1), grids, between)
+        return logits.squeeze(1)
 
 
 class MoNet(nn.Module):
@@ -90,20 +101,33 @@ class MoNet(nn.Module):
 
     def __init__(self, channels: Sequence[int], kernels: int = 6) -> None:
         super().__init__()
-        self.levels = Levels()
+        self.entry = Entry()
         sizes = zip([1, *channels], channels, strict=False)
         self.convs = nn.ModuleList(GMMConv(*size, 2, kernels, root_weight=False, bias=False) for size in sizes)
         self.norms = nn.ModuleList(map(nn.BatchNorm1d, channels))
         self.head = nn.Linear(channels[-1], CLASSES)
+        for level, (fine, coarse, edges) in enumerate(between_grids()):
+            self.register_buffer(f"displacement{level}", fine[edges[0]] - coarse[edges[1]], persistent=False)
+            self.register_buffer(f"edges{level}", edges, persistent=False)
 
     def forward(self, graphs: Tensor) -> Tensor:
         """Return the logits of graphs ``(batch, nodes, 3)``."""
-        x, pos, edges = self.levels(graphs)
-        for conv, norm, sources, targets, ends in zip(self.convs, self.norms, pos, pos[1:], edges, strict=False):
-            displacement = sources[ends[0]] - targets[ends[1]]
-            x = norm(conv((x, None), ends, displacement, size=(len(sources), len(targets)))).relu()
+        count = len(graphs)
+        x, (pos, points), edges = self.entry(graphs)
+        displacement = pos[edges[0]] - points[edges[1]]
+        for level, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            if level:
+                edges = repeated(self.get_buffer(f"edges{level - 1}"), count, GRIDS[level - 1] ** 2, GRIDS[level] ** 2)
+                displacement = self.get_buffer(f"displacement{level - 1}").repeat(count, 1)
+            x = norm(conv((x, None), edges, displacement, size=(len(x), count * GRIDS[level] ** 2))).relu()
         logits: Tensor = self.head(x)
         return logits
+
+
+def repeated(edges: Tensor, count: int, sources: int, targets: int) -> Tensor:
+    """Return the edges of as many copies of a graph in one."""
+    steps = torch.tensor([[sources], [targets]], device=edges.device) * torch.arange(count, device=edges.device)
+    return (edges[:, None] + steps[:, :, None]).flatten(1)
 
 
 class GravNetLikeConv(nn.Module):
@@ -154,7 +178,7 @@ class GravNetLike(nn.Module):
 
 
 NETWORKS: dict[str, tuple[str, Callable[..., nn.Module], list[int]]] = {
-    "spatial": ("SpatialGNN", Spatial, [16, 32, 48]),
+    "spatial": ("SpatialGNN", Spatial, [32, 64, 128]),
     "monet": ("MoNet (GMMConv)", MoNet, [16, 28, 40]),
     "gravnet": ("GravNet-like", GravNetLike, [32, 32, 48]),
 }
@@ -194,6 +218,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--batch-size", type=int, default=RECIPE.batch_size, metavar="N", help=f"graphs in a step ({RECIPE.batch_size})"
     )
+    add("--learning-rate", type=float, metavar="X", help="peak learning rate (each network's own)")
     add("--images", type=int, metavar="N", help="use the first N training and test images only (all)")
     add("--seed", type=int, default=0, help="train with this seed (0)")
     add("--seeds", type=int, metavar="COUNT", help="train with the seeds 0 to COUNT-1")
@@ -248,7 +273,7 @@ def train(network: str, seed: int, data: training.Mnist, args: argparse.Namespac
 def recipe_of(network: str, args: argparse.Namespace) -> training.Recipe:
     """Return the recipe of a network."""
     given = {"epochs": args.epochs, "batch_size": args.batch_size}
-    return dataclasses.replace(RECIPE, learning_rate=RATES[network], **given)
+    return dataclasses.replace(RECIPE, learning_rate=args.learning_rate or RATES[network], **given)
 
 
 def synapses(channels: Sequence[int]) -> int:

@@ -95,13 +95,14 @@ def test_superpixels_are_those_of_pyg(graphs, images):
 
 def test_edges_come_from_the_nearest_nodes(example, graphs, images):
     padded = graphs.padded(graphs.pixels(images))
-    x, pos, edges = example.Levels()(padded)
+    x, pos, entry = example.Entry()(padded)
     nodes, points = padded.shape[1], graphs.grid(7)
-    assert [len(level) for level in pos] == [5 * nodes, 5 * 49, 5 * 16, 5] and x.shape == (5 * nodes, 1)
+    assert [len(level) for level in pos] == [5 * nodes, 5 * 49] and x.shape == (5 * nodes, 1)
+    between = [example.repeated(edges, 5, len(fine), len(coarse)) for fine, coarse, edges in example.between_grids()]
+    edges, sizes = [entry, *between], [nodes, 49, 16, 1]
     assert [len(ends[0]) for ends in edges] == [5 * 49 * 8, 5 * 16 * 9, 5 * 16]
     for level, (sources, targets) in enumerate(edges):
-        sizes = [len(pos[level]) // 5, len(pos[level + 1]) // 5]
-        assert torch.equal(sources // sizes[0], targets // sizes[1])  # of the same graph
+        assert torch.equal(sources // sizes[level], targets // sizes[level + 1])  # of the same graph
     for target in (0, 60, 244):
         own = [int(source) for source, end in edges[0].T if end == target]
         lengths = [
