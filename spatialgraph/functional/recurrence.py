@@ -3,30 +3,31 @@
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Normalize", "Send", "biased", "gated", "recurrent"]
+from spatialgraph import checks
+from spatialgraph.functional.normalization import normalised
+from spatialgraph.functional.through_time import recurrent_through_time
+from spatialgraph.tracing import is_observed
 
-Send = Callable[[Tensor], Tensor]
-"""From states of shape ``(..., n)`` to what they add to the inputs of the next step, the same shape."""
+__all__ = ["NONLINEARITIES", "Weights", "gated", "recurrent"]
 
-Normalize = Callable[[Tensor, Tensor], Tensor]
-"""From summed inputs ``(..., n)`` and biases ``(n,)`` to normalised inputs with the biases added."""
+Weights = Tensor | Callable[[Tensor], Tensor]
+"""A dense matrix of weights, targets first, or a function from states ``(..., n)`` to what they send, as many."""
 
-
-def biased(total: Tensor, bias: Tensor) -> Tensor:
-    """Add biases without normalisation."""
-    return total + bias
+NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh, "relu": F.relu}
 
 
 def recurrent(
     inputs: Tensor,
     state: Tensor,
-    send: Send,
+    weights: Weights,
     bias: Tensor,
-    activation: Callable[[Tensor], Tensor] = torch.tanh,
-    normalize: Normalize = biased,
+    *,
     rate: Tensor | None = None,
+    nonlinearity: str = "tanh",
+    normalize: bool = False,
 ) -> Tensor:
     r"""Return the states of a population in all time steps, as ``nn.RNN`` computes them, or leaky ones.
 
@@ -35,29 +36,35 @@ def recurrent(
     Args:
         inputs: what other neurons send, :math:`u_t`, shape ``(T, ..., n)``.
         state: the state before the first step, shape ``(..., n)``.
-        send: carries states through the recurrent synapses, :math:`W`.
+        weights: the recurrent synapses :math:`W`, a matrix ``(n, n)``, or a function that carries states through them.
         bias: biases, shape ``(n,)``.
-        activation: :math:`\phi`.
-        normalize: normalises summed inputs and adds the biases.
         rate: the neurons' rates :math:`\alpha`, shape ``(n,)``, the time step over their time constants; None for 1.
+        nonlinearity: :math:`\phi`, ``"tanh"`` or ``"relu"``.
+        normalize: whether the summed inputs are brought to mean 0 and variance 1 before the biases are added.
 
     Returns:
         States, shape ``(T, ..., n)``.
 
+    Raises:
+        ValueError: if ``nonlinearity`` is unknown.
+
     Example:
-        >>> recurrent(torch.ones(3, 1), torch.zeros(1), lambda h: h, torch.zeros(1), activation=torch.relu)[:, 0]
+        >>> ones, zeros = torch.ones(3, 1), torch.zeros(1)
+        >>> recurrent(ones, zeros, torch.ones(1, 1), zeros, nonlinearity="relu")[:, 0]
         tensor([1., 2., 3.])
     """
-    states = []
-    for entering in inputs.unbind(0):
-        reached = activation(normalize(entering + send(state), bias))
-        state = reached if rate is None else torch.lerp(state, reached, rate)
-        states.append(state)
-    return torch.stack(states)
+    checks.choice("nonlinearity", nonlinearity, list(NONLINEARITIES))
+    others = () if rate is None else (rate,)
+    if not isinstance(weights, Tensor) or not _is_plain(inputs, state, weights, bias, *others):
+        return _step_by_step(inputs, state, weights, bias, rate, nonlinearity, normalize)
+    n, batch = state.shape[-1], state.shape[:-1].numel()
+    rows = inputs.reshape(len(inputs), batch, n), state.reshape(batch, n)
+    states = recurrent_through_time(*rows, weights, bias, rate, nonlinearity, normalize, _step_by_step)
+    return states.view_as(inputs)
 
 
 def gated(
-    inputs: Sequence[Tensor], state: Tensor, sends: Sequence[Send], biases: Tensor, normalize: Normalize = biased
+    inputs: Sequence[Tensor], state: Tensor, weights: Sequence[Weights], biases: Tensor, *, normalize: bool = False
 ) -> Tensor:
     r"""Return the states of a gated population in all time steps, as ``nn.GRU`` computes them.
 
@@ -72,24 +79,59 @@ def gated(
     Args:
         inputs: what other neurons send to reset gates, update gates and candidates, shapes ``(T, ..., n)``.
         state: the state before the first step, shape ``(..., n)``.
-        sends: carry states through the recurrent synapses of the same three.
+        weights: the recurrent synapses into the same three, as in :func:`recurrent`.
         biases: their biases, shape ``(3, n)``.
-        normalize: normalises summed inputs and adds the biases.
+        normalize: as in :func:`recurrent`.
 
     Returns:
         States, shape ``(T, ..., n)``.
 
     Example:
-        >>> zeros = [torch.zeros(3, 1)] * 3
-        >>> gated(zeros, torch.ones(1), [lambda h: h] * 3, torch.tensor([[0.0], [100.0], [0.0]]))[:, 0]
+        >>> zeros, biases = [torch.zeros(3, 1)] * 3, torch.tensor([[0.0], [100.0], [0.0]])
+        >>> gated(zeros, torch.ones(1), [torch.ones(1, 1)] * 3, biases)[:, 0]
         tensor([1., 1., 1.])
     """
-    to_reset, to_update, to_candidate = sends
+    to_reset, to_update, to_candidate = map(_sender, weights)
     states = []
     for reset, update, candidate in zip(*(part.unbind(0) for part in inputs), strict=True):
-        r = torch.sigmoid(normalize(reset + to_reset(state), biases[0]))
-        z = torch.sigmoid(normalize(update + to_update(state), biases[1]))
-        n = torch.tanh(normalize(candidate + r * to_candidate(state), biases[2]))
+        r = torch.sigmoid(_biased(reset + to_reset(state), biases[0], normalize))
+        z = torch.sigmoid(_biased(update + to_update(state), biases[1], normalize))
+        n = torch.tanh(_biased(candidate + r * to_candidate(state), biases[2], normalize))
         state = n + z * (state - n)
         states.append(state)
     return torch.stack(states)
+
+
+def _is_plain(*values: Tensor) -> bool:
+    """Tell whether analytic gradients apply: in single or double precision, recorded by plain autograd only."""
+    dtype, device = values[0].dtype, values[0].device.type
+    if is_observed(*values) or torch.is_autocast_enabled(device):
+        return False
+    return dtype in (torch.float32, torch.float64) and all(value.dtype == dtype for value in values)
+
+
+def _step_by_step(
+    inputs: Tensor,
+    state: Tensor,
+    weights: Weights,
+    bias: Tensor,
+    rate: Tensor | None,
+    nonlinearity: str,
+    normalize: bool,
+) -> Tensor:
+    send, activate, states = _sender(weights), NONLINEARITIES[nonlinearity], []
+    for entering in inputs.unbind(0):
+        reached = activate(_biased(entering + send(state), bias, normalize))
+        state = reached if rate is None else torch.lerp(state, reached, rate)
+        states.append(state)
+    return torch.stack(states)
+
+
+def _sender(weights: Weights) -> Callable[[Tensor], Tensor]:
+    if not isinstance(weights, Tensor):
+        return weights
+    return lambda state: F.linear(state, weights)
+
+
+def _biased(total: Tensor, bias: Tensor, normalize: bool) -> Tensor:
+    return normalised(total, bias) if normalize else total + bias

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.functional.dense_engine import DenseEngine
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.functional.recurrence import biased, gated, recurrent
+from spatialgraph.functional.recurrence import NONLINEARITIES, Weights, gated, recurrent
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
-from spatialgraph.models.activations import Activation
 from spatialgraph.models.gates import Gates
 from spatialgraph.models.leaks import Leaks
 from spatialgraph.models.options import make_graph
@@ -23,7 +22,6 @@ from spatialgraph.wiring.wirings import AllToAll
 
 __all__ = ["SpatialRNN"]
 
-NONLINEARITIES: dict[str, Activation] = {"tanh": torch.tanh, "relu": F.relu}
 CELLS = ("plain", "leaky", "gated")
 READ_OUTS = ("last", "mean", "all")
 
@@ -160,7 +158,9 @@ class SpatialRNN(nn.Module):
         x = self._time_first(x)
         blocks = self._blocks(x, self._states(state, x))
         stages = self.graph.feed_forward_projections
-        outputs = torch.cat([block[..., stage.hidden :] for block, stage in zip(blocks[1:], stages, strict=True)], -1)
+        ends = [(block, stage.hidden) for block, stage in zip(blocks[1:], stages, strict=True)]
+        # The gradient of an empty slice would be as large as the block.
+        outputs = torch.cat([block[..., hidden:] for block, hidden in ends if hidden < block.shape[-1]], -1)
         order = output_order([(stage.hidden, stage.targets) for stage in stages])
         outputs = outputs if order is None else outputs[..., order]
         last = [blocks[number + 1][-1] for number in self.graph.recurrent_numbers]
@@ -219,21 +219,22 @@ class SpatialRNN(nn.Module):
                 the normalisation.
             state: their states before the first step; None for a stage without recurrent synapses.
         """
-        activation = NONLINEARITIES[self.nonlinearity]
         if state is None:
-            return activation(total)
-        normalize = normalised if self.normalize else biased
+            return NONLINEARITIES[self.nonlinearity](total)
         bias = transmission.biases[number] if self.normalize else torch.zeros_like(transmission.biases[number])
         within = self.graph.recurrent_numbers[number]
-        send = transmission.matrix(within).send
+        weights = _weights(transmission, within)
         if self.cell != "gated":
-            return recurrent(total, state, send, bias, activation, normalize, self._rates(number, total.shape[-1]))
+            rate = self._rates(number, total.shape[-1])
+            settings: dict[str, Any] = {"nonlinearity": self.nonlinearity, "normalize": self.normalize}
+            return recurrent(total, state, weights, bias, rate=rate, **settings)
         gates = cast(Gates, self._own(self.gates, number))
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))
         inputs = [transmission.send(number, signal, scale=scale) for scale in of_inputs]
-        sends = [transmission.matrix(within, scale).send for scale in of_neurons]
-        return gated([*inputs, total], state, [*sends, send], torch.cat([gates.raw_bias, bias[None]]), normalize)
+        into_gates = [_weights(transmission, within, scale) for scale in of_neurons]
+        biases = torch.cat([gates.raw_bias, bias[None]])
+        return gated([*inputs, total], state, [*into_gates, weights], biases, normalize=self.normalize)
 
     def _rates(self, number: int, n_neurons: int) -> Tensor | None:
         """Return the rates of a stage's leaky neurons; None where neurons do not leak."""
@@ -296,3 +297,9 @@ class SpatialRNN(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in _SAVED)
+
+
+def _weights(transmission: Transmission, number: int, scale: Tensor | None = None) -> Weights:
+    """Return recurrent synapses as a dense matrix, or as a function where most pairs have no synapse."""
+    matrix = transmission.matrix(number, scale)
+    return matrix.weight if isinstance(matrix.engine, DenseEngine) else matrix.send
