@@ -163,7 +163,7 @@ def draw(results: Sequence[Result], path: Path) -> None:
     for result in results:
         marker = "o" if result.network.startswith("spatial_") else "s"
         ax.errorbar(result.parameters, result.mean, result.deviation, marker=marker, capsize=3, label=result.network)
-    ax.set(xscale="log", xlabel="parameters", ylabel="accuracy on the test nodes (%)")
+    ax.set(xlabel="parameters", ylabel="accuracy on the test nodes (%)")
     ax.grid(alpha=0.3)
     ax.legend()
     experiments.save_figure(figure, path)

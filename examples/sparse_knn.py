@@ -120,7 +120,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--k", type=int, default=64, metavar="N", help="sources of each hidden neuron (64)")
     add("--init", choices=["normal", "grid"], default="normal", help="where neurons start (normal)")
     add("--every", type=int, default=50, metavar="N", help="steps from one selection of edges to the next (50)")
-    add("--until", type=float, default=0.75, metavar="X", help="share of the training with rewiring (0.75)")
+    add("--until", type=float, default=0.1, metavar="X", help="share of the training with rewiring (0.1)")
 
 
 EXPERIMENT = Experiment(
