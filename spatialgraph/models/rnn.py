@@ -101,10 +101,9 @@ class SpatialRNN(nn.Module):
         **options: Any,  # noqa: ANN401 - passed on to SpatialGraph.layered
     ) -> None:
         super().__init__()
-        known = [*_SAVED]
         if not isinstance(graph, SpatialGraph):
             options.setdefault("recurrent", AllToAll())
-        self.spatial_graph = make_graph(type(self).__name__, graph, dim, options, known)
+        self.spatial_graph = make_graph(type(self).__name__, graph, dim, options, _SAVED)
         if self.graph.velocity is not None:
             raise ValueError(f"velocity must be None for a SpatialRNN, got {self.graph.velocity}")
         self.nonlinearity, self.read_out, self.normalize = nonlinearity, read_out, normalize
