@@ -108,7 +108,7 @@ def draw(results: list[training.Result], figures: Figures, path: Path) -> None:
         if not is_whole:
             right.plot(shares, [run["own step_ms"] / run["dense step_ms"] for run in runs], **look)
     left.set(title="accuracy", xlabel="non-zero synapses into hidden neurons (%)", ylabel="accuracy (%)")
-    left.legend(title="radius", fontsize=8)
+    left.legend(title="radius", fontsize=8, loc="lower right")
     right.axhline(1.0, color="0.6", linestyle="--")
     right.set(
         title="time of a step against nn.Linear", xlabel="non-zero synapses into hidden neurons (%)", ylabel="ratio"
