@@ -4,7 +4,7 @@ It computes what :mod:`spatialgraph.functional.recurrence` computes step by step
 the gradient of the weights is one product over all time steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -66,69 +66,51 @@ class _Recurrent(torch.autograd.Function):
     ) -> Tensor:
         states = inputs.new_empty(len(inputs) + 1, *state.shape)
         states[0] = state
+        totals, columns, moments = torch.empty_like(inputs), weight.t(), []
         reached = states[1:] if rate is None else torch.empty_like(inputs)
-        norm, columns = _Norm(torch.empty_like(inputs), normalize), weight.t()
         before, *after = states.unbind(0)
-        for step, (entering, goal, now) in enumerate(zip(inputs, reached, after, strict=True)):
-            torch.addmm(entering, before, columns, out=norm.totals[step])
-            total = norm.forward(step, bias)
-            torch.tanh(total, out=goal) if nonlinearity == "tanh" else torch.clamp_min(total, 0.0, out=goal)
+        for entering, total, goal, now in zip(inputs, totals, reached, after, strict=True):
+            torch.addmm(entering, before, columns, out=total)
+            if normalize:
+                y, *own = torch.native_layer_norm(total, bias.shape, None, None, _EPS)
+                moments += own
+                y += bias
+            else:
+                y = total + bias
+            torch.tanh(y, out=goal) if nonlinearity == "tanh" else torch.clamp_min(y, 0.0, out=goal)
             before = now if rate is None else torch.lerp(before, goal, rate, out=now)
-        ctx.save_for_backward(inputs, state, weight, bias, rate, states, reached)
-        ctx.norm, ctx.settings, ctx.step_by_step = norm, (nonlinearity, normalize), step_by_step
+        ctx.save_for_backward(inputs, state, weight, bias, rate, states, totals, reached, *moments)
+        ctx.settings, ctx.step_by_step = (nonlinearity, normalize), step_by_step
         return states[1:]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        inputs, state, weight, bias, rate, states, reached = ctx.saved_tensors
+        inputs, state, weight, bias, rate, states, totals, reached, *moments = ctx.saved_tensors
+        nonlinearity, normalize = ctx.settings
         if torch.is_grad_enabled():
             given = (inputs, state, weight, bias, rate, *ctx.settings)
             return *composed.gradients(ctx.step_by_step, given, ctx.needs_input_grad[:7], [grad]), None
         arriving, later = torch.empty_like(inputs), torch.zeros_like(state)
         grad_bias, grad_rate = torch.zeros_like(bias), None if rate is None else torch.zeros_like(rate)
-        steps = zip(grad, states, reached, arriving, strict=False)
-        for step, (own, before, goal, total) in reversed(list(enumerate(steps))):
+        steps = zip(grad, states, totals, reached, arriving, strict=False)
+        for step, (own, before, total, goal, into) in reversed(list(enumerate(steps))):
             toward = slope = later.add_(own)
             if grad_rate is not None:
                 grad_rate += (goal - before).mul_(toward).sum(0)
                 slope = toward * rate
                 toward -= slope
-            inner = _through(ctx.settings[0], slope, goal)
-            grad_bias += inner.sum(0)
-            total.copy_(ctx.norm.backward(step, inner))
-            later = total @ weight if rate is None else toward.addmm_(total, weight)
+            slope = _through(nonlinearity, slope, goal)
+            grad_bias += slope.sum(0)
+            into.copy_(_unnormalised(slope, total, moments[2 * step : 2 * step + 2]) if normalize else slope)
+            later = into @ weight if rate is None else toward.addmm_(into, weight)
         grad_weight = arriving.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
         return arriving, later, grad_weight, grad_bias, grad_rate, None, None, None
 
 
-class _Norm:
-    """Layer normalisation over the last axis of the summed inputs of all time steps, or nothing.
-
-    Args:
-        totals: a buffer for the summed inputs, shape ``(T, B, n)``.
-        is_used: whether they are normalised.
-    """
-
-    def __init__(self, totals: Tensor, is_used: bool) -> None:
-        self.totals, self.is_used = totals.unbind(0), is_used
-        self.moments: list[tuple[Tensor, Tensor]] = []
-
-    def forward(self, step: int, bias: Tensor) -> Tensor:
-        """Return the normalised inputs of the next step, with the biases."""
-        total = self.totals[step]
-        if not self.is_used:
-            return total + bias
-        y, mean, scale = torch.native_layer_norm(total, total.shape[-1:], None, None, _EPS)
-        self.moments.append((mean, scale))
-        return y.add_(bias)
-
-    def backward(self, step: int, grad: Tensor) -> Tensor:
-        """Return the gradient of a step's summed inputs."""
-        if not self.is_used:
-            return grad
-        total, mask = self.totals[step], [True, False, False]
-        backward = torch.ops.aten.native_layer_norm_backward
-        return cast(Tensor, backward(grad, total, total.shape[-1:], *self.moments[step], None, None, mask)[0])
+def _unnormalised(grad: Tensor, total: Tensor, moments: Sequence[Tensor]) -> Tensor:
+    """Return the gradient of summed inputs, given that of the normalised ones."""
+    backward, mask = torch.ops.aten.native_layer_norm_backward, [True, False, False]
+    return cast(Tensor, backward(grad, total, total.shape[-1:], *moments, None, None, mask)[0])
 
 
 def _through(nonlinearity: str, grad: Tensor, y: Tensor) -> Tensor:
