@@ -7,13 +7,16 @@ parent.
 
 import contextlib
 import functools
+import hashlib
 import os
 import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 __all__ = ["Kernel", "fork_between_compilations", "kernel", "part_count", "warn", "with_globals"]
@@ -28,7 +31,9 @@ _warned: set[str] = set()
 class Kernel:
     """Loops that Numba compiles on the first call.
 
-    The compiled code is cached on disk if possible.
+    The compiled code is cached on disk if possible, in files of their own for each version of the source and for each
+    combination of dtypes: Numba numbers the files of a function, and takes a wrong one if two processes compile it for
+    different dtypes at once, or one of them finds files of another version.
 
     Args:
         loops: a function whose last argument is the number of parts.
@@ -38,7 +43,7 @@ class Kernel:
     def __init__(self, loops: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401 - Numba's options
         self._loops = loops
         self._options = options
-        self._versions: dict[bool, Any] = {}
+        self._versions: dict[tuple[bool, str], Any] = {}
         self._is_cached = True
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401
@@ -59,9 +64,11 @@ class Kernel:
 
     def _run(self, is_parallel: bool, arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
         try:
-            if is_parallel not in self._versions:
-                self._versions[is_parallel] = _compile(self._loops, is_parallel, self._is_cached, self._options)
-            return self._versions[is_parallel](*arguments)
+            dtypes = "".join([values.dtype.char for values in arguments if isinstance(values, np.ndarray)])
+            version = is_parallel, dtypes
+            if version not in self._versions:
+                self._versions[version] = _compile(self._loops, *version, self._is_cached, self._options)
+            return self._versions[version](*arguments)
         except Exception as error:
             if not self._is_cached or _is_of_loops(error):
                 raise
@@ -130,12 +137,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _compile(loops: Callable[..., Any], is_parallel: bool, is_cached: bool, options: dict[str, Any]) -> Any:  # noqa: ANN401
+def _compile(
+    loops: Callable[..., Any],
+    is_parallel: bool,
+    dtypes: str,
+    is_cached: bool,
+    options: dict[str, Any],
+) -> Any:  # noqa: ANN401
     import numba
 
     # Numba names its cache files after the function and ignores the options.
-    named = with_globals(loops, "parallel" if is_parallel else "sequential", {})
-    return numba.njit(named, nogil=True, cache=is_cached, parallel=is_parallel, **options)
+    name = f"{'parallel' if is_parallel else 'sequential'}_{_digest(loops, dtypes)}"
+    return numba.njit(with_globals(loops, name, {}), nogil=True, cache=is_cached, parallel=is_parallel, **options)
+
+
+def _digest(loops: Callable[..., Any], dtypes: str) -> str:
+    """Return what tells the sources of a kernel and the dtypes of its arguments apart."""
+    digest = hashlib.sha256(_source(Path(loops.__code__.co_filename)) + dtypes.encode())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _source(file: Path) -> bytes:
+    """Return the source of a file of loops and of those that it may call; nothing where it is not in a folder."""
+    files = {file, *(Path(__file__).parent / "loops").glob("*.py")}
+    return b"".join([each.read_bytes() for each in sorted(files) if each.is_file()])
 
 
 def _is_of_loops(error: Exception) -> bool:

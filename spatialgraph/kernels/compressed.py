@@ -176,9 +176,11 @@ def _laid_out(x: Tensor, column: Tensor) -> tuple[Any, bool, bool]:
 
     Packing is required if they are transposed or if a strip is wider than the batch.
     """
+    from spatialgraph.kernels.loops.vectors import STRIP_BYTES
+
     is_transposed = not x.is_contiguous() and x.t().is_contiguous()
-    strip = 512 // x.element_size()
-    is_packed = is_transposed or x.shape[1] < strip or len(column) >= _WORTH_PACKING * x.shape[0]
+    is_narrow = x.shape[1] * x.element_size() < STRIP_BYTES
+    is_packed = is_transposed or is_narrow or len(column) >= _WORTH_PACKING * x.shape[0]
     return array(x.t() if is_transposed else x), is_transposed, is_packed
 
 

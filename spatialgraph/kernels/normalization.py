@@ -36,9 +36,10 @@ def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tenso
 
     _check(total, bias)
     total = total.detach().contiguous()
-    y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
-    results = [values.numpy() for values in (y, mean, scale)]
-    loops.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, _parts(total))
+    parts, batch = _parts(total), total.shape[1]
+    y, mean, scale = torch.empty_like(total), total.new_empty(batch), total.new_empty(batch)
+    results = [values.numpy() for values in (y, mean, scale, total.new_empty(parts, 2, batch))]
+    loops.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, parts)
     return y, mean, scale
 
 
@@ -61,11 +62,11 @@ def gradients(
     checks.operand("grad", grad, total.shape, total)
     total = total.detach().contiguous()
     parts = _parts(total)
-    grad_total, grad_bias = torch.empty_like(total), total.new_zeros(parts, len(total))
+    grad_total, grad_bias = torch.empty_like(total), total.new_empty(len(total))
     arrays = [array(values) for values in (mean, scale, grad)]
-    sums = grad_total.numpy(), grad_bias.numpy()
-    loops.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *sums, parts)
-    return grad_total, grad_bias.sum(0)
+    results = [values.numpy() for values in (grad_total, grad_bias, total.new_empty(parts, 2, total.shape[1]))]
+    loops.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *results, parts)
+    return grad_total, grad_bias
 
 
 def _check(total: Tensor, bias: Tensor) -> None:

@@ -1,8 +1,4 @@
-"""Loops that check the indices of a projection's edges.
-
-Numba caches compiled code for the modules that use these functions and checks only the modification time of those
-modules: touch them after a change of this one.
-"""
+"""Loops that check the indices of a projection's edges."""
 
 import numpy as np
 from numba import njit

@@ -3,9 +3,6 @@
 The functions of the C library take one number at a time. These subtract multiples of pi or log 2 from the argument and
 sum the Taylor series of the rest, in the precision of the argument. Phases up to 1e4 and all exponents have an error of
 a few rounding steps; of larger phases, the error is that of a phase with a few rounding steps more or less.
-
-Numba caches compiled code for the modules that use these functions and checks only the modification time of those
-modules: touch them after a change of this one.
 """
 
 import math

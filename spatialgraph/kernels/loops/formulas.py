@@ -8,9 +8,6 @@ those of the formula. ``zero`` and ``largest`` are the smallest and the largest 
 precision; a constant in Python would be in double precision.
 
 Squares that overflow give a weight and derivatives of 0, except for the cosine, which has no limit. NaN stays.
-
-Numba caches compiled code for the modules that use these functions and checks only the modification time of those
-modules: touch them after a change of this one.
 """
 
 from collections.abc import Callable

@@ -1,79 +1,96 @@
 """Loops that Numba compiles for :mod:`spatialgraph.functional.normalization`, on plain arrays.
 
-Inputs have shape ``(neurons, batch)``. Each thread processes pieces of the batch that stay in the cache from pass to
-pass.
+Inputs have shape ``(neurons, batch)``. Each thread processes a share of the neurons: whole rows, as short loops are
+slow. ``partial`` has shape ``(parts, 2, batch)`` and takes the sums of each thread's rows.
 """
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from spatialgraph.kernels.compilation import kernel
 
 # Sums may be reordered for vectorisation; infinities and NaN are preserved.
-_compile = kernel(error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+OPTIONS = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+_inline = njit(**OPTIONS)
+_compile = kernel(**OPTIONS)
 
-PIECE = 128
+
+@_inline
+def share(count, part, parts):
+    """Return the rows of one thread."""
+    return range(count * part // parts, count * (part + 1) // parts)
+
+
+@_inline
+def add_up(partial, which, sums):
+    """Write the sums over all threads."""
+    sums[:] = 0
+    for part in range(partial.shape[0]):
+        for b in range(sums.size):
+            sums[b] += partial[part, which, b]
 
 
 @_compile
-def forward(total, bias, floor, out, mean, scale, parts):
+def forward(total, bias, floor, out, mean, scale, partial, parts):
     """Write ``max(floor, (total - mean) * scale + bias)``, and each sample's mean and reciprocal standard deviation."""
     count, batch = total.shape
     for part in prange(parts):
-        for start in range(PIECE * part, batch, PIECE * parts):
-            stop = min(start + PIECE, batch)
-            means, scales = mean[start:stop], scale[start:stop]
-            means[:] = 0
-            scales[:] = 0
-            for j in range(count):
-                row = total[j, start:stop]
-                for b in range(row.size):
-                    means[b] += row[b]
-            for b in range(means.size):
-                means[b] /= count
-            for j in range(count):
-                row = total[j, start:stop]
-                for b in range(row.size):
-                    difference = row[b] - means[b]
-                    scales[b] += difference * difference
-            for b in range(scales.size):
-                scales[b] = 1 / np.sqrt(scales[b] / count + 1e-5)
-            for j in range(count):
-                row, result, shift = total[j, start:stop], out[j, start:stop], bias[j]
-                for b in range(row.size):
-                    value = (row[b] - means[b]) * scales[b] + shift
-                    result[b] = floor if value < floor else value
+        sums = partial[part, 0]
+        sums[:] = 0
+        for j in share(count, part, parts):
+            row = total[j]
+            for b in range(batch):
+                sums[b] += row[b]
+    add_up(partial, 0, mean)
+    for b in range(batch):
+        mean[b] /= count
+    for part in prange(parts):
+        squares = partial[part, 1]
+        squares[:] = 0
+        for j in share(count, part, parts):
+            row = total[j]
+            for b in range(batch):
+                difference = row[b] - mean[b]
+                squares[b] += difference * difference
+    add_up(partial, 1, scale)
+    for b in range(batch):
+        scale[b] = 1 / np.sqrt(scale[b] / count + 1e-5)
+    for part in prange(parts):
+        for j in share(count, part, parts):
+            row, result, shift = total[j], out[j], bias[j]
+            for b in range(batch):
+                value = (row[b] - mean[b]) * scale[b] + shift
+                result[b] = floor if value < floor else value
 
 
 @_compile
-def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts):
-    """Write the gradients of the inputs, and sum those of the biases in one row for each thread."""
+def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, partial, parts):
+    """Write the gradients of the inputs and of the biases."""
     count, batch = total.shape
     zero = total.dtype.type(0)
     for part in prange(parts):
-        both = np.empty((2, PIECE), total.dtype)
-        for start in range(PIECE * part, batch, PIECE * parts):
-            stop = min(start + PIECE, batch)
-            means, scales = mean[start:stop], scale[start:stop]
-            sums, products = both[0, : stop - start], both[1, : stop - start]
-            sums[:] = 0
-            products[:] = 0
-            for j in range(count):
-                row, by_output, by_input = total[j, start:stop], grad[j, start:stop], grad_total[j, start:stop]
-                shift, sum_of_row = bias[j], zero
-                # Three short loops: LLVM does not vectorise one loop that writes to so many arrays.
-                for b in range(row.size):
-                    by_input[b] = zero if (row[b] - means[b]) * scales[b] + shift <= floor else by_output[b]
-                for b in range(row.size):
-                    sums[b] += by_input[b]
-                    sum_of_row += by_input[b]
-                for b in range(row.size):
-                    products[b] += by_input[b] * (row[b] - means[b])
-                grad_bias[part, j] += sum_of_row
-            for b in range(sums.size):
-                sums[b] /= count
-                products[b] *= scales[b] * scales[b] / count
-            for j in range(count):
-                row, by_input = total[j, start:stop], grad_total[j, start:stop]
-                for b in range(row.size):
-                    by_input[b] = scales[b] * (by_input[b] - sums[b] - (row[b] - means[b]) * products[b])
+        sums, products = partial[part, 0], partial[part, 1]
+        sums[:] = 0
+        products[:] = 0
+        for j in share(count, part, parts):
+            row, by_output, by_input, shift, sum_of_row = total[j], grad[j], grad_total[j], bias[j], zero
+            # Three short loops: LLVM does not vectorise one loop that writes to so many arrays.
+            for b in range(batch):
+                by_input[b] = zero if (row[b] - mean[b]) * scale[b] + shift <= floor else by_output[b]
+            for b in range(batch):
+                sums[b] += by_input[b]
+                sum_of_row += by_input[b]
+            for b in range(batch):
+                products[b] += by_input[b] * (row[b] - mean[b])
+            grad_bias[j] = sum_of_row
+    sums, products = np.empty_like(mean), np.empty_like(mean)
+    add_up(partial, 0, sums)
+    add_up(partial, 1, products)
+    for b in range(batch):
+        sums[b] /= count
+        products[b] *= scale[b] * scale[b] / count
+    for part in prange(parts):
+        for j in share(count, part, parts):
+            row, by_input = total[j], grad_total[j]
+            for b in range(batch):
+                by_input[b] = scale[b] * (by_input[b] - sums[b] - (row[b] - mean[b]) * products[b])

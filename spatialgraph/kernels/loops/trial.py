@@ -4,7 +4,7 @@ import numpy as np
 from numba import prange
 
 from spatialgraph.kernels.compilation import kernel
-from spatialgraph.kernels.loops.vectors import combine, compare, strip
+from spatialgraph.kernels.loops.vectors import STRIP_BYTES, combine, compare, strip
 
 _compile = kernel(error_model="numpy")
 
@@ -21,9 +21,9 @@ def multiply(x, column, weight, out, sums, parts):
 
 def run() -> None:
     """Raise ``RuntimeError`` if the compiled product is wrong."""
-    x = np.ones(256, np.float32)
-    x[128:] = 2.0
-    out, sums = np.zeros(128, np.float32), np.zeros(2, np.float32)
+    width = STRIP_BYTES // 4
+    x = np.repeat(np.array([1.0, 2.0], np.float32), width)
+    out, sums = np.zeros(width, np.float32), np.zeros(2, np.float32)
     multiply(x, np.array([1, 0]), np.array([3.0, -1.0], np.float32), out, sums, 1)
-    if (out != 5.0).any() or sums.tolist() != [1280.0, 640.0]:
+    if (out != 5.0).any() or sums.tolist() != [10.0 * width, 5.0 * width]:
         raise RuntimeError("a compiled product was wrong")
