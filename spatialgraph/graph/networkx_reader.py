@@ -38,7 +38,7 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
     edges = [((source, target), data) for source, target, data in graph.edges(data=True)]
     free = {name: _column(edges, f"free_{name}", _number, "edge") for name in ("weight", "delay")}
     fields = make_fields(
-        graph.graph,
+        _settings(graph),
         pos,
         _edge_index(graph),
         {name: values for name, values in columns.items() if values is not None},
@@ -57,6 +57,22 @@ def _check_graph(graph: Any) -> None:  # noqa: ANN401 - any value is checked
         raise TypeError(f"graph must be a plain directed networkx graph, got {type(graph).__name__}")
     if len(graph) == 0:
         raise ValueError("graph must have at least one node, got none")
+
+
+def _settings(graph: "networkx.DiGraph") -> Mapping[str, Any]:
+    """Return the settings: attributes of the graph, or of a node as JSON where a format has no others."""
+    if any(name in graph.graph for name in OPTIONS):
+        return graph.graph
+    texts = [data["settings"] for data in graph.nodes.values() if "settings" in data]
+    if texts:
+        return settings_of(texts[0])
+    if any("raw_polarity" in data for data in graph.nodes.values()):
+        warnings.warn(
+            "the graph has neurons of a network without its settings, such as polarity_mode, gain and law, so that they "
+            "are the defaults; use a format that keeps attributes of the graph, or spatialgraph.export",
+            stacklevel=4,
+        )
+    return graph.graph
 
 
 def _edge_index(graph: "networkx.DiGraph") -> Tensor:
