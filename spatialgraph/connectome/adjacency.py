@@ -12,7 +12,6 @@ from typing_extensions import Unpack
 from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.fields import axis_names
-from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:
     import scipy.sparse

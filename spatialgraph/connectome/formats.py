@@ -66,7 +66,8 @@ def export(network: nn.Module, path: str | os.PathLike[str], **selection: Unpack
     Raises:
         ImportError: if the format needs a package that is not installed.
         TypeError: if ``network`` is neither a graph nor a model that has one.
-        ValueError: if the suffix is unknown, or a parameter is infinite or NaN; the message names the neuron or synapse.
+        ValueError: if the suffix is unknown, or a parameter is infinite or NaN; the message names the neuron or the
+            synapse.
         OSError: if the file cannot be written; an existing file is then unchanged.
 
     Example:

@@ -19,7 +19,7 @@ _LARGEST = 20.0
 
 
 def write_graphml(tables: Tables) -> bytes:
-    """Return a GraphML document with all columns of the tables as attributes, and the settings as those of the graph."""
+    """Return a GraphML document: all columns as attributes of nodes and edges, the settings as those of the graph."""
     import networkx
 
     buffer = io.BytesIO()

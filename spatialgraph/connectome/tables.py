@@ -81,7 +81,7 @@ class Tables:
             SpatialGraph(neurons=3, synapses=2, dim=3, spacing='learned')
         """
         pos = np.stack([_numbers(self.neurons, name) for name in self._axes()], axis=1)
-        ends = np.stack([np.asarray(self.synapses[name], dtype=np.int64) for name in ("source", "target")])
+        ends = np.stack([_ends(self.synapses, name) for name in ("source", "target")])
         columns = {name: _numbers(self.neurons, name) for name in _NEURONS if name in self.neurons}
         free = {name: _numbers(self.synapses, key) for name, key in _FREE.items() if key in self.synapses}
         return SpatialGraph.from_fields(make_fields(self.settings, pos, torch.from_numpy(ends), columns, free))
@@ -101,5 +101,12 @@ def _array(values: Tensor) -> np.ndarray:
     return array
 
 
+def _ends(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    numbers = np.asarray(columns[name])
+    if numbers.dtype.kind not in "iu":
+        raise ValueError(f"{name} must hold numbers of neurons, got {numbers.dtype}")
+    return numbers.astype(np.int64)
+
+
 def _numbers(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    return np.asarray(columns[name], dtype=np.float64)
+    return np.array(columns[name], dtype=np.float64)  # a copy: columns of others may be read-only

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph.columns import Labels
-from spatialgraph.graph.fields import NetworkFields, axis_names, make_fields
+from spatialgraph.graph.fields import OPTIONS, NetworkFields, axis_names, make_fields, read_settings
 
 if TYPE_CHECKING:
     import networkx
@@ -61,18 +62,19 @@ def _check_graph(graph: Any) -> None:  # noqa: ANN401 - any value is checked
 
 def _settings(graph: "networkx.DiGraph") -> Mapping[str, Any]:
     """Return the settings: attributes of the graph, or of a node as JSON where a format has no others."""
-    if any(name in graph.graph for name in OPTIONS):
-        return graph.graph
+    own: dict[str, Any] = graph.graph
+    if any(name in own for name in OPTIONS):
+        return own
     texts = [data["settings"] for data in graph.nodes.values() if "settings" in data]
     if texts:
-        return settings_of(texts[0])
+        return read_settings(texts[0])
     if any("raw_polarity" in data for data in graph.nodes.values()):
         warnings.warn(
-            "the graph has neurons of a network without its settings, such as polarity_mode, gain and law, so that they "
-            "are the defaults; use a format that keeps attributes of the graph, or spatialgraph.export",
+            "graph has neurons of a network without its settings, such as polarity_mode, gain and law: they are the "
+            "defaults; use a format that keeps attributes of the graph, or spatialgraph.export",
             stacklevel=4,
         )
-    return graph.graph
+    return own
 
 
 def _edge_index(graph: "networkx.DiGraph") -> Tensor:
