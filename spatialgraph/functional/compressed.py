@@ -97,7 +97,7 @@ def sparse(
     dense-dense product sampled at the edges.
 
     Args:
-        x: activations of the sources, shape ``(..., n)``.
+        x: activations of the sources, shape ``(..., n)``, converted to the dtype of ``weight``.
         weight: signed weight of each edge, shape ``(E,)``, in the order of ``edges``.
         edges: the compressed edges.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
@@ -121,6 +121,8 @@ def sparse(
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
     dtype = weight.dtype
+    if x.dtype == torch.float64 != dtype:
+        raise TypeError(f"x must not be more precise than weight ({dtype}), got {x.dtype}")
     x, weight = in_single(x.to(dtype)), in_single(weight)
     bias = None if bias is None else bias.to(weight.dtype)
     if is_observed(x, weight):

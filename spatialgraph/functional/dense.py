@@ -201,6 +201,7 @@ def all_to_all(
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
         checks.same_device("mask", mask, source_pos)
+    checks.integer("n_masked", n_masked, minimum=0)
     x = x.to(_product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):

@@ -24,6 +24,8 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     """
     if callable(surrogate):
         return surrogate
+    if not isinstance(surrogate, str):
+        raise TypeError(f"spike_grad must be a name or a function, got {type(surrogate).__name__}")
     if surrogate in _OWN_SURROGATES:
         return FastSigmoid(_OWN_SURROGATES[surrogate])
     factories = _snntorch_surrogates()
@@ -63,7 +65,8 @@ def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
         from snntorch import surrogate
     except ImportError as error:
         raise ImportError(
-            'surrogates other than "fast_sigmoid" need snnTorch; install it with: pip install "spatialgraph[snn]"'
+            f"spike_grad must be a function, one of {', '.join(_OWN_SURROGATES)}, or a name of snnTorch, which is not "
+            'installed: pip install "spatialgraph[snn]"'
         ) from error
     found: dict[str, Callable[[], Surrogate]] = {}
     for name, function in vars(surrogate).items():
