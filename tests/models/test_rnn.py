@@ -242,8 +242,16 @@ X = torch.rand(5, 2, 4)
         ((X[:, 0], torch.zeros(1, 1, 6)), ValueError, r"state must have shape \(1, 6\), got \(1, 1, 6\)"),
         ((X, torch.zeros(1, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 6\)"),
         ((X, torch.zeros(1, 3, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 3, 6\)"),
-        ((X, torch.zeros(1, 2, 6).double()), TypeError, "state must have dtype torch.float32 like x, got torch.fl"),
-        ((X, torch.zeros(1, 2, 6).long()), TypeError, "state must have dtype torch.float32 like x, got torch.int64"),
+        (
+            (X, torch.zeros(1, 2, 6).double()),
+            TypeError,
+            r"state must have the dtype of the parameters \(torch.float32\), got torch.float64",
+        ),
+        (
+            (X, torch.zeros(1, 2, 6).long()),
+            TypeError,
+            r"state must have the dtype of the parameters \(torch.float32\), got torch.int64",
+        ),
         ((X, torch.zeros(1, 2, 6, device="meta")), ValueError, "state must be on cpu like the others, got meta"),
         ((X, (torch.zeros(1, 2, 6),) * 2), TypeError, "state must be a tensor, got tuple"),
     ],
