@@ -158,9 +158,9 @@ def check_count(what: str, made: int, now: int) -> None:
         now: how many there are.
 
     Example:
-        >>> check_count("neurons in a leaky layer", 6, 5)
+        >>> check_count("neurons in a layer", 6, 5)
         Traceback (most recent call last):
-        ValueError: graph must have 6 neurons in a leaky layer, as when the model was made, got 5: make a new model of it
+        ValueError: graph must have 6 neurons in a layer, as when the model was made, got 5: make a new model of it
     """
     if made != now:
         raise ValueError(
