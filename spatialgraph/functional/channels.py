@@ -11,7 +11,7 @@ from spatialgraph.functional import composed
 from spatialgraph.functional.fused import channel_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Compact, Gaussian, InverseDistance, InversePower, Law, Yukawa
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["Absolute", "absolute", "channel_convolution"]
 
@@ -61,7 +61,7 @@ def channel_convolution(
     dtype, batch = x.dtype, x.shape[:-2]
     x = x.reshape(batch.numel(), *x.shape[-2:]).transpose(0, 1)  # nodes first
     x, displacement, offset, edge_weight = (in_single(values) for values in (x, displacement, offset, edge_weight))
-    with torch.autocast(x.device.type, enabled=False):  # sums over edges keep their precision
+    with without_autocast(x.device.type):  # sums over edges keep their precision
         if is_observed(x, displacement, offset, edge_weight):
             y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
         else:
@@ -141,7 +141,7 @@ class _ChannelConvolution(torch.autograd.Function):
             tensors = x[:, 0], displacement, offset, edge_weight
             grad_x, *fused, by_parameter = kernel.gradients(*tensors, softening, edge_index, grad[:, 0], settings)
             return (grad_x[:, None], *fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 

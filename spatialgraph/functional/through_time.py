@@ -90,20 +90,24 @@ class _Recurrent(torch.autograd.Function):
         if torch.is_grad_enabled():
             given = (inputs, state, weight, bias, rate, *ctx.settings)
             return *composed.gradients(ctx.step_by_step, given, ctx.needs_input_grad[:7], [grad]), None
+        _, _, needs_weight, needs_bias, needs_rate, *_ = ctx.needs_input_grad
         arriving, later = torch.empty_like(inputs), torch.zeros_like(state)
-        grad_bias, grad_rate = torch.zeros_like(bias), None if rate is None else torch.zeros_like(rate)
+        grad_bias = torch.zeros_like(bias) if needs_bias else None
+        grad_rate = torch.zeros_like(rate) if needs_rate else None
         steps = zip(grad, states, totals, reached, arriving, strict=False)
         for step, (own, before, total, goal, into) in reversed(list(enumerate(steps))):
             toward = slope = later.add_(own)
             if grad_rate is not None:
                 grad_rate += (goal - before).mul_(toward).sum(0)
+            if rate is not None:
                 slope = toward * rate
                 toward -= slope
             slope = _through(nonlinearity, slope, goal)
-            grad_bias += slope.sum(0)
+            if grad_bias is not None:
+                grad_bias += slope.sum(0)
             into.copy_(_unnormalised(slope, total, moments[2 * step : 2 * step + 2]) if normalize else slope)
             later = into @ weight if rate is None else toward.addmm_(into, weight)
-        grad_weight = arriving.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
+        grad_weight = arriving.flatten(0, 1).t() @ states[:-1].flatten(0, 1) if needs_weight else None
         return arriving, later, grad_weight, grad_bias, grad_rate, None, None, None
 
 
@@ -116,5 +120,6 @@ def _unnormalised(grad: Tensor, total: Tensor, moments: Sequence[Tensor]) -> Ten
 def _through(nonlinearity: str, grad: Tensor, y: Tensor) -> Tensor:
     """Return the gradient of what a nonlinearity made ``y`` of."""
     if nonlinearity == "relu":
-        return grad * (y > 0)
+        # Passes the gradient on where y is NaN, as F.relu does.
+        return cast(Tensor, torch.ops.aten.threshold_backward(grad, y, 0))
     return cast(Tensor, torch.ops.aten.tanh_backward(grad, y))
