@@ -211,7 +211,7 @@ class Connectivity(nn.Module):
 
         Raises:
             TypeError: if ``state`` is not a tensor.
-            ValueError: if it is damaged, no valid structure, or of other neurons.
+            ValueError: if it is damaged, no valid structure, of other neurons, or recurrent where this one is not.
         """
         topology = Topology.decode(state)
         if not torch.equal(topology.layer, self._topology.layer):
@@ -220,6 +220,9 @@ class Connectivity(nn.Module):
                 "layer must be that of this network: size mismatch between saved and own layers, got sizes "
                 f"{theirs[1:] or theirs}, not {ours[1:] or ours}"
             )
+        if topology.is_recurrent != self.is_recurrent:  # models respond to the two kinds in other ways
+            kinds = [f"{'' if r else 'no '}recurrent synapses" for r in (self.is_recurrent, topology.is_recurrent)]
+            raise ValueError(f"structure must have {kinds[0]}, as this network has, got one with {kinds[1]}")
         for name in ("is_input", "is_output", "anchored"):
             saved, own = (int(getattr(each, name).sum()) for each in (topology, self._topology))
             if saved != own:
