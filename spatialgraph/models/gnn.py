@@ -98,7 +98,7 @@ class SpatialGNN(nn.Module):
         self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden[-1], out_channels)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Draw all parameters of the layers anew; learnable parameters of a law stay."""
         for module in (*self.convs, *self.norms, self.head):
             if not isinstance(module, nn.Identity):
                 cast(SpatialConv, module).reset_parameters()
