@@ -37,6 +37,10 @@ class GradualPruning(lightning.Callback):
     finished training also makes the pruning final. After an interruption the pruner remains attached; after early
     stopping, the current amount becomes final.
 
+    A copy of the model with averaged weights does not follow the amount of a ``sg.PruneWhileTraining``, and raises at
+    its next pass: with Lightning's ``WeightAveraging``, train without validation, and begin to average once the final
+    amount is reached.
+
     Args:
         pruner: a pruner attached to the model, such as ``sg.PruneLinearWhileTraining(0.8).attach(model)``; its amount
             is the final one.
