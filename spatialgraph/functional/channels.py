@@ -132,7 +132,7 @@ class _ChannelConvolution(torch.autograd.Function):
         x, displacement, offset, edge_weight, edge_index, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, displacement, offset, edge_weight, ctx.law, edge_index, ctx.n_targets, *law_parameters)
-            with torch.autocast(x.device.type, enabled=False):
+            with without_autocast(x.device.type):
                 return composed.gradients(composed.channel_convolution, inputs, ctx.needs_input_grad, [grad])
         operands = x, displacement, offset, edge_weight, ctx.law, edge_index
         kernel = _kernel(ctx.law, x)

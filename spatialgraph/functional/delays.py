@@ -25,7 +25,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.fused import DELAYS
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["delayed", "line_length"]
 
@@ -64,7 +64,7 @@ def delayed(
     weight, delay = in_single(weight), in_single(delay)
     y: Tensor
     if is_observed(flat, weight, delay):
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             y = _composed(flat, weight, delay, edges, before)
     elif find(DELAYS, flat) is not None:
         y = _Fused.apply(flat, weight, delay, edges, before)
@@ -127,7 +127,7 @@ class _DelayedAllToAll(torch.autograd.Function):
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs, needed = (x, weight, delay, None, ctx.before), (*ctx.needs_input_grad[:3], False, False)
-            with torch.autocast(x.device.type, enabled=False):
+            with without_autocast(x.device.type):
                 return composed.gradients(_composed, inputs, needed, [grad_y])[:4]
         grad_x = torch.zeros_like(x, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
         grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
@@ -205,7 +205,7 @@ class _Fused(torch.autograd.Function):
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, weight, delay, ctx.edges, ctx.before)
-            with torch.autocast(x.device.type, enabled=False):
+            with without_autocast(x.device.type):
                 return composed.gradients(_composed, inputs, ctx.needs_input_grad, [grad_y])
         runs, by_target = x.permute(1, 2, 0), grad_y.permute(1, 2, 0)
         arguments = (runs, *ctx.sorted_edges, by_target, ctx.before, ctx.needs_input_grad[0])

@@ -98,7 +98,7 @@ class SpatialGNN(nn.Module):
         self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden[-1], out_channels)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
+        """Draw all parameters anew; learnable parameters of a law stay."""
         activation = self.act.modules() if isinstance(self.act, nn.Module) else ()
         for module in (*self.convs, *self.norms, *activation, self.head):
             if hasattr(module, "reset_parameters"):
