@@ -1,7 +1,11 @@
 """Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
 
 from spatialgraph import functional, laws, neurons, wiring
+from spatialgraph.connectome.adjacency import to_adjacency
 from spatialgraph.connectome.files import load, save
+from spatialgraph.connectome.formats import export, read
+from spatialgraph.connectome.frames import from_frames, to_frames
+from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
@@ -44,6 +48,9 @@ __all__ = [
     "collapse_cost",
     "communicability_cost",
     "drop_isolated",
+    "export",
+    "from_frames",
+    "from_igraph",
     "from_linear",
     "from_networkx",
     "from_nir",
@@ -56,12 +63,16 @@ __all__ = [
     "prune",
     "prune_",
     "prune_linear_",
+    "read",
     "regrow_",
     "repulsion_cost",
     "save",
     "spike_cost",
     "summary",
     "synchronize_",
+    "to_adjacency",
+    "to_frames",
+    "to_igraph",
     "to_networkx",
     "to_nir",
     "wiring",

@@ -2,27 +2,29 @@
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
+from typing_extensions import Unpack
 
-from spatialgraph.graph.network import graph_of
+from spatialgraph.connectome.strongest import Selection
+from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.tables import edge_columns, node_columns, settings
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["from_networkx", "to_networkx"]
+__all__ = ["digraph", "from_networkx", "to_networkx"]
 
 
-def to_networkx(network: nn.Module) -> "networkx.DiGraph":
+def to_networkx(network: nn.Module, **selection: Unpack[Selection]) -> "networkx.DiGraph":
     """Export a network to networkx, with all data that :func:`from_networkx` needs to restore it.
 
-    All attributes are plain numbers and names, which every writer of networkx supports. GraphML preserves all of them;
-    GEXF does not store the settings, which are attributes of the graph.
+    All attributes are plain numbers and names, which every writer of networkx supports. Formats without attributes of
+    the graph, such as GEXF, lose the settings of the network: :func:`~spatialgraph.export` keeps them.
 
     Args:
         network: a graph, or a model that has one.
+        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
+            :func:`~spatialgraph.connectome.strongest.strongest`.
 
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
@@ -33,24 +35,27 @@ def to_networkx(network: nn.Module) -> "networkx.DiGraph":
 
     Raises:
         TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.
+        ValueError: if a parameter is infinite or NaN; the message names the neuron or synapse.
 
     Example:
         >>> to_networkx(SpatialGraph.layered([2, 1])).edges[0, 2].keys()
         dict_keys(['weight', 'length'])
     """
+    return digraph(Tables.of(network, **selection))
+
+
+def digraph(tables: Tables) -> "networkx.DiGraph":
+    """Return tables as a directed graph; see :func:`to_networkx`."""
     import networkx
 
-    graph = graph_of(network)
-    with torch.no_grad():
-        result = networkx.DiGraph(**settings(graph))
-        columns = node_columns(graph)
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        result.add_nodes_from((number, dict(zip(columns, row, strict=True))) for number, row in enumerate(rows))
-        source, target = graph.edge_index.tolist()
-        columns = edge_columns(graph)
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        edges = (dict(zip(columns, row, strict=True)) for row in rows)
-        result.add_edges_from(zip(source, target, edges, strict=True))
+    result = networkx.DiGraph(**tables.settings)
+    names = list(tables.neurons)
+    rows = zip(*(column.tolist() for column in tables.neurons.values()), strict=True)
+    result.add_nodes_from((number, dict(zip(names, row, strict=True))) for number, row in enumerate(rows))
+    columns = {name: column.tolist() for name, column in tables.synapses.items()}
+    source, target = columns.pop("source"), columns.pop("target")
+    edges = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    result.add_edges_from(zip(source, target, edges, strict=True))
     return result
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.columns import Labels, check_complete
-from spatialgraph.graph.fields import NetworkFields, make_fields
+from spatialgraph.graph.fields import NetworkFields, make_fields, read_settings
 from spatialgraph.graph.tables import edge_columns, node_columns, settings
 from spatialgraph.graph.weighted import Weighted
 from spatialgraph.pyg import Data
@@ -63,23 +63,8 @@ def read_data(data: Any) -> NetworkFields:  # noqa: ANN401 - any value is checke
     labels = Labels()
     check_complete(columns, labels)
     check_complete(free, labels, edges)
-    found = {"dtype": dtype_name(pos.dtype)} | _settings(data.get("settings"))
+    found = {"dtype": dtype_name(pos.dtype)} | read_settings(data.get("settings"))
     return make_fields(found, _numbers(pos), edges.cpu(), columns, free, labels)
-
-
-def _settings(text: Any) -> dict[str, Any]:  # noqa: ANN401 - any value is checked
-    """Read settings, a JSON object as a string; None for none."""
-    if text is None:
-        return {}
-    if not isinstance(text, str):
-        raise TypeError(f"settings must be a JSON object as a string, got {type(text).__name__}")
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"settings must be a JSON object: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"settings must be a JSON object, got {text}")
-    return found
 
 
 def _column(data: Any, name: str, count: int) -> np.ndarray:  # noqa: ANN401

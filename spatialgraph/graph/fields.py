@@ -6,6 +6,7 @@ it has refused before.
 
 import dataclasses
 import inspect
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from spatialgraph.graph.positions import LEVEL
 from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import LAWS, Law, make_law
 
-__all__ = ["NetworkFields", "axis_names", "make_fields"]
+__all__ = ["NetworkFields", "axis_names", "make_fields", "read_settings"]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode")
@@ -78,6 +79,26 @@ def axis_names(dim: int) -> list[str]:
         ['x', 'y', 'z', 'p3']
     """
     return ["x", "y", "z", *(f"p{axis}" for axis in range(3, dim))][:dim]
+
+
+def read_settings(text: Any) -> dict[str, Any]:  # noqa: ANN401 - any value is checked
+    """Read settings, a JSON object as a string; None for none.
+
+    Example:
+        >>> read_settings('{"gain": 0.5}')
+        {'gain': 0.5}
+    """
+    if text is None:
+        return {}
+    if not isinstance(text, str):
+        raise TypeError(f"settings must be a JSON object as a string, got {type(text).__name__}")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"settings must be a JSON object: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"settings must be a JSON object, got {text}")
+    return found
 
 
 def make_fields(

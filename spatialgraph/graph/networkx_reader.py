@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph.columns import Labels
-from spatialgraph.graph.fields import NetworkFields, axis_names, make_fields
+from spatialgraph.graph.fields import OPTIONS, NetworkFields, axis_names, make_fields, read_settings
 
 if TYPE_CHECKING:
     import networkx
@@ -38,7 +39,7 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
     edges = [((source, target), data) for source, target, data in graph.edges(data=True)]
     free = {name: _column(edges, f"free_{name}", _number, "edge") for name in ("weight", "delay")}
     fields = make_fields(
-        graph.graph,
+        _settings(graph),
         pos,
         _edge_index(graph),
         {name: values for name, values in columns.items() if values is not None},
@@ -57,6 +58,23 @@ def _check_graph(graph: Any) -> None:  # noqa: ANN401 - any value is checked
         raise TypeError(f"graph must be a plain directed networkx graph, got {type(graph).__name__}")
     if len(graph) == 0:
         raise ValueError("graph must have at least one node, got none")
+
+
+def _settings(graph: "networkx.DiGraph") -> Mapping[str, Any]:
+    """Return the settings: attributes of the graph, or of a node as JSON where a format has no others."""
+    own: dict[str, Any] = graph.graph
+    if any(name in own for name in OPTIONS):
+        return own
+    texts = [data["settings"] for data in graph.nodes.values() if "settings" in data]
+    if texts:
+        return read_settings(texts[0])
+    if any("raw_polarity" in data for data in graph.nodes.values()):
+        warnings.warn(
+            "graph has neurons of a network without its settings, such as polarity_mode, gain and law: they are the "
+            "defaults; use a format that keeps attributes of the graph, or spatialgraph.export",
+            stacklevel=4,
+        )
+    return own
 
 
 def _edge_index(graph: "networkx.DiGraph") -> Tensor:

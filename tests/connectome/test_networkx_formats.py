@@ -54,7 +54,8 @@ def test_conversion_and_back(options, wiring, tmp_path):
 def test_a_file_that_drops_the_settings_still_opens(tmp_path):
     graph = SpatialGraph.layered(SIZES, velocity=0.7, delay_mode="free", weight_mode="both", spacing="free")
     nx.write_gexf(to_networkx(graph), tmp_path / "graph.gexf")
-    twin = from_networkx(nx.read_gexf(tmp_path / "graph.gexf", node_type=int))
+    with pytest.warns(UserWarning, match="without its settings"):
+        twin = from_networkx(nx.read_gexf(tmp_path / "graph.gexf", node_type=int))
     assert torch.equal(twin.edge_index, graph.edge_index) and torch.allclose(twin.pos, graph.pos)
 
 
@@ -94,7 +95,8 @@ def test_formats_that_keep_everything(network, way, tmp_path):
 def test_gexf_loses_the_settings_and_nothing_else(network, tmp_path):
     exported = to_networkx(NETWORKS[network]())
     exported.graph.clear()
-    own, read = from_networkx(exported), from_networkx(through_gexf(exported, tmp_path))
+    with pytest.warns(UserWarning, match="without its settings"):
+        own, read = from_networkx(exported), from_networkx(through_gexf(exported, tmp_path))
     assert_same(own, read)
     assert (own.spacing, own.polarity_mode, own.law.name) == ("free", "graded", "inverse_distance")
     assert own.weight_mode == "law" and own.velocity is None and own.pos.dtype == torch.float32

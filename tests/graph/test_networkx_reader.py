@@ -189,7 +189,8 @@ def test_binary_polarities_without_learnable_numbers():
 def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
     network = layered(polarity_mode="binary")
     nx.write_gexf(to_networkx(network), tmp_path / "network.gexf")
-    read = from_networkx(nx.read_gexf(tmp_path / "network.gexf", node_type=int))
+    with pytest.warns(UserWarning, match="without its settings, such as polarity_mode, gain and law"):
+        read = from_networkx(nx.read_gexf(tmp_path / "network.gexf", node_type=int))
     assert read.polarity_mode == "graded" and read.spacing == "free"
     for name in ("polarity", "bias", "pos", "layer"):
         assert torch.equal(getattr(read, name), getattr(network, name)), name

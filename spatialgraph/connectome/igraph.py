@@ -1,0 +1,74 @@
+"""Export of networks to igraph, and import."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import nn
+from typing_extensions import Unpack
+
+from spatialgraph.connectome.optional import imported
+from spatialgraph.connectome.strongest import Selection
+from spatialgraph.connectome.tables import Tables
+from spatialgraph.graph.spatial_graph import SpatialGraph
+
+if TYPE_CHECKING:
+    import igraph
+
+__all__ = ["from_igraph", "to_igraph"]
+
+
+def to_igraph(network: nn.Module, **selection: Unpack[Selection]) -> "igraph.Graph":
+    """Export a network to igraph, with all data that :func:`from_igraph` needs to restore it.
+
+    Args:
+        network: a graph, or a model that has one.
+        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
+            :func:`~spatialgraph.connectome.strongest.strongest`.
+
+    Returns:
+        A directed graph with the attributes of :func:`~spatialgraph.to_networkx`.
+
+    Raises:
+        ImportError: if igraph is not installed.
+        TypeError: if ``network`` is neither a graph nor a model that has one.
+        ValueError: if a parameter is infinite or NaN; the message names the neuron or synapse.
+
+    Example:
+        >>> to_igraph(SpatialGraph.layered([2, 1])).ecount()
+        2
+    """
+    tables = Tables.of(network, **selection)
+    columns = {name: values.tolist() for name, values in tables.synapses.items()}
+    graph = imported("igraph").Graph(
+        n=len(tables.neurons["x"]),
+        edges=list(zip(columns.pop("source"), columns.pop("target"), strict=True)),
+        directed=True,
+        graph_attrs=tables.settings,
+        vertex_attrs={name: values.tolist() for name, values in tables.neurons.items()},
+        edge_attrs=columns,
+    )
+    return graph
+
+
+def from_igraph(graph: "igraph.Graph") -> SpatialGraph:
+    """Build a network from a directed igraph graph.
+
+    Args:
+        graph: vertices with coordinates ``x, y, z, p3, ...`` in length units, and what else :func:`to_igraph` writes,
+            as far as known.
+
+    Raises:
+        TypeError: if ``graph`` is not a directed graph, or a setting is of the wrong type.
+        ValueError: if an attribute is missing, or a value out of range; the message names it.
+
+    Example:
+        >>> from_igraph(to_igraph(SpatialGraph.layered([2, 1])))
+        SpatialGraph(neurons=3, synapses=2, dim=3, spacing='learned')
+    """
+    if not isinstance(graph, imported("igraph").Graph) or not graph.is_directed():
+        raise TypeError(f"graph must be a directed igraph.Graph, got {type(graph).__name__}")
+    neurons = {name: np.asarray(graph.vs[name]) for name in graph.vs.attributes()}
+    synapses = {name: np.asarray(graph.es[name]) for name in graph.es.attributes()}
+    source, target = np.asarray(graph.get_edgelist(), dtype=np.int64).reshape(-1, 2).T
+    settings = {name: graph[name] for name in graph.attributes()}
+    return Tables(settings, neurons, {"source": source, "target": target, **synapses}).network()
