@@ -37,14 +37,16 @@ def recurrent_through_time(
         rate: the neurons' rates, shape ``(n,)``; None for 1.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         normalize: whether summed inputs are normalised before the biases are added.
-        step_by_step: computes the same from the same arguments but this one, for derivatives of higher order.
+        step_by_step: a function of the other seven arguments that returns the same states by differentiable operations;
+            used for derivatives of higher order.
 
     Returns:
         States, shape ``(T, B, n)``.
 
     Example:
         >>> one = torch.ones(1)
-        >>> recurrent_through_time(one.view(1, 1, 1), one[None], one[None], 0 * one, 0.5 * one, "relu", False, max)
+        >>> operands = one.view(1, 1, 1), one[None], one[None], 0 * one, 0.5 * one
+        >>> recurrent_through_time(*operands, "relu", False, lambda *_: one)
         tensor([[[1.5000]]])
     """
     states: Tensor = _Recurrent.apply(inputs, state, weight, bias, rate, nonlinearity, normalize, step_by_step)
@@ -94,7 +96,7 @@ class _Recurrent(torch.autograd.Function):
         arriving, later = torch.empty_like(inputs), torch.zeros_like(state)
         grad_bias = torch.zeros_like(bias) if needs_bias else None
         grad_rate = torch.zeros_like(rate) if needs_rate else None
-        steps = zip(grad, states, totals, reached, arriving, strict=False)
+        steps = zip(grad, states, totals, reached, arriving, strict=False)  # states has a row more, the first state
         for step, (own, before, total, goal, into) in reversed(list(enumerate(steps))):
             toward = slope = later.add_(own)
             if grad_rate is not None:
