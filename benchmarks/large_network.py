@@ -1,11 +1,10 @@
 """Build, cast, print and save a network of 10^12 synapses; measure the time and the memory that this takes.
 
-python benchmarks/large_network.py [--json FILE]
+python benchmarks/large_network.py [--threads N] [--json FILE]
 """
 
 import argparse
 import json
-import platform
 import resource
 import tempfile
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 import torch
 
 import spatialgraph as sg
+from spatialgraph import atomic
+from spatialgraph.training import environment
 
 SIZES = [10**6, 10**6]
 
@@ -26,9 +27,10 @@ def peak_megabytes() -> float:
 def main() -> None:
     """Print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     arguments = parser.parse_args()
-    torch.set_num_threads(2)
+    torch.set_num_threads(arguments.threads)
     before, start = peak_megabytes(), time.perf_counter()
     graph = sg.SpatialGraph.layered(SIZES).to(torch.float64)
     print(graph)
@@ -39,14 +41,13 @@ def main() -> None:
         "seconds": time.perf_counter() - start,
         "peak memory above that of the imports (MB)": peak_megabytes() - before,
         "peak memory (MB)": peak_megabytes(),
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-        "command": "python benchmarks/large_network.py",
     }
     for name, value in figures.items():
         print(f"{name:44} {value:,.2f}" if isinstance(value, float) else f"{name:44} {value}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+        command = f"python benchmarks/large_network.py --threads {arguments.threads}"
+        about = figures | {"command": command, "environment": environment()}
+        atomic.write_text(arguments.json, json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":

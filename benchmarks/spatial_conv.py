@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GMMConv, SplineConv
 
 import spatialgraph as sg
+from spatialgraph.training import environment
 
 CHANNELS, DIM = 16, 2
 Pass = Callable[[], Tensor]
@@ -110,6 +111,12 @@ def peak_of_process(name: str, nodes: int, neighbors: int) -> float:
     return float(done.stdout.splitlines()[-1])
 
 
+def command(args: argparse.Namespace) -> str:
+    """Return the command that measures the same again."""
+    numbers = f"--nodes {args.nodes} --neighbors {args.neighbors} --repeats {args.repeats}"
+    return f"python benchmarks/spatial_conv.py {numbers}"
+
+
 def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -136,10 +143,10 @@ def main() -> None:
         print(f"| {name} | {row['milliseconds']:.0f} | {row['megabytes']:.0f} | {row['parameters']} |")
     if args.json:
         about = {
-            "command": "python benchmarks/spatial_conv.py",
+            "command": command(args),
+            "environment": environment(),
             "what": "one pass forward and backward, median; memory above that before the pass",
             "setting": f"{args.nodes} nodes, {args.neighbors} neighbours, {CHANNELS} to {CHANNELS} channels, d = {DIM}",
-            "threads": torch.get_num_threads(),
             "seen": args.seen,
             "rows": rows,
         }

@@ -12,6 +12,7 @@ table and writes metrics and a figure to ``runs/cora``.
 import argparse
 import dataclasses
 import json
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from torch_geometric.datasets import Planetoid
 from torch_geometric.nn import GATConv, GCNConv, Linear, SAGEConv
 
 import spatialgraph as sg
-from spatialgraph import experiments, training
+from spatialgraph import atomic, experiments, training
 
 CONVS: dict[str, Callable[..., nn.Module]] = {"gcn": GCNConv, "sage": SAGEConv, "gat": GATConv}
 NETWORKS = [*CONVS, *(f"spatial_{name}" for name in CONVS)]
@@ -51,12 +52,17 @@ class Result:
     @property
     def mean(self) -> float:
         """Mean test accuracy in percent."""
-        return float(torch.tensor(self.accuracies).mean())
+        return statistics.fmean(self.accuracies)
 
     @property
-    def deviation(self) -> float:
-        """Standard deviation of the test accuracy over the seeds, in percent."""
-        return float(torch.tensor(self.accuracies).std(correction=0))
+    def deviation(self) -> float | None:
+        """Sample standard deviation of the test accuracy over the seeds, in percent; None for one seed."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
+
+    @property
+    def percent(self) -> str:
+        """Mean and standard deviation."""
+        return f"{self.mean:.1f}" + ("" if self.deviation is None else f" ± {self.deviation:.1f}")
 
 
 def spatial(conv: nn.Module, dim: int) -> nn.Module:
@@ -161,8 +167,9 @@ def draw(results: Sequence[Result], path: Path) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     ax = figure.subplots()
     for result in results:
+        error = result.deviation or 0.0
         marker = "o" if result.network.startswith("spatial_") else "s"
-        ax.errorbar(result.parameters, result.mean, result.deviation, marker=marker, capsize=3, label=result.network)
+        ax.errorbar(result.parameters, result.mean, error, marker=marker, capsize=3, label=result.network)
     ax.set(xlabel="parameters", ylabel="accuracy on the test nodes (%)")
     ax.grid(alpha=0.3)
     ax.legend()
@@ -194,9 +201,7 @@ def main(argv: Sequence[str] | None = None) -> list[Result]:
     for network in args.networks:
         result = measure(network, data, args)
         held = sum(result.validation) / len(result.validation)
-        print(
-            f"| {network} | {result.parameters} | {result.mean:.1f} ± {result.deviation:.1f} | {held:.1f} |", flush=True
-        )
+        print(f"| {network} | {result.parameters} | {result.percent} | {held:.1f} |", flush=True)
         results.append(result)
     write(results, args, argv)
     return results
@@ -219,9 +224,11 @@ def write(results: Sequence[Result], args: argparse.Namespace, argv: Sequence[st
             "hidden": args.hidden,
             "dim": args.dim,
         },
-        "results": [dataclasses.asdict(result) | {"mean": result.mean} for result in results],
+        "results": [
+            dataclasses.asdict(result) | {"mean": result.mean, "deviation": result.deviation} for result in results
+        ],
     }
-    (args.out / "metrics.json").write_text(json.dumps(record, indent=1) + "\n")
+    atomic.write_text(args.out / "metrics.json", json.dumps(record, indent=1) + "\n")
     draw(results, args.out / "cora.png")
 
 

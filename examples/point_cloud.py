@@ -53,7 +53,10 @@ class Entry(nn.Module):
         self.register_buffer("grid", grid(GRIDS[0]), persistent=False)
 
     def forward(self, graphs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor]:
-        """Return features ``(nodes, 1)``, the positions of nodes and points, and the edges, of graphs in one."""
+        """Return features ``(nodes, 1)``, positions of nodes and points, and edges.
+
+        All graphs of the batch are joined into one.
+        """
         count, nodes, _ = graphs.shape
         x, places = graphs[..., :1].float(), graphs[..., 1:].float() / PITCH
         points = self.get_buffer("grid").expand(count, -1, -1)
@@ -71,7 +74,7 @@ def between_grids() -> list[tuple[Tensor, Tensor, Tensor]]:
 class Spatial(nn.Module):
     """Spatial convolutions from the nodes to ever coarser grids.
 
-    The grids are those of all graphs, so that the weights between them are computed once for a batch.
+    All graphs share the grids, so that the weights between them are computed once for a batch.
     """
 
     def __init__(self, channels: Sequence[int]) -> None:
@@ -268,7 +271,7 @@ def train(network: str, seed: int, data: training.Mnist, args: argparse.Namespac
         "seed": seed,
         "accuracy": training.accuracy(model.eval(), judged),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "synapses": synapses(channels),
+        "synapses": synapses(network, channels),
         "seconds": rows[-1]["seconds"],
         "seconds_per_epoch": rows[-1]["seconds"] / len(rows),
     }
@@ -279,11 +282,17 @@ def train(network: str, seed: int, data: training.Mnist, args: argparse.Namespac
 def recipe_of(network: str, args: argparse.Namespace) -> training.Recipe:
     """Return the recipe of a network."""
     given = {"epochs": args.epochs, "batch_size": args.batch_size}
-    return dataclasses.replace(RECIPE, learning_rate=args.learning_rate or RATES[network], **given)
+    rate = RATES[network] if args.learning_rate is None else args.learning_rate
+    return dataclasses.replace(RECIPE, learning_rate=rate, **given)
 
 
-def synapses(channels: Sequence[int]) -> int:
-    """Return the number of pairs of channels over all edges of an image, for layers that coarsen."""
+def synapses(network: str, channels: Sequence[int]) -> int | None:
+    """Return the number of pairs of channels over all edges of an image.
+
+    None for the GravNet-like network, whose edges are between all nodes of an image, as many as it has.
+    """
+    if network == "gravnet":
+        return None
     pairs = [inputs * outputs for inputs, outputs in zip([1, *channels], channels, strict=False)]
     edges = [side**2 * k for side, k in zip(GRIDS, NEIGHBORS, strict=True)]
     return sum(edge * pair for edge, pair in zip(edges, pairs, strict=True)) + channels[-1] * CLASSES

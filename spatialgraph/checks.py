@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_autocast, is_observed
 
 INDICES = (torch.int32, torch.int64)
 
@@ -245,8 +245,11 @@ def features(name: str, value: Any, count: int, parameter: Tensor) -> Tensor:  #
 
 
 def like_parameters(name: str, x: Tensor, parameter: Tensor) -> None:
-    """Check that a tensor has the dtype of the parameters, or with autocast any floating-point one."""
-    if x.dtype != parameter.dtype and not (x.is_floating_point() and torch.is_autocast_enabled(x.device.type)):
+    """Check that a tensor has the dtype of the parameters, or with autocast a floating-point one below float64."""
+    if x.dtype == parameter.dtype:
+        return
+    # Autocast leaves float64 as it is, which operations then refuse beside other dtypes.
+    if x.dtype == torch.float64 or not (x.is_floating_point() and is_autocast(x.device.type)):
         raise TypeError(f"{name} must have the dtype of the parameters ({parameter.dtype}), got {x.dtype}")
 
 

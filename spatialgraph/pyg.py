@@ -10,17 +10,21 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message=".*torch-cluster.*", category=DeprecationWarning)
     from torch_geometric.data import Data
     from torch_geometric.nn import MessagePassing, global_add_pool, global_max_pool, global_mean_pool
+    from torch_geometric.nn.aggr import Aggregation, MultiAggregation, SumAggregation
     from torch_geometric.typing import Adj, OptPairTensor, OptTensor, PairTensor, Size
     from torch_geometric.utils import is_sparse, to_edge_index
 
 __all__ = [
     "Adj",
+    "Aggregation",
     "Data",
     "MessagePassing",
+    "MultiAggregation",
     "OptPairTensor",
     "OptTensor",
     "PairTensor",
     "Size",
+    "SumAggregation",
     "global_add_pool",
     "global_max_pool",
     "global_mean_pool",

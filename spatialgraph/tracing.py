@@ -1,10 +1,33 @@
-"""Detection of tracers and transforms that record operations on tensors."""
+"""Detection of what records or changes operations on tensors: tracers, transforms and autocast."""
+
+import contextlib
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["is_observed", "is_traced"]
+__all__ = ["is_autocast", "is_observed", "is_traced", "without_autocast"]
+
+
+def is_autocast(kind: str) -> bool:
+    """Tell whether autocast is on for a kind of device; some, such as meta, have none.
+
+    Example:
+        >>> is_autocast("cpu"), is_autocast("meta")
+        (False, False)
+    """
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
+def without_autocast(kind: str) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which operations on a kind of device keep their precision.
+
+    Example:
+        >>> with torch.autocast("cpu"), without_autocast("cpu"):
+        ...     is_autocast("cpu")
+        False
+    """
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else contextlib.nullcontext()
 
 
 def is_observed(*values: Tensor) -> bool:

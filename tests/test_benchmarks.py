@@ -1,5 +1,6 @@
 """Benchmarks: their cases can be built and run, so that a measurement can be repeated."""
 
+import argparse
 import importlib
 import sys
 from pathlib import Path
@@ -83,6 +84,28 @@ def test_bound_of_laws_of_one_sign(benchmark):
     with torch.no_grad():
         network[0].weight.copy_(torch.tensor([[3.0, 0.0], [4.0, 2.0], [-5.0, -1.0]]))
     assert benchmark("from_linear").one_sign_bound(network) == pytest.approx([100 * 29 / 55, 100.0])
+
+
+def test_each_case_of_the_recurrent_step_is_timed(benchmark):
+    recurrent = benchmark("recurrent_step")
+    models = recurrent.models()
+    times = recurrent.step_milliseconds(models, recurrent.SIDE**2, 3, 1)
+    assert times.keys() == models.keys() and all(elapsed > 0 for elapsed in times.values())
+    assert all(name in models for pair in recurrent.PAIRS for name in pair)
+
+
+def test_each_operator_of_the_spatial_convolution_is_timed(benchmark):
+    spatial_conv = benchmark("spatial_conv")
+    times = spatial_conv.times(nodes=30, neighbors=4, repeats=1)
+    assert times.keys() == spatial_conv.operators().keys()
+    for operator in spatial_conv.operators().values():
+        assert spatial_conv.make_pass(operator, 30, 4)().shape == (30, spatial_conv.CHANNELS)
+
+
+def test_the_command_of_the_spatial_convolution_names_its_arguments(benchmark):
+    args = argparse.Namespace(nodes=30, neighbors=4, repeats=1)
+    expected = "python benchmarks/spatial_conv.py --nodes 30 --neighbors 4 --repeats 1"
+    assert benchmark("spatial_conv").command(args) == expected
 
 
 def test_a_record_keeps_the_summaries_of_cases_that_are_not_measured_again(benchmark, tmp_path):

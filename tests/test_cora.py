@@ -37,11 +37,14 @@ def test_it_prints_a_table_and_writes_all_files(cora, capsys):
     assert written["settings"]["polarities"] == cora.POLARITIES
     assert "torch" in written["environment"]["packages"]
     assert [row["mean"] for row in written["results"]] == [result.mean for result in results]
+    deviations = [abs(first - second) / 2**0.5 for first, second in (result.accuracies for result in results)]
+    assert [row["deviation"] for row in written["results"]] == pytest.approx(deviations)
     assert Path("runs/cora/cora.png").exists()
 
 
 def test_parameters(cora):
     gcn, spatial = cora.main(["--networks", "gcn", "spatial_gcn", "--epochs", "1", "--seeds", "1", "--hidden", "4"])
+    assert gcn.deviation is None
     assert gcn.parameters == 60 * 4 + 4 + 4 * 3 + 3
     assert spatial.parameters == 60 * 9 + 4 * 8 + 4 + 4 * 9 + 3 * 8 + 3  # eight axes and, of a source, a polarity
 

@@ -6,6 +6,7 @@ import torch
 from references import randomise
 
 import spatialgraph as sg
+from spatialgraph.graph.penalties import PENALTIES
 
 HALF = [torch.bfloat16, torch.float16]
 KINDS = {
@@ -124,3 +125,25 @@ def test_layers(dtype):
     assert_rounded(
         conv(features, pos.to(dtype), edges), conv(features.float(), pos.to(dtype).float(), edges), roundings=4.0
     )
+
+
+@halved
+def test_heights_of_many_neurons(dtype):
+    model, single = pair(dtype, lambda: sg.SpatialMLP([1500, 2000, 3], spacing="free"))
+    assert_rounded(model.graph.positions.heights(), single.graph.positions.heights())
+
+
+@halved
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("spacing", ["learned", "free"])
+def test_penalties(dtype, name, spacing):
+    model, single = pair(dtype, lambda: sg.SpatialMLP([300, 20, 3], spacing=spacing))
+    for each in (model, single):  # closer than 1, for the cost of a collapse
+        with torch.no_grad():
+            each.graph.positions.gaps.mul_(0.75)
+            each.graph.positions.coords.mul_(0.75)
+    cost, right = PENALTIES[name](model), PENALTIES[name](single)
+    assert right > 0
+    torch.testing.assert_close(cost.float(), right, rtol=16 * torch.finfo(dtype).eps, atol=0.0)
+    cost.backward()
+    assert all(torch.isfinite(each.grad).all() for each in model.parameters() if each.grad is not None)

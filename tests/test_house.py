@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "plotting": "graph checks",
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",
-    "training": "graph datasets atomic distributed",
+    "training": "graph datasets atomic distributed checks",
     "experiments": "training plotting graph wiring laws atomic",
 }
 

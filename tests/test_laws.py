@@ -208,6 +208,7 @@ def test_softened_square_by_hand():
         (InversePower, "exponent"),
         (InversePower, "softening"),
         (Gaussian, "sigma"),
+        (Compact, "softening"),
         (Yukawa, "screening"),
         (Yukawa, "softening"),
         (Cosine, "wavenumber"),
@@ -221,7 +222,7 @@ def test_softened_square_by_hand():
     ],
 )
 def test_settings_out_of_range(kind, name, value):
-    rule = "at least 1e-12" if name == "softening" else "above 0"
+    rule = "at least 1e-12" if name in ("softening", "sigma") else "above 0"
     with pytest.raises(ValueError, match=f"{name} must be finite and {rule}, got {value}"):
         kind(**{name: value})
 
@@ -237,3 +238,14 @@ def test_wrong_arguments():
         make_law("newton")
     with pytest.raises(TypeError, match="law must be a name or a Law, got int"):
         make_law(3)
+
+
+@pytest.mark.parametrize(
+    "law", [Compact(softening=1e-12), Gaussian(sigma=1e-12), MexicanHat(sigma=1e-12)], ids=lambda law: law.name
+)
+def test_the_least_lengths_are_finite_where_neurons_meet(law):
+    length = torch.zeros(3, requires_grad=True)
+    weight = law(length)
+    (slope,) = torch.autograd.grad(weight.sum(), length, create_graph=True)
+    (curvature,) = torch.autograd.grad(slope.sum(), length)
+    assert all([values.isfinite().all() for values in (weight, slope, curvature)])

@@ -49,6 +49,7 @@ def test_point_clouds(example, capsys):
     assert [result.model for result in results] == NAMES
     assert all(f"| {name} " in printed for name in NAMES) and "seconds per epoch" in printed
     assert all(result.parameters <= 12_000 for result in results)
+    assert [result.synapses for result in results] == [439_808, 89_104, None]  # None: an edge count of each image
     written = json.loads(Path("runs/point_cloud/metrics.json").read_text())
     assert written["data"] == "bundled sample as pixels"
     assert [row["mean"] for row in written["results"]] == [result.mean for result in results]

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -18,7 +19,9 @@ from spatialgraph.wiring import KNN, AllToAll, Radius, Random
 
 SIZES = [6, 7, 5, 3]
 WIRINGS = [AllToAll(), AllToAll(reach="all"), KNN(k=3), Random(0.4), Random(0.6, reach="all"), Radius(r=2.0)]
-LEFT_BEHIND = "the structure or the gain of this copy is not that of the network whose parameters it was given"
+LEFT_BEHIND = (
+    "the structure, gain or masked share of this copy is not that of the network whose parameters it was given"
+)
 
 
 @st.composite
@@ -191,6 +194,20 @@ def test_a_law_that_another_network_learns_stays_its_parameter():
     assert len(list(law.parameters())) == 1
 
 
+@pytest.mark.parametrize("weight_mode", ["law", "both", "free"])
+def test_networks_built_with_one_law_have_a_law_of_their_own_each(weight_mode):
+    law = InversePower(1.3, learnable=True)
+    first, second = (
+        sg.SpatialGraph.layered(SIZES, law=law, dtype=dtype, weight_mode=weight_mode)
+        for dtype in (torch.float64, torch.bfloat16)
+    )
+    assert first.law.exponent.dtype == torch.float64 and second.law.exponent.dtype == torch.bfloat16
+    assert law.exponent.dtype == torch.float32
+    with torch.no_grad():
+        first.law.exponent.fill_(3.0)
+    assert law.exponent == second.law.exponent.float().round(decimals=1) == torch.tensor(1.3)
+
+
 # Averaged copies -----------------------------------------------------------------------------------------------------
 
 
@@ -316,6 +333,45 @@ def test_models_stacked_for_vmap_are_looked_at_too():
     torch.vmap(run)(same)
     with pytest.raises(RuntimeError, match=LEFT_BEHIND):
         torch.vmap(run)(mixed)
+
+
+@pytest.mark.parametrize("options", AVERAGES.values(), ids=AVERAGES)
+def test_an_averaged_copy_does_not_mask_what_the_network_masks(options):
+    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, wiring=KNN(k=3)))
+    averaged = AveragedModel(model, **options)
+    model.graph.masked_share = 0.5
+    averaged.update_parameters(model)
+    with pytest.raises(RuntimeError, match=LEFT_BEHIND):
+        averaged(torch.ones(6))
+    averaged.module.graph.masked_share = 0.5
+    assert torch.equal(averaged(torch.ones(6)), model(torch.ones(6)))
+
+
+@pytest.mark.parametrize("same", [2, 2.0, np.float32(2.0), np.float64(2.0), np.int64(2)], ids=repr)
+def test_a_gain_is_the_same_in_whatever_type_it_was_given(same):
+    model = sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, gain=2.0))
+    averaged = AveragedModel(model)
+    model.graph.gain = same
+    averaged.update_parameters(model)
+    averaged(torch.ones(6))
+
+
+def test_a_state_holds_the_masked_share():
+    model, other, older = (sg.SpatialMLP(sg.SpatialGraph.layered(SIZES, gain=2.0)) for _ in range(3))
+    model.graph.masked_share = 0.4
+    other.load_state_dict(model.state_dict())
+    assert other.graph.masked_share == 0.4 and torch.equal(other(torch.ones(6)), model(torch.ones(6)))
+    state = model.state_dict()
+    state["spatial_graph._extra_state"] = torch.tensor([3.0], dtype=torch.float64)  # as before the share was in it
+    older.load_state_dict(state)
+    assert older.graph.gain == 3.0 and older.graph.masked_share == 0.0
+    for wrong, message in (
+        (torch.ones(3), "shape"),
+        (torch.tensor([1.0, 2.0]), "masked_share must be between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            other.load_state_dict(state | {"spatial_graph._extra_state": wrong})
+        assert other.graph.masked_share == 0.4 and other.graph.gain == 2.0
 
 
 # Optimisers ---------------------------------------------------------------------------------------------------------

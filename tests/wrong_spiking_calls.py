@@ -29,6 +29,12 @@ SPIKING = [
         ValueError,
         "velocity must be given for delay_mode='free', whose first",
     ),
+    (
+        "free delays without a velocity",
+        lambda: setattr(layered(delay_mode="free", velocity=1.0), "velocity", None),
+        ValueError,
+        "velocity must be given for delay_mode='free', whose first",
+    ),
     ("no steps", lambda: snn(num_steps=0), ValueError, "num_steps must be at least 1, got 0"),
     ("negative steps", lambda: snn(num_steps=-3), ValueError, "num_steps must be at least 1, got -3"),
     ("fractional steps", lambda: snn(num_steps=2.5), TypeError, "num_steps must be an int, got 2.5 (float)"),

@@ -13,12 +13,13 @@ from spatialgraph.graph.sealed import WHOLE
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.tables import settings
 from spatialgraph.graph.topology import Topology
+from spatialgraph.graph.weighted import learnt_settings
 from spatialgraph.wiring.wirings import AllToAll
 
 __all__ = ["build", "pack", "settings_of"]
 
 _STATE = "connectivity._extra_state"
-_GAIN = "_extra_state"
+_NUMBERS = "_extra_state"  # the gain and the masked share, which are settings in a file
 
 _NEURONS = {
     "connectivity.layer": "layer",
@@ -45,7 +46,7 @@ def settings_of(graph: SpatialGraph) -> dict[str, Any]:
 def pack(graph: SpatialGraph) -> dict[str, Tensor]:
     """Return the tensors of a network, integers in the smallest dtype that can hold them."""
     tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
-    del tensors[_STATE], tensors[_GAIN]
+    del tensors[_STATE], tensors[_NUMBERS]
     topology = graph.connectivity.topology
     sources, targets = topology.listed_edges
     return tensors | {
@@ -72,11 +73,12 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
     for name, values in graph.state_dict().items():
         if name in state and state[name].dtype != values.dtype:
             raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
-    graph.load_state_dict(state | {_GAIN: graph.get_extra_state(), _STATE: topology.encode()})
+    graph.load_state_dict(state | {_NUMBERS: graph.get_extra_state(), _STATE: topology.encode()})
     _check_values(graph)
-    graph.connectivity.wiring = _wiring_of(graph)
+    graph.connectivity.wiring, graph.connectivity.recurrence = _wiring_of(graph), _recurrence_of(graph)
     init = found.get("init")
     graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
+    graph.law_at_first = learnt_settings(graph.law)
     if settings_of(graph) != found:
         raise ValueError(f"settings must be like {settings_of(graph)}, got {found}")
     return graph
@@ -162,3 +164,11 @@ def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
     if torch.equal(reach, torch.ones_like(reach)):
         return AllToAll()
     return AllToAll(reach="all") if torch.equal(reach, torch.arange(1, len(reach) + 1)) else None
+
+
+def _recurrence_of(graph: SpatialGraph) -> tuple[AllToAll, ...]:
+    """Return the wirings within layers of a network whose hidden layers are all all-to-all, else none."""
+    topology = graph.connectivity.topology
+    is_single = torch.bincount(topology.layer)[1:-1] == 1 if topology.is_recurrent else topology.all_recurrent
+    is_complete = bool((topology.all_recurrent[1:-1] | is_single).all())  # a single neuron has no others
+    return (AllToAll(),) * len(is_single) if is_complete else ()

@@ -87,7 +87,7 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a mo
 
     Its outputs are identical to the bit. The wiring is not saved, so :meth:`rewire_
     <spatialgraph.SpatialGraph.rewire_>` needs a wiring unless all projections are all-to-all. If ``init`` was not a
-    name, ``reset_parameters`` restores the saved positions.
+    name, ``reset_parameters`` restores the saved positions; it restores the saved values of a learnable law.
 
     Args:
         path: the file.

@@ -1,6 +1,5 @@
 """from_linear: a spatial network whose weights resemble those of a trained dense one."""
 
-import copy
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from spatialgraph.conversion.dense import DenseNetwork, read_dense
 from spatialgraph.conversion.fitting import fit_
 from spatialgraph.graph.positions import Init
 from spatialgraph.graph.spatial_graph import WEIGHTS, SpatialGraph
-from spatialgraph.laws import Law, make_law
+from spatialgraph.laws import Law
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.wiring.wirings import AllToAll
 
@@ -95,7 +94,7 @@ def from_linear(
         dim,
         spacing=spacing,
         init=init,
-        law=copy.deepcopy(make_law(law)),
+        law=law,
         anchored=anchored,
         generator=generator,
         device=first.device,

@@ -154,7 +154,7 @@ def _median(compute: Callable[[], Tensor], rounds: int, device: torch.device) ->
     for _ in range(rounds + 1):
         start = time.perf_counter()
         compute()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            getattr(torch, device.type).synchronize()
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times[1:])

@@ -32,7 +32,7 @@ class Candidate:
         paper: the paper's accuracy for this model in percent; empty if there is none.
         learning_rate: default learning rate instead of the protocol's.
         callbacks: returns Lightning callbacks for a model.
-        finish: called with the trained model.
+        finish: called without arguments after the training, before the model is evaluated.
         examine: returns further metrics, given the trained model, the images and labels for evaluation, and its folder,
             in which it may save figures.
 

@@ -1,6 +1,7 @@
 """The command line of an experiment."""
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,20 +60,38 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
         parser.error(f"--seeds must be at least 1, got {args.seeds}")
     if args.patience is not None and not args.validate:
         parser.error("--patience needs --validate")
+    _check_numbers(parser, args)
     _fill(args, experiment)
-    args.penalty = dict(_penalty(parser, given) for given in args.penalty)
+    penalties = [_penalty(parser, given) for given in args.penalty]
+    args.penalty = dict(penalties)
+    if len(args.penalty) < len(penalties):
+        parser.error(f"--penalty must have each name once, got {' '.join(name for name, _ in penalties)}")
     return args
+
+
+def _check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse numbers that no network or training can have."""
+    for name in ("hidden", "dim", "baseline", "epochs", "batch_size"):
+        given = getattr(args, name)
+        for number in given if isinstance(given, list) else [given]:
+            if number is not None and number < 1:
+                parser.error(f"--{name.replace('_', '-')} must be at least 1, got {number}")
+    if args.learning_rate is not None and not 0.0 < args.learning_rate < math.inf:  # false for NaN too
+        parser.error(f"--learning-rate must be above 0 and finite, got {args.learning_rate}")
+    if args.patience is not None and args.patience < 0:
+        parser.error(f"--patience must be at least 0, got {args.patience}")
 
 
 def _penalty(parser: argparse.ArgumentParser, given: str) -> tuple[str, float]:
     """Read a penalty and its factor, such as ``wiring:1e-4``."""
     name, _, factor = given.partition(":")
     try:
-        if name in PENALTIES:
+        if name in PENALTIES and math.isfinite(float(factor)):
             return name, float(factor)
     except ValueError:
         pass
-    parser.error(f"--penalty must be one of {', '.join(PENALTIES)} with a factor, such as wiring:1e-4, got {given}")
+    names = ", ".join(PENALTIES)
+    parser.error(f"--penalty must be one of {names} with a finite factor, such as wiring:1e-4, got {given}")
 
 
 def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:

@@ -43,6 +43,7 @@ def folder_of(experiment: Experiment, args: argparse.Namespace) -> Path:
     parts += [] if args.batch_size is None else [f"batch{args.batch_size}"]
     parts += [] if args.learning_rate is None else [f"lr{args.learning_rate:g}"]
     parts += ["validate"] if args.validate else []
+    parts += [] if args.patience is None else [f"patience{args.patience}"]
     parts += [f"{name}{factor:g}" for name, factor in args.penalty.items()]
     parts += [f"{name.replace('_', '-')}-{getattr(args, name)}" for name in experiment.settings]
     return Path("runs") / folder_name("_".join(parts))

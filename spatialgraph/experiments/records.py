@@ -17,7 +17,7 @@ _SETTINGS = "settings.json"
 _METRICS = "metrics.json"
 
 # Required metrics of a finished training.
-_NEEDED = {"accuracy": float, "parameters": int, "synapses": int, "seconds": int | float}
+_NEEDED = {"accuracy": float, "parameters": int, "synapses": int | None, "seconds": int | float}
 
 
 def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -85,7 +85,8 @@ def finished(folder: Path) -> dict[str, Any] | None:
     figures = _read(path)
     if figures is None:
         return None
-    wrong = [name for name, kind in _NEEDED.items() if not isinstance(figures.get(name), kind)]
+    # The default stands for a missing entry, because None is a valid number of synapses.
+    wrong = [name for name, kind in _NEEDED.items() if not isinstance(figures.get(name, ...), kind)]
     if wrong:
         note(f"{path} is damaged (without {', '.join(wrong)}): the training counts as unfinished")
         return None

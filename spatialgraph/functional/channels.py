@@ -11,7 +11,7 @@ from spatialgraph.functional import composed
 from spatialgraph.functional.fused import channel_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Compact, Gaussian, InverseDistance, InversePower, Law, Yukawa
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["Absolute", "absolute", "channel_convolution"]
 
@@ -57,11 +57,11 @@ def channel_convolution(
         ... )
         tensor([[0.5000, 0.2500]])
     """
-    _check(x, displacement, offset, edge_weight, edge_index)
+    _check(x, displacement, offset, edge_weight, law, edge_index, n_targets)
     dtype, batch = x.dtype, x.shape[:-2]
     x = x.reshape(batch.numel(), *x.shape[-2:]).transpose(0, 1)  # nodes first
     x, displacement, offset, edge_weight = (in_single(values) for values in (x, displacement, offset, edge_weight))
-    with torch.autocast(x.device.type, enabled=False):  # sums over edges keep their precision
+    with without_autocast(x.device.type):  # sums over edges keep their precision
         if is_observed(x, displacement, offset, edge_weight):
             y = composed.channel_convolution(x, displacement, offset, edge_weight, law, edge_index, n_targets)
         else:
@@ -71,12 +71,27 @@ def channel_convolution(
     return y.transpose(0, 1).unflatten(0, batch).to(dtype) if batch else y[:, 0].to(dtype)
 
 
-def _check(x: Tensor, displacement: Tensor, offset: Tensor, edge_weight: Tensor, edge_index: Tensor) -> None:
+def _check(
+    x: Tensor,
+    displacement: Tensor,
+    offset: Tensor,
+    edge_weight: Tensor,
+    law: Law,
+    edge_index: Tensor,
+    n_targets: int,
+) -> None:
+    if not isinstance(law, Law):
+        raise TypeError(f"law must be a Law, got {type(law).__name__}")
     if checks.tensor("x", x).dim() < 2:
         raise ValueError(f"x must have at least 2 axes, got shape {tuple(x.shape)}")
     if checks.tensor("edge_index", edge_index).dim() != 2 or edge_index.shape[0] != 2:
         raise ValueError(f"edge_index must have shape (2, edges), got {tuple(edge_index.shape)}")
     checks.same_device("edge_index", edge_index, x)
+    checks.integer("n_targets", n_targets, minimum=0)
+    for number, (ends, nodes) in enumerate(zip(edge_index, (x.shape[-2], n_targets), strict=True)):
+        name = f"edge_index[{number}]"
+        if checks.has_values(checks.indices(name, ends)):
+            checks.within(name, ends, nodes)
     _, out_channels, dim = checks.axes("offset", offset, 3).shape
     checks.operand("offset", offset, (x.shape[-1], out_channels, dim), x)
     reached = min(dim, checks.axes("displacement", displacement, 2).shape[1])
@@ -117,7 +132,8 @@ class _ChannelConvolution(torch.autograd.Function):
         x, displacement, offset, edge_weight, edge_index, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, displacement, offset, edge_weight, ctx.law, edge_index, ctx.n_targets, *law_parameters)
-            return composed.gradients(composed.channel_convolution, inputs, ctx.needs_input_grad, [grad])
+            with without_autocast(x.device.type):
+                return composed.gradients(composed.channel_convolution, inputs, ctx.needs_input_grad, [grad])
         operands = x, displacement, offset, edge_weight, ctx.law, edge_index
         kernel = _kernel(ctx.law, x)
         if kernel is not None:
@@ -125,7 +141,7 @@ class _ChannelConvolution(torch.autograd.Function):
             tensors = x[:, 0], displacement, offset, edge_weight
             grad_x, *fused, by_parameter = kernel.gradients(*tensors, softening, edge_index, grad[:, 0], settings)
             return (grad_x[:, None], *fused, None, None, None, *parameter_gradients(ctx.law, by_parameter))
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             grads, grad_law = _gradients(*operands, grad)
         return (*grads, None, None, None, *grad_law)
 

@@ -12,7 +12,7 @@ from spatialgraph.functional.fused import COMPRESSED, compressed_law, parameter_
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["check_edges", "check_geometry", "edge_weight", "geometry_in_single", "sparse"]
 
@@ -97,7 +97,7 @@ def sparse(
     dense-dense product sampled at the edges.
 
     Args:
-        x: activations of the sources, shape ``(..., n)``.
+        x: activations of the sources, shape ``(..., n)``, converted to the dtype of ``weight``.
         weight: signed weight of each edge, shape ``(E,)``, in the order of ``edges``.
         edges: the compressed edges.
         bias: added to each target's input, shape ``(m,)``; None for nothing.
@@ -121,6 +121,8 @@ def sparse(
     if bias is not None:
         checks.operand("bias", bias, (targets,), weight)
     dtype = weight.dtype
+    if x.dtype == torch.float64 != dtype:
+        raise TypeError(f"x must not be more precise than weight ({dtype}), got {x.dtype}")
     x, weight = in_single(x.to(dtype)), in_single(weight)
     bias = None if bias is None else bias.to(weight.dtype)
     if is_observed(x, weight):
@@ -145,7 +147,7 @@ class _SparseProduct(torch.autograd.Function):
         if kernel is not None:
             y: Tensor = kernel.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
-            with torch.autocast(x.device.type, enabled=False):  # products of compressed rows do not support bfloat16
+            with without_autocast(x.device.type):  # products of compressed rows do not support bfloat16
                 y = edges.matrix(weight) @ x.contiguous()
             if bias is not None:
                 y += bias[:, None]
@@ -192,7 +194,7 @@ class _SampledProduct(torch.autograd.Function):
         if kernel is not None:
             products: Tensor = kernel.sampled(edges.target_pointer, edges.sources, rows, x)[0]
             return products
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device.type):
             pattern = edges.matrix(x.new_zeros(edges.count))
             products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)
         values: Tensor = products.values()

@@ -14,10 +14,10 @@ __all__ = ["CompressedEdges"]
 class CompressedEdges:
     """The edges of one projection in compressed rows, by target and by source.
 
-    Edge ``e`` of the list is entry ``e`` of the rows by target, so the forward pass needs no permutation. Tensors of
-    shape ``(E,)`` are int32 if that is wide enough, else int64. All tensors are checked here and must not be modified
-    afterwards. Kernels check the indices again in each call, so that a tensor modified in place cannot cause an access
-    outside of an array.
+    Edge ``e`` of the list is entry ``e`` of the rows by target, so the forward pass needs no permutation.
+    :meth:`from_edges` makes tensors of shape ``(E,)`` int32 if that is wide enough, else int64. All tensors are checked
+    here and must not be modified afterwards. Kernels check the indices again in each call, so that a tensor modified in
+    place cannot cause an access outside of an array.
 
     Args:
         target_pointer: where each target's edges begin, shape ``(m + 1,)``.
@@ -25,6 +25,8 @@ class CompressedEdges:
         source_pointer: where each source's edges begin in ``by_source``, shape ``(n + 1,)``.
         by_source: the edges' numbers sorted by source, then target, shape ``(E,)``.
         targets_by_source: target of each edge in the order of ``by_source``, shape ``(E,)``.
+
+    Attributes:
         n_sources: number of sources n.
         n_targets: number of targets m.
         count: number of edges E.
@@ -45,7 +47,7 @@ class CompressedEdges:
     count: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Check that the tensors describe the same edges, and set ``count``."""
+        """Check that the tensors describe the same edges, and set the numbers of sources, targets and edges."""
         count = checks.indices("sources", self.sources).shape[0]
         checks.indices("by_source", self.by_source, count)
         checks.indices("targets_by_source", self.targets_by_source, count)

@@ -25,7 +25,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.fused import DELAYS
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["delayed", "line_length"]
 
@@ -64,7 +64,8 @@ def delayed(
     weight, delay = in_single(weight), in_single(delay)
     y: Tensor
     if is_observed(flat, weight, delay):
-        y = _composed(flat, weight, delay, edges, before)
+        with without_autocast(x.device.type):
+            y = _composed(flat, weight, delay, edges, before)
     elif find(DELAYS, flat) is not None:
         y = _Fused.apply(flat, weight, delay, edges, before)
     elif edges is None:
@@ -126,7 +127,8 @@ class _DelayedAllToAll(torch.autograd.Function):
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs, needed = (x, weight, delay, None, ctx.before), (*ctx.needs_input_grad[:3], False, False)
-            return composed.gradients(_composed, inputs, needed, [grad_y])[:4]
+            with without_autocast(x.device.type):
+                return composed.gradients(_composed, inputs, needed, [grad_y])[:4]
         grad_x = torch.zeros_like(x, memory_format=torch.contiguous_format) if ctx.needs_input_grad[0] else None
         grad_weight, grad_delay = torch.zeros_like(weight), torch.zeros_like(delay)
         grad_y = grad_y.contiguous()
@@ -185,7 +187,7 @@ class _Fused(torch.autograd.Function):
         before: int,
     ) -> Tensor:
         by_source = _BySource.of(weight, edges)
-        times = by_source.sort(delay)
+        times = by_source.sort(delay).clamp(max=x.shape[0])  # later ones never arrive, and whole numbers have an end
         whole = times.floor()
         parts = whole.to(torch.int64), times - whole, by_source.sort(weight)
         sorted_edges = by_source.pointer, by_source.target, *parts
@@ -203,7 +205,8 @@ class _Fused(torch.autograd.Function):
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, weight, delay, ctx.edges, ctx.before)
-            return composed.gradients(_composed, inputs, ctx.needs_input_grad, [grad_y])
+            with without_autocast(x.device.type):
+                return composed.gradients(_composed, inputs, ctx.needs_input_grad, [grad_y])
         runs, by_target = x.permute(1, 2, 0), grad_y.permute(1, 2, 0)
         arguments = (runs, *ctx.sorted_edges, by_target, ctx.before, ctx.needs_input_grad[0])
         by_runs, *by_edges = ctx.kernel.gradients(*arguments)

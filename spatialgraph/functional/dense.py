@@ -25,7 +25,7 @@ from spatialgraph.functional.fused import dense_law, parameter_gradients, settin
 from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_autocast, is_observed
 
 __all__ = ["all_to_all", "edge_weight", "pairwise_length", "pairwise_weight", "sparse"]
 
@@ -201,6 +201,7 @@ def all_to_all(
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:
         checks.same_device("mask", mask, source_pos)
+    checks.integer("n_masked", n_masked, minimum=0)
     x = x.to(_product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
@@ -344,6 +345,6 @@ def _square(source_pos: Tensor, target_pos: Tensor, softening: float) -> Tensor:
 def _product_dtype(x: Tensor, like: Tensor) -> torch.dtype:
     """Return the dtype of a product with ``x``; for whole numbers that of another tensor."""
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):
+    if is_autocast(kind):
         return torch.get_autocast_dtype(kind)
     return x.dtype if x.is_floating_point() else like.dtype

@@ -57,6 +57,10 @@ class DenseEngine(Engine):
         """Return the weights."""
         return weight
 
+    def carrier(self, weight: Tensor) -> Tensor:
+        """Return the weights."""
+        return weight
+
     def sources_of(self, targets: Tensor) -> Tensor:
         """Mark all sources if a target is marked."""
         return targets.any().expand(self.n_sources)

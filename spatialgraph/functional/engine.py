@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Callable
 
 from torch import Tensor
 
@@ -127,6 +128,10 @@ class Engine(abc.ABC):
         """Return the projection with precomputed weights in the engine's shape, for many passes."""
         return Matrix(self, weight)
 
+    def carrier(self, weight: Tensor) -> Tensor | Callable[[Tensor], Tensor]:
+        """Return what carries activations many times, a function from ``(..., n)`` to ``(..., m)`` or a matrix."""
+        return lambda x: self.multiply(x, weight)
+
     def _unmasked(self, synapses: Synapses) -> Tensor:
         factor = None if synapses.factor is None else synapses.factor.view(self.shape)
         if synapses.is_free and factor is not None:
@@ -149,6 +154,10 @@ class Matrix:
     def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Map activations ``(..., n)`` to ``(..., m)``."""
         return self.engine.multiply(x, self.weight, bias, rectify)
+
+    def carrier(self) -> Tensor | Callable[[Tensor], Tensor]:
+        """Return a dense matrix ``(m, n)``, or a function that does the same where most pairs have no synapse."""
+        return self.engine.carrier(self.weight)
 
     def dense(self) -> Tensor:
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""

@@ -13,7 +13,7 @@ from spatialgraph.functional.fused import LEAKY
 from spatialgraph.kernels.registry import find
 from spatialgraph.tracing import is_observed
 
-__all__ = ["RESETS", "FastSigmoid", "Run", "leaky_run", "leaky_step"]
+__all__ = ["RESETS", "FastSigmoid", "Run", "check_rows", "leaky_run", "leaky_step"]
 
 RESETS = ("subtract", "zero", "none")
 RECORDS = ("spikes", "potentials")
@@ -31,6 +31,10 @@ class FastSigmoid:
     Args:
         slope: steepness k.
 
+    Raises:
+        TypeError: if ``slope`` is not a number.
+        ValueError: if ``slope`` is not positive.
+
     Example:
         >>> u = torch.tensor([-0.04, 0.04], requires_grad=True)
         >>> FastSigmoid()(u).sum().backward()
@@ -39,7 +43,7 @@ class FastSigmoid:
     """
 
     def __init__(self, slope: float = 25.0) -> None:
-        self.slope = slope
+        self.slope = checks.positive("slope", slope)
 
     def __call__(self, u: Tensor) -> Tensor:
         """Return 1 where ``u`` is above 0, else 0."""
@@ -84,10 +88,14 @@ def leaky_step(
     Returns:
         Spikes and potential of this time step.
 
+    Raises:
+        ValueError: if ``reset_mechanism`` is unknown.
+
     Example:
         >>> leaky_step(torch.tensor([0.3]), torch.tensor([1.5]), 0.9, 1.0, "subtract", FastSigmoid())
         (tensor([0.]), tensor([0.6500]))
     """
+    checks.choice("reset_mechanism", reset_mechanism, RESETS)
     fired = (potential > threshold).to(potential.dtype)
     if reset_mechanism == "zero":
         after = beta * ((1 - fired) * potential) + current
@@ -185,13 +193,18 @@ class _Settings:
 
 def _check(current: Tensor, num_steps: int, potential: Tensor, shares: Tensor | None) -> None:
     checks.integer("num_steps", num_steps, minimum=0)
+    check_rows(current, num_steps)
+    checks.operand("potential", potential, current.shape[1:], current)
+    if shares is not None:
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
+
+
+def check_rows(current: Tensor, num_steps: int) -> None:
+    """Check that there is a row of currents for each step, or one for all of them."""
     if checks.tensor("current", current).dim() == 0:
         raise ValueError("current must have an axis for steps, got shape ()")
     if current.shape[0] not in (1, num_steps):
         raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
-    checks.operand("state", potential, current.shape[1:], current)
-    if shares is not None:
-        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
 
 
 def _step_by_step(

@@ -19,7 +19,8 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
 
     .. math:: y_{bj} = \frac{t_{bj} - \mu_b}{\sqrt{\sigma_b^2 + 10^{-5}}} + \beta_j
 
-    The outputs of a sparse projection are stored neuron by neuron; with Numba, a fused kernel normalises them in that
+    This is `layer normalisation <https://arxiv.org/abs/1607.06450>`_ (Ba et al., 2016) with a bias and no gain. The
+    outputs of a sparse projection are stored neuron by neuron; with Numba, a fused kernel normalises them in that
     layout.
 
     Args:

@@ -40,11 +40,14 @@ def polarity_of(raw: Tensor, kind: str) -> Tensor:
     Returns:
         Tensor of the same shape.
 
+    Raises:
+        ValueError: if ``kind`` is unknown.
+
     Example:
         >>> polarity_of(torch.tensor([-2.0, 0.0, 2.0]), "binary").tolist()
         [-1.0, 0.0, 1.0]
     """
-    return torch.tanh(0.5 * STEEPNESS * raw) if kind == "binary" else raw
+    return torch.tanh(0.5 * STEEPNESS * raw) if check_polarity("kind", kind) == "binary" else raw
 
 
 def raw_of(polarity: Tensor, kind: str) -> Tensor:
@@ -59,11 +62,14 @@ def raw_of(polarity: Tensor, kind: str) -> Tensor:
     Returns:
         Tensor of the same shape.
 
+    Raises:
+        ValueError: if ``kind`` is unknown.
+
     Example:
         >>> raw_of(torch.tensor([-0.5, 0.0, 0.5]), "binary")
         tensor([-0.1099,  0.0000,  0.1099])
     """
-    if kind != "binary":
+    if check_polarity("kind", kind) != "binary":
         return polarity
     largest = 1.0 - torch.finfo(polarity.dtype).eps / 4
     exact = polarity.double().clamp(-largest, largest)

@@ -37,14 +37,16 @@ def recurrent_through_time(
         rate: the neurons' rates, shape ``(n,)``; None for 1.
         nonlinearity: ``"tanh"`` or ``"relu"``.
         normalize: whether summed inputs are normalised before the biases are added.
-        step_by_step: computes the same from the same arguments but this one, for derivatives of higher order.
+        step_by_step: a function of the other seven arguments that returns the same states by differentiable operations;
+            used for derivatives of higher order.
 
     Returns:
         States, shape ``(T, B, n)``.
 
     Example:
         >>> one = torch.ones(1)
-        >>> recurrent_through_time(one.view(1, 1, 1), one[None], one[None], 0 * one, 0.5 * one, "relu", False, max)
+        >>> operands = one.view(1, 1, 1), one[None], one[None], 0 * one, 0.5 * one
+        >>> recurrent_through_time(*operands, "relu", False, lambda *_: one)
         tensor([[[1.5000]]])
     """
     states: Tensor = _Recurrent.apply(inputs, state, weight, bias, rate, nonlinearity, normalize, step_by_step)
@@ -90,20 +92,24 @@ class _Recurrent(torch.autograd.Function):
         if torch.is_grad_enabled():
             given = (inputs, state, weight, bias, rate, *ctx.settings)
             return *composed.gradients(ctx.step_by_step, given, ctx.needs_input_grad[:7], [grad]), None
+        _, _, needs_weight, needs_bias, needs_rate, *_ = ctx.needs_input_grad
         arriving, later = torch.empty_like(inputs), torch.zeros_like(state)
-        grad_bias, grad_rate = torch.zeros_like(bias), None if rate is None else torch.zeros_like(rate)
-        steps = zip(grad, states, totals, reached, arriving, strict=False)
+        grad_bias = torch.zeros_like(bias) if needs_bias else None
+        grad_rate = torch.zeros_like(rate) if needs_rate else None
+        steps = zip(grad, states, totals, reached, arriving, strict=False)  # states has a row more, the first state
         for step, (own, before, total, goal, into) in reversed(list(enumerate(steps))):
             toward = slope = later.add_(own)
             if grad_rate is not None:
                 grad_rate += (goal - before).mul_(toward).sum(0)
+            if rate is not None:
                 slope = toward * rate
                 toward -= slope
             slope = _through(nonlinearity, slope, goal)
-            grad_bias += slope.sum(0)
+            if grad_bias is not None:
+                grad_bias += slope.sum(0)
             into.copy_(_unnormalised(slope, total, moments[2 * step : 2 * step + 2]) if normalize else slope)
             later = into @ weight if rate is None else toward.addmm_(into, weight)
-        grad_weight = arriving.flatten(0, 1).t() @ states[:-1].flatten(0, 1)
+        grad_weight = arriving.flatten(0, 1).t() @ states[:-1].flatten(0, 1) if needs_weight else None
         return arriving, later, grad_weight, grad_bias, grad_rate, None, None, None
 
 
@@ -116,5 +122,6 @@ def _unnormalised(grad: Tensor, total: Tensor, moments: Sequence[Tensor]) -> Ten
 def _through(nonlinearity: str, grad: Tensor, y: Tensor) -> Tensor:
     """Return the gradient of what a nonlinearity made ``y`` of."""
     if nonlinearity == "relu":
-        return grad * (y > 0)
+        # Passes the gradient on where y is NaN, as F.relu does.
+        return cast(Tensor, torch.ops.aten.threshold_backward(grad, y, 0))
     return cast(Tensor, torch.ops.aten.tanh_backward(grad, y))

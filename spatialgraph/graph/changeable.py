@@ -57,18 +57,22 @@ class Changeable(Weighted):
         generator: torch.Generator | None = None,
         *,
         recurrent: Recurrence = None,
+        weights_generator: torch.Generator | None = None,
     ) -> Self:
         """Select edges again from the current positions.
 
-        All parameters stay the same objects. Free weights and delays of synapses that stay keep their values; where the
-        number of synapses changes these two have other sizes, which the state of an optimiser (its moments) does not
-        fit: it raises at its next step, unless their entries are taken out of its ``state``.
+        All parameters stay the same objects. Free weights and delays of synapses that stay keep their values. The state
+        that an optimiser has of these two, such as moments, does not follow: take their entries out of its ``state``.
+        Otherwise most optimisers raise at their next step where the number of synapses has changed; where it is the
+        same, as with :class:`~spatialgraph.wiring.KNN`, the state goes to other synapses without a word.
+        :class:`~spatialgraph.training.Rewire` and :class:`~spatialgraph.training.EverySteps` let it follow.
 
         Args:
             wiring: the wiring to use from now on, or a list with one for each layer after the first; None for what the
                 network was built with (a ``state_dict`` holds edges, not the wiring that selected them).
             generator: source of random numbers for random wirings.
             recurrent: the wiring within hidden layers of a recurrent network from now on; None likewise.
+            weights_generator: source of random numbers for the free weights of new synapses; None for ``generator``.
 
         Returns:
             The graph itself.
@@ -76,7 +80,8 @@ class Changeable(Weighted):
         Raises:
             TypeError: if ``wiring`` or ``recurrent`` is neither a wiring nor a list of them.
             ValueError: if the network has no layers, was built from listed edges and no wiring is given, or
-                ``recurrent`` is given and the network is not recurrent.
+                ``recurrent`` is given and the network is not recurrent; or if no path from an input would lead to an
+                output. The network is then as before.
 
         Example:
             >>> from spatialgraph import SpatialGraph
@@ -85,7 +90,8 @@ class Changeable(Weighted):
             SpatialGraph(neurons=14, synapses=12, dim=3, spacing='learned')
         """
         self.connectivity.verify()
-        self._change(lambda: self.connectivity.rewire_(self.positions(), wiring, recurrent, generator), generator)
+        drawing = generator if weights_generator is None else weights_generator
+        self._change(lambda: self.connectivity.rewire_(self.positions(), wiring, recurrent, generator), drawing)
         return self
 
     @torch.no_grad()
@@ -117,7 +123,7 @@ class Changeable(Weighted):
 
     @torch.no_grad()
     def connect_(self, edges: Tensor, generator: torch.Generator | None = None) -> Self:
-        """Set which synapses exist; all else stays as in :meth:`rewire_`.
+        """Set which synapses exist; all else stays as in :meth:`rewire_`, whose note on optimisers holds here too.
 
         An averaged copy of a network follows its changes this way: after each, and before the next average,
         ``averaged.module.graph.connect_(model.graph.edge_index)``. It keeps the averages of positions, polarities and
@@ -186,6 +192,8 @@ class Changeable(Weighted):
     def reset_parameters(self) -> None:
         """Draw all parameters anew, the way they were drawn at first; anchored neurons stay.
 
+        Learnable parameters of the law get their first values again.
+
         Raises:
             RuntimeError: if one of them is parametrised.
         """
@@ -200,6 +208,7 @@ class Changeable(Weighted):
             self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
             self.positions.place_(pos)
         self._reset_neurons()
+        self.law.restore(self.law_at_first)
         if self.free_synapses is not None:
             self.free_synapses.reset(self.edge_index, self.lengths(), self.velocity)
 

@@ -17,7 +17,8 @@ def rewirable(module: nn.Module) -> list[SpatialGraph]:
         module: any module; networks of its submodules count.
 
     Raises:
-        ValueError: if no wiring depends on positions, or one is a :class:`~spatialgraph.wiring.Random`.
+        ValueError: if no wiring depends on positions, or one is a :class:`~spatialgraph.wiring.Random`, which would
+            draw all edges anew.
 
     Example:
         >>> from spatialgraph import SpatialMLP
@@ -27,13 +28,13 @@ def rewirable(module: nn.Module) -> list[SpatialGraph]:
         True
     """
     graphs = [part for part in module.modules() if isinstance(part, SpatialGraph) and part.wiring is not None]
-    wirings = {each for graph in graphs for each in _wirings(graph)}
+    wirings = [each for graph in graphs for each in _wirings(graph)]
     if drawn := [each for each in wirings if isinstance(each, Random)]:
-        raise ValueError(f"Rewire needs wirings that depend on positions, got {drawn[0]!r}, which draws all edges anew")
+        raise ValueError(f"wirings must depend on positions, got {drawn[0]!r}, which draws all edges anew")
     following = [graph for graph in graphs if any(type(each) is not AllToAll for each in _wirings(graph))]
     if not following:
-        found = ", ".join(map(repr, wirings)) or "listed edges"
-        raise ValueError(f"Rewire needs a network with a wiring that depends on positions, such as KNN, got {found}")
+        found = ", ".join(dict.fromkeys(map(repr, wirings))) or "listed edges"
+        raise ValueError(f"module must have a network whose wiring depends on positions, such as KNN, got {found}")
     return following
 
 

@@ -12,7 +12,7 @@ from spatialgraph.graph.located import Located
 from spatialgraph.graph.projections import Projection, without_dead_ends
 from spatialgraph.graph.reach import check_outputs
 from spatialgraph.graph.selection import Recurrence, Wirings, check_recurrence, check_wirings, is_wiring, select
-from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology
+from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology, fingerprint
 from spatialgraph.tracing import is_traced
 from spatialgraph.wiring.wirings import Wiring
 
@@ -62,7 +62,7 @@ class Connectivity(nn.Module):
         recurrent: Recurrence = None,
     ) -> None:
         super().__init__()
-        self._gain = 1.0
+        self._gain, self._masked_share = 1.0, 0.0
         self.register_buffer("fingerprint", pos.new_zeros(FINGERPRINT_BITS), persistent=False)
         layer = layer.cpu().clone()
         none = torch.zeros_like(layer, dtype=torch.bool)
@@ -165,7 +165,8 @@ class Connectivity(nn.Module):
         if bool(recurrence) != self.is_recurrent:
             kind = "a recurrent network" if self.is_recurrent else "a network that is not recurrent"
             raise ValueError(f"recurrent must be {'given' if self.is_recurrent else 'None'} for {kind}")
-        self._hold(select(pos, wirings, recurrence, self._topology, generator))
+        chosen = select(pos, wirings, recurrence, self._topology, generator)
+        self._hold(check_outputs("wiring", chosen))
         self.wiring, self.recurrence = wiring if isinstance(wiring, Wiring) else wirings, recurrence
 
     def set(self, edges: Tensor) -> None:
@@ -211,7 +212,7 @@ class Connectivity(nn.Module):
 
         Raises:
             TypeError: if ``state`` is not a tensor.
-            ValueError: if it is damaged, no valid structure, or of other neurons.
+            ValueError: if it is damaged, no valid structure, of other neurons, or recurrent where this one is not.
         """
         topology = Topology.decode(state)
         if not torch.equal(topology.layer, self._topology.layer):
@@ -220,6 +221,9 @@ class Connectivity(nn.Module):
                 "layer must be that of this network: size mismatch between saved and own layers, got sizes "
                 f"{theirs[1:] or theirs}, not {ours[1:] or ours}"
             )
+        if topology.is_recurrent != self.is_recurrent:  # models respond to the two kinds in other ways
+            kinds = [f"{'' if r else 'no '}recurrent synapses" for r in (self.is_recurrent, topology.is_recurrent)]
+            raise ValueError(f"structure must have {kinds[0]}, as this network has, got one with {kinds[1]}")
         for name in ("is_input", "is_output", "anchored"):
             saved, own = (int(getattr(each, name).sum()) for each in (topology, self._topology))
             if saved != own:
@@ -237,19 +241,19 @@ class Connectivity(nn.Module):
     # Tripwire --------------------------------------------------------------------------------------------------------
 
     def verify(self) -> None:
-        """Raise where the buffers of a network of another structure or gain have been brought here, so its parameters.
+        """Raise where the buffers of a network of another structure, gain or masked share have been brought here.
 
         Averaging copies (``torch.optim.swa_utils.AveragedModel``) and processes that train together
-        (``DistributedDataParallel``) are given parameters and buffers, but neither edges nor the gain.
+        (``DistributedDataParallel``) are given parameters and buffers, but neither edges nor these two numbers.
 
         Raises:
-            RuntimeError: if the structure or the gain is not that of the network whose parameters are here.
+            RuntimeError: if one of the three is not that of the network whose parameters are here.
         """
         if not (is_traced() or self._agrees()):
             raise RuntimeError(
-                "the structure or the gain of this copy is not that of the network whose parameters it was given: "
-                "after each change of synapses call graph.connect_(other.edge_index) on the copy, or "
-                "sg.synchronize_(model) in every process; set graph.gain alike"
+                "the structure, gain or masked share of this copy is not that of the network whose parameters it was "
+                "given: after each change of synapses call graph.connect_(other.edge_index) on the copy, or "
+                "sg.synchronize_(model) in every process; set graph.gain and graph.masked_share alike"
             )
 
     def _agrees(self) -> bool:
@@ -265,13 +269,16 @@ class Connectivity(nn.Module):
         # Averaging rounds, so that a one may not quite be one; but the mean of zeros is zero, of a zero and a one not.
         return bool(((values != 0) == self.located.fingerprint).all())
 
-    def mark(self, gain: float) -> None:
-        """Let the fingerprint tell networks of another gain apart too, which no process or average hands on."""
-        self._gain = gain
+    def mark(self, gain: float, masked_share: float) -> None:
+        """Let the fingerprint tell networks of other numbers apart too, which no process or average hands on."""
+        self._gain, self._masked_share = gain, masked_share
         with torch.inference_mode(False):
-            fingerprint = self._topology.fingerprint(gain).to(self._device)
+            fingerprint = self._fingerprint().to(self._device)
         self._located = dataclasses.replace(self._located, fingerprint=fingerprint)
         self._sign()
+
+    def _fingerprint(self) -> Tensor:
+        return fingerprint(self._digest, self._gain, self._masked_share)
 
     def _sign(self) -> None:
         """Write the fingerprint of the own topology; in a new tensor, for the old one may be one of inference mode."""
@@ -297,8 +304,8 @@ class Connectivity(nn.Module):
         with torch.inference_mode(False):
             values = {n: v.clone() if v.is_inference() else v for n, v in vars(self._topology).items()}
             self._topology = Topology(**values)
-            fingerprint = self._topology.fingerprint(self._gain)
-            self._located = Located.of(self._topology, fingerprint, self._device)
+            self._digest = self._topology.digest()
+            self._located = Located.of(self._topology, self._fingerprint(), self._device)
             self._live = None
 
     def move(self, parameter: Tensor) -> None:

@@ -205,7 +205,12 @@ def _check_loops(edge_index: Tensor, labels: Labels) -> None:
 
 def _is_recurrent(settings: Mapping[Any, Any], edge_index: Tensor, layer: Tensor) -> bool:
     source, target = layer[edge_index]
-    return bool(settings.get("recurrent", False)) or bool((source == target).any())
+    return _flag("recurrent", settings.get("recurrent", False)) or bool((source == target).any())
+
+
+def _flag(name: str, value: Any) -> bool:  # noqa: ANN401 - any value is checked
+    """Return a truth value; some formats have none and hold 0 or 1."""
+    return bool(value) if checks.is_integer(value) and value in (0, 1) else checks.flag(name, value)
 
 
 def _check_layer_order(edge_index: Tensor, layer: Tensor, is_recurrent: bool, labels: Labels) -> None:
@@ -356,9 +361,7 @@ def _law(settings: Mapping[Any, Any]) -> tuple[Law, dict[str, Any]]:
             own = ", ".join(f"law_{argument}" for argument in known)
             raise ValueError(f"{key} must not be given for the law {name!r}, which has {own}, got {value!r}")
         is_flag = isinstance(known[key.removeprefix("law_")].default, bool)
-        if is_flag and checks.is_integer(value) and value in (0, 1):  # some formats have no truth values
-            value = bool(value)
-        arguments[key.removeprefix("law_")] = checks.flag(key, value) if is_flag else checks.number(key, value)
+        arguments[key.removeprefix("law_")] = _flag(key, value) if is_flag else checks.number(key, value)
     flags = {argument: value for argument, value in arguments.items() if isinstance(value, bool)}
     learnt = dict(make_law(name, **flags).named_parameters())  # these may have left the range where they may start
     try:

@@ -1,4 +1,7 @@
-"""Penalties: what a network's geometry adds to a loss, so that training saves wiring or keeps neurons apart."""
+"""Penalties: what a network's geometry adds to a loss, so that training saves wiring or keeps neurons apart.
+
+They sum over a whole network: those of networks in half precision are computed and returned in single precision.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -6,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.wiring.edges import radius as within
 
@@ -46,7 +50,8 @@ def wiring_cost(network: Network) -> Tensor:
     graph.connectivity.verify()
     transmission = graph.transmission()
     numbers = range(len(graph.projections))
-    return torch.stack([(transmission.weight(n).abs() * transmission.length(n)).sum() for n in numbers]).sum()
+    costs = [in_single(transmission.weight(n)).abs() * in_single(transmission.length(n)) for n in numbers]
+    return torch.stack([cost.sum() for cost in costs]).sum()
 
 
 def communicability_cost(network: Network) -> Tensor:
@@ -78,14 +83,15 @@ def communicability_cost(network: Network) -> Tensor:
     """
     graph = graph_of(network)
     source, target = graph.edge_index
-    size = graph.weights().abs()
+    size = in_single(graph.weights()).abs()
     strength = size.new_zeros(2, graph.neurons)
-    outgoing, incoming = strength[0].index_add(0, source, size), strength[1].index_add(0, target, size)
-    product = outgoing[source] * incoming[target]
-    share = size / torch.where(product > 0, product, 1.0).sqrt()
+    strengths = strength[0].index_add(0, source, size), strength[1].index_add(0, target, size)
+    # The product of two strengths may lie beyond the range of their type, that of their roots does not.
+    outgoing, incoming = (torch.where(each > 0, each, 1.0).sqrt() for each in strengths)
+    share = size / (outgoing[source] * incoming[target])
     matrix = size.new_zeros(graph.neurons, graph.neurons).index_put((source, target), share)
     communicability = torch.linalg.matrix_exp(matrix)[source, target]
-    cost: Tensor = (size * graph.lengths() * communicability).sum()
+    cost: Tensor = (size * in_single(graph.lengths()) * communicability).sum()
     return cost
 
 
@@ -114,7 +120,7 @@ def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
         0.25
     """
     graph, radius = graph_of(network), checks.positive("radius", radius)
-    pos = graph.positions()
+    pos = in_single(graph.positions())
     source, target = within(pos.detach(), None, radius)
     first, second = source[source < target], target[source < target]
     lengths = torch.linalg.vector_norm(pos[first] - pos[second], dim=1)
@@ -146,7 +152,7 @@ def collapse_cost(network: Network) -> Tensor:
     graph = graph_of(network)
     if not graph.is_layered:
         raise ValueError("network must have layers for collapse_cost, got a graph without")
-    cost: Tensor = (1.0 - graph.positions.heights().diff().abs()).clamp(min=0.0).square().sum()
+    cost: Tensor = (1.0 - in_single(graph.positions.heights()).diff().abs()).clamp(min=0.0).square().sum()
     return cost
 
 
@@ -167,7 +173,8 @@ def make_penalty(network: nn.Module, factors: Mapping[str, float]) -> Callable[[
         factors: a factor for each penalty: ``"wiring"``, ``"communicability"``, ``"repulsion"``, ``"collapse"``.
 
     Raises:
-        TypeError: if ``network`` is neither a graph nor a model with one, or a factor is not a number.
+        TypeError: if ``network`` is neither a graph nor a model with one, ``factors`` is no dictionary, or a factor is
+            not a number.
         ValueError: if there is no factor, a name is unknown, or a factor is not finite.
 
     Example:
@@ -175,8 +182,10 @@ def make_penalty(network: nn.Module, factors: Mapping[str, float]) -> Callable[[
         >>> make_penalty(SpatialMLP([4, 3, 2]), {"wiring": 1e-4, "collapse": 0.1})().shape
         torch.Size([])
     """
-    if not isinstance(factors, Mapping) or not factors:
-        raise ValueError(f"factors must have a factor for each penalty, got {factors!r}")
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"factors must be a dictionary of a factor for each penalty, got {type(factors).__name__}")
+    if not factors:
+        raise ValueError("factors must have a factor for each penalty, and one at least, got none")
     graph = graph_of(network)
     terms = [
         (PENALTIES[checks.choice("penalty", name, list(PENALTIES))], checks.number(f"factor of {name}", factor))

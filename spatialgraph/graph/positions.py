@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.used import hold, replace
 
@@ -91,7 +92,8 @@ class Positions(nn.Module):
             return torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
         sizes = torch.bincount(self.layer)
         last: Tensor = self()[:, -1]
-        return last.new_zeros(len(sizes)).index_add(0, self.layer, last) / sizes
+        exact = in_single(last)  # a sum of hundreds of numbers does not fit half precision
+        return (exact.new_zeros(len(sizes)).index_add(0, self.layer, exact) / sizes).to(last.dtype)
 
     @torch.no_grad()
     def place_(self, pos: Tensor) -> None:

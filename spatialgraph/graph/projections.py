@@ -72,7 +72,7 @@ class Projection:
         object.__setattr__(self, "synapses", self.engine.synapses)
 
     def edge_index(self) -> Tensor:
-        """List the edges by neuron numbers, sorted by target, then source, shape ``(2, E)``."""
+        """List the edges by neuron numbers, shape ``(2, E)``: by target, then source, in the orders of these."""
         return self.engine.edge_index(self.sources, self.targets)
 
     @property

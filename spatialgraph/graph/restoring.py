@@ -3,7 +3,7 @@
 import torch
 
 from spatialgraph.graph.fields import NetworkFields
-from spatialgraph.graph.weighted import Weighted
+from spatialgraph.graph.weighted import Weighted, learnt_settings
 
 __all__ = ["restore"]
 
@@ -26,6 +26,7 @@ def restore(graph: Weighted, fields: NetworkFields) -> None:
     if fields.gaps is not None:
         graph.positions.gaps.copy_(fields.gaps)
     graph.law.restore(fields.law_settings)
+    graph.law_at_first = learnt_settings(graph.law)
     graph.masked_share = fields.masked_share
     _restore_free_synapses(graph, fields)
 

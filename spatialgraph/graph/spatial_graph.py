@@ -22,6 +22,7 @@ from spatialgraph.graph.selection import Recurrence, Wirings, check_wirings, is_
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.graph.topology import Topology
 from spatialgraph.graph.used import freeze, hold
+from spatialgraph.graph.weighted import learnt_settings
 from spatialgraph.laws import Law, make_law
 from spatialgraph.pyg import Data
 from spatialgraph.wiring.wirings import AllToAll
@@ -59,7 +60,7 @@ class SpatialGraph(Changeable):
         polarity_mode: ``"graded"`` (any real number) or ``"binary"`` (a steep sigmoid between -1 and 1,
             :math:`\tanh(5 v)` of a learnable :math:`v`).
         law: from length to weight: ``"inverse_distance"``, ``"inverse_power"``, ``"gaussian"``, ``"yukawa"`` or a
-            :class:`~spatialgraph.laws.Law`.
+            :class:`~spatialgraph.laws.Law`, of which the network gets a copy of its own.
         gain: constant factor :math:`\gamma` on all weights; None for one that keeps the scale of what the sources of
             the last projection send (see :func:`~spatialgraph.functional.gains.default_gain`), and for 1 with free
             weights.
@@ -111,11 +112,9 @@ class SpatialGraph(Changeable):
         self.weight_mode = checks.choice("weight_mode", weight_mode, WEIGHTS)
         self.delay_mode = checks.choice("delay_mode", delay_mode, DELAYS)
         self.velocity = velocity
-        if delay_mode == "free" and velocity is None:
-            raise ValueError(
-                "velocity must be given for delay_mode='free', whose first values are those of the lengths"
-            )
-        self.law = (freeze(copy.deepcopy(make_law(law))) if weight_mode == "free" else make_law(law)).to(pos)
+        own_law = copy.deepcopy(make_law(law)).to(pos)  # other networks may be built with the same one
+        self.law = freeze(own_law) if weight_mode == "free" else own_law
+        self.law_at_first = learnt_settings(self.law)
         self.register_module("free_synapses", None)
         count = pos.shape[0]
         layer = _layers_of(edges, pos) if layer is None else checks.layers(layer, count)
@@ -187,7 +186,10 @@ class SpatialGraph(Changeable):
 
     @classmethod
     def from_networkx(cls, graph: "networkx.DiGraph") -> "SpatialGraph":
-        """Build a network from any directed acyclic graph whose nodes have positions.
+        """Build a network from any directed graph whose nodes have positions.
+
+        One with cycles, whose nodes have no layers, is put in layers (see
+        :func:`~spatialgraph.graph.cycles.cyclic_layers`) and becomes recurrent.
 
         Nodes carry ``x``, ``y``, ``z``, ``p3``, ... (or ``pos`` where none has these), and what
         :func:`~spatialgraph.to_networkx` writes, whose output is read back without loss. Numbers are those of Python or
@@ -205,8 +207,9 @@ class SpatialGraph(Changeable):
 
         Raises:
             TypeError: if ``graph`` is not a directed networkx graph, or a setting is of the wrong type.
-            ValueError: if a node lacks a coordinate, the edges form a cycle, values contradict each other, or a value
-                is out of range; the message names the node or edge, its attribute and the value.
+            ValueError: if a node lacks a coordinate, an edge leads from a node to itself or to an earlier layer, a
+                graph with cycles cannot be put in layers, values contradict each other, or a value is out of range; the
+                message names the node or edge, its attribute and the value.
 
         Example:
             >>> import networkx as nx
@@ -266,11 +269,12 @@ class SpatialGraph(Changeable):
             data: it may have ``layer``, ``anchored``, ``polarity``, ``bias`` and ``settings``, a JSON string of what
                 :class:`SpatialGraph` takes; what is missing has the defaults of :meth:`from_networkx`. ``edge_weight``
                 and ``edge_delay`` follow from the rest and are not read. Networks of a batch are read one by one, from
-                ``batch.to_data_list()``.
+                ``batch.to_data_list()``. As there, a network with cycles is put in layers.
 
         Raises:
             TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.
-            ValueError: if an attribute is missing, or has a wrong shape or value, or the edges form a cycle.
+            ValueError: if an attribute is missing, or has a wrong shape or value, or an edge leads from a neuron to
+                itself or to an earlier layer, or a network with cycles cannot be put in layers.
 
         Example:
             >>> graph = SpatialGraph.layered([3, 2])

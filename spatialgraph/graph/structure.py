@@ -26,7 +26,6 @@ class Structure(nn.Module):
     free_synapses: FreeSynapses | None
     raw_polarity: Tensor
     raw_bias: Tensor
-    _masked_share = 0.0
 
     @property
     def dim(self) -> int:
@@ -105,21 +104,12 @@ class Structure(nn.Module):
 
     @property
     def edge_index(self) -> Tensor:
-        """All synapses, sources in the first row, by projection, then target, then source, shape ``(2, E)``."""
-        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
+        """All synapses, sources in the first row, shape ``(2, E)``.
 
-    @property
-    def masked_share(self) -> float:
-        """Share of each projection's synapses, those of the smallest weights in a pass, that are masked.
-
-        They weigh 0 in ``weights()`` and wherever the network is saved or exported. They still exist: one may be
-        unmasked in the next pass. See :class:`~spatialgraph.PruneWhileTraining`.
+        They are sorted by projection, then target, then source, each of these in the order of layers: hidden neurons
+        come before outputs, and neurons of earlier layers before those of later ones, whatever their numbers.
         """
-        return self._masked_share
-
-    @masked_share.setter
-    def masked_share(self, share: float) -> None:
-        self._masked_share = checks.between("masked_share", share, 0.0, 1.0)
+        return torch.cat([projection.edge_index() for projection in self.projections], dim=1)
 
     def _load_from_state_dict(
         self,

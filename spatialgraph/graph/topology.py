@@ -12,7 +12,7 @@ from spatialgraph import checks
 from spatialgraph.graph.projections import fold_complete, fold_within, generations, sorted_by
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
-__all__ = ["FINGERPRINT_BITS", "Topology"]
+__all__ = ["FINGERPRINT_BITS", "Topology", "fingerprint"]
 
 FINGERPRINT_BITS = 64
 
@@ -166,14 +166,13 @@ class Topology:
             all_recurrent=self.all_recurrent | result.all_recurrent,
         )
 
-    def fingerprint(self, gain: float) -> Tensor:
-        """Return 64 bits that differ where the topology or the gain does, shape ``(64,)``, bool."""
-        digest = hashlib.sha256(repr(gain).encode())
+    def digest(self) -> bytes:
+        """Return bytes that differ where the topology does."""
+        digest = hashlib.sha256()
         for name, values in vars(self).items():
             digest.update(f"{name} {tuple(values.shape)}".encode())
             digest.update(values.contiguous().numpy().tobytes())
-        number = int.from_bytes(digest.digest()[: FINGERPRINT_BITS // 8], "little")
-        return torch.tensor([bool(number >> bit & 1) for bit in range(FINGERPRINT_BITS)])
+        return digest.digest()
 
     def split_edges(self) -> tuple[Tensor, Tensor]:
         """Return the listed edges to other layers, and those within a layer, int64."""
@@ -272,6 +271,18 @@ class Topology:
             raise ValueError(
                 f"connectivity.all_recurrent must mark hidden layers without listed edges, got {marked.tolist()}"
             )
+
+
+def fingerprint(digest: bytes, *numbers: float) -> Tensor:
+    """Return 64 bits that differ where the digest of a topology or one of the numbers does, shape ``(64,)``, bool.
+
+    Example:
+        >>> torch.equal(fingerprint(b"topology", 1.0, 0.0), fingerprint(b"topology", 1.0, 0.5))
+        False
+    """
+    both = hashlib.sha256(digest + repr(numbers).encode()).digest()
+    bits = int.from_bytes(both[: FINGERPRINT_BITS // 8], "little")
+    return torch.tensor([bool(bits >> bit & 1) for bit in range(FINGERPRINT_BITS)])
 
 
 def _long(values: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Weighted: positions, polarities and biases of neurons; lengths, weights and delays of synapses."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ from spatialgraph.laws import Law
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
 
-__all__ = ["Weighted"]
+__all__ = ["Weighted", "learnt_settings"]
 
 
 DerivedPositions = refusing(
@@ -35,18 +34,27 @@ DerivedBias = refusing(
 )
 
 
-def _check_velocity(name: str, value: Any) -> float | None:  # noqa: ANN401 - any value is checked
-    return None if value is None else checks.positive(name, value)
+def learnt_settings(law: Law) -> dict[str, float | bool]:
+    """Return the present values of a law's parameters, as :meth:`Law.restore <spatialgraph.laws.Law.restore>` takes.
+
+    Example:
+        >>> from spatialgraph.laws import InversePower
+        >>> learnt_settings(InversePower(1.5, learnable=True)), learnt_settings(InversePower(1.5))
+        ({'exponent': 1.5}, {})
+    """
+    learnt = dict(law.named_parameters())
+    return {name: value for name, value in law.settings().items() if name in learnt}
 
 
 class Weighted(Structure):
     """A structure with a weight for every synapse; see :class:`~spatialgraph.SpatialGraph`."""
 
     polarity_mode = Setting(check_polarity)
-    velocity = Setting(_check_velocity)
     law: Law
+    law_at_first: dict[str, float | bool]
     weight_mode: str
     delay_mode: str
+    _masked_share = 0.0
 
     @property
     def gain(self) -> float:
@@ -56,15 +64,48 @@ class Weighted(Structure):
     @gain.setter
     def gain(self, gain: float) -> None:
         self._gain = checks.number("gain", gain)
-        self.connectivity.mark(gain)
+        self.connectivity.mark(self._gain, self._masked_share)
+
+    @property
+    def masked_share(self) -> float:
+        """Share of each projection's synapses, those of the smallest weights in a pass, that are masked.
+
+        They weigh 0 in ``weights()`` and wherever the network is saved or exported; a ``state_dict`` holds the share.
+        They still exist: one may be unmasked in the next pass. See :class:`~spatialgraph.PruneWhileTraining`.
+        """
+        return self._masked_share
+
+    @masked_share.setter
+    def masked_share(self, share: float) -> None:
+        self._masked_share = checks.between("masked_share", share, 0.0, 1.0)
+        self.connectivity.mark(self._gain, self._masked_share)
+
+    @property
+    def velocity(self) -> float | None:
+        """Length units that a spike travels in a time step; None for no delays."""
+        return self._velocity
+
+    @velocity.setter
+    def velocity(self, velocity: float | None) -> None:
+        if velocity is None and self.delay_mode == "free":
+            raise ValueError(
+                "velocity must be given for delay_mode='free', whose first values are those of the lengths, got None"
+            )
+        self._velocity = None if velocity is None else checks.positive("velocity", velocity)
 
     def get_extra_state(self) -> Tensor:
-        """Return the gain."""
-        return torch.tensor([self.gain], dtype=torch.float64)
+        """Return the gain and the masked share."""
+        return torch.tensor([self.gain, self.masked_share], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Adopt the gain of a ``state_dict``."""
-        self.gain = float(checks.shape("gain", state, (1,)))
+        """Adopt the gain and the masked share of a ``state_dict``; an older one has no share, which then stays."""
+        if checks.tensor("gain and masked_share", state).shape not in ((1,), (2,)):
+            raise ValueError(f"gain and masked_share must have shape (2,), got {tuple(state.shape)}")
+        gain, *shares = state.tolist()
+        shares = [checks.between("masked_share", share, 0.0, 1.0) for share in shares]
+        self.gain = gain
+        for share in shares:
+            self.masked_share = share
 
     @property
     def pos(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Fused CPU kernels for convolutions over channels, compiled by Numba where it is installed.
 
 They compute the same as the tensor operations in :mod:`spatialgraph.functional.channels`. Each thread takes as many
-edges and sums them separately, so results depend on the number of threads only.
+edges and sums them separately, so for given inputs, results depend only on the number of threads.
 """
 
 from collections.abc import Sequence

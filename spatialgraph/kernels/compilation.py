@@ -66,9 +66,11 @@ class Kernel:
         try:
             dtypes = "".join([values.dtype.char for values in arguments if isinstance(values, np.ndarray)])
             version = is_parallel, dtypes
-            if version not in self._versions:
-                self._versions[version] = _compile(self._loops, *version, self._is_cached, self._options)
-            return self._versions[version](*arguments)
+            compiled = self._versions.get(version)
+            if compiled is None:
+                compiled = _compile(self._loops, *version, self._is_cached, self._options)
+                self._versions[version] = compiled
+            return compiled(*arguments)
         except Exception as error:
             if not self._is_cached or _is_of_loops(error):
                 raise

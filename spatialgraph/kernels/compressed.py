@@ -1,7 +1,8 @@
 """Fused CPU kernels for sparse projections, compiled by Numba where it is installed.
 
 They compute the same as the tensor operations in :mod:`spatialgraph.functional`. Each thread takes rows with about the
-same number of edges, so results depend on the number of threads only. Activations have the batch as their last axis.
+same number of edges, so for given inputs, results depend only on the number of threads. Activations have the batch as
+their last axis.
 """
 
 import math

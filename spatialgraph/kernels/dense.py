@@ -1,7 +1,8 @@
 """Fused CPU kernels for the weights of all pairs, compiled by Numba where it is installed.
 
 They compute the same as the tensor operations in :mod:`spatialgraph.functional`, in one pass over the weights instead
-of a dozen. Each thread takes a block of rows and keeps its own sums, so results depend on the number of threads only.
+of a dozen. Each thread takes a block of rows and keeps its own sums, so for given inputs, results depend only on the
+number of threads.
 """
 
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ class PairKernels:
     def weight(
         self, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float, settings: Sequence[float] = ()
     ) -> Tensor:
-        """Return the ``(m, n)`` matrix of scaled weights; arguments as in ``functional.pairwise_weight``.
+        """Return the ``(m, n)`` matrix of scaled weights.
 
         Args:
             source_pos: positions of the sources, shape ``(n, d)``.

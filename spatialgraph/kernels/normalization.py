@@ -36,9 +36,9 @@ def normalise(total: Tensor, bias: Tensor, rectify: bool = False) -> tuple[Tenso
 
     _check(total, bias)
     total = total.detach().contiguous()
-    parts, batch = _parts(total), total.shape[1]
-    y, mean, scale = torch.empty_like(total), total.new_empty(batch), total.new_empty(batch)
-    results = [values.numpy() for values in (y, mean, scale, total.new_empty(parts, 2, batch))]
+    parts = _parts(total)
+    y, mean, scale = torch.empty_like(total), total.new_empty(total.shape[1]), total.new_empty(total.shape[1])
+    results = [values.numpy() for values in (y, mean, scale, _sums(total, parts))]
     loops.forward(total.numpy(), array(bias), *_floor(total, rectify), *results, parts)
     return y, mean, scale
 
@@ -64,7 +64,7 @@ def gradients(
     parts = _parts(total)
     grad_total, grad_bias = torch.empty_like(total), total.new_empty(len(total))
     arrays = [array(values) for values in (mean, scale, grad)]
-    results = [values.numpy() for values in (grad_total, grad_bias, total.new_empty(parts, 2, total.shape[1]))]
+    results = [values.numpy() for values in (grad_total, grad_bias, _sums(total, parts))]
     loops.backward(total.numpy(), array(bias), *_floor(total, rectify), *arrays, *results, parts)
     return grad_total, grad_bias
 
@@ -72,6 +72,11 @@ def gradients(
 def _check(total: Tensor, bias: Tensor) -> None:
     checks.for_kernel("total", total, 2)
     checks.operand("bias", bias, total.shape[:1], total)
+
+
+def _sums(total: Tensor, parts: int) -> Tensor:
+    """Return memory for two sums of each thread over its neurons, in double precision: there may be many neurons."""
+    return total.new_empty(parts, 2, total.shape[1], dtype=torch.float64)
 
 
 def _floor(total: Tensor, rectify: bool) -> list[float]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from spatialgraph.laws.law import Law, constant
+from spatialgraph.laws.law import LEAST_LENGTH, Law, constant
 
 __all__ = ["Compact"]
 
@@ -18,11 +18,12 @@ class Compact(Law):
 
     Args:
         radius: the radius :math:`R`, in length units.
-        softening: :math:`\varepsilon` in :math:`\rho^2 = r^2 + \varepsilon^2`, in length units, below the radius.
+        softening: :math:`\varepsilon` in :math:`\rho^2 = r^2 + \varepsilon^2`, in length units, from 1e-12 to below
+            the radius.
 
     Raises:
         TypeError: if an argument is of the wrong type.
-        ValueError: if ``radius`` is not positive, or ``softening`` is not positive and below it.
+        ValueError: if ``radius`` is not positive, or ``softening`` is below 1e-12 or not below it.
 
     Example:
         >>> import torch
@@ -31,7 +32,7 @@ class Compact(Law):
     """
 
     def __init__(self, radius: float = 1.0, softening: float = 1e-3) -> None:
-        super().__init__(constant("softening", softening, above=0.0))
+        super().__init__(constant("softening", softening, minimum=LEAST_LENGTH))
         self.radius = constant("radius", radius, above=0.0)
         if softening >= radius:
             raise ValueError(f"softening must be below the radius ({radius}), got {softening}")

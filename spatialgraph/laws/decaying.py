@@ -6,12 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.laws.law import Law, constant
+from spatialgraph.laws.law import LEAST_LENGTH, Law, constant
 
-__all__ = ["LEAST_SOFTENING", "Gaussian", "InverseDistance", "InversePower", "Yukawa"]
-
-# For smaller softenings the slope of an inverse distance at length 0 overflows in single precision.
-LEAST_SOFTENING = 1e-12
+__all__ = ["Gaussian", "InverseDistance", "InversePower", "Yukawa"]
 
 
 class InverseDistance(Law):
@@ -32,7 +29,7 @@ class InverseDistance(Law):
     """
 
     def __init__(self, softening: float = 1e-3) -> None:
-        super().__init__(constant("softening", softening, minimum=LEAST_SOFTENING))
+        super().__init__(constant("softening", softening, minimum=LEAST_LENGTH))
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
@@ -65,7 +62,7 @@ class InversePower(Law):
     exponent: Tensor
 
     def __init__(self, exponent: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
-        super().__init__(constant("softening", softening, minimum=LEAST_SOFTENING))
+        super().__init__(constant("softening", softening, minimum=LEAST_LENGTH))
         value = torch.tensor(constant("exponent", exponent, above=0.0))
         self.learnable = checks.flag("learnable", learnable)
         if self.learnable:
@@ -114,7 +111,7 @@ class Gaussian(Law):
 
     def __init__(self, sigma: float = 1.0) -> None:
         super().__init__(softening=0.0)
-        self.sigma = constant("sigma", sigma, above=0.0)
+        self.sigma = constant("sigma", sigma, minimum=LEAST_LENGTH)
 
     def from_square(self, square: Tensor) -> Tensor:
         """Return the weight at a softened squared length."""
@@ -148,7 +145,7 @@ class Yukawa(Law):
     """
 
     def __init__(self, screening: float = 1.0, softening: float = 1e-3) -> None:
-        super().__init__(constant("softening", softening, minimum=LEAST_SOFTENING))
+        super().__init__(constant("softening", softening, minimum=LEAST_LENGTH))
         self.screening = constant("screening", screening, above=0.0)
 
     def from_square(self, square: Tensor) -> Tensor:

@@ -201,6 +201,10 @@ def make_law(law: str | Law, **settings: float | bool) -> Law:
     return LAWS[law](**settings)
 
 
+# The squares of shorter lengths are 0 in single precision, and slopes of an inverse distance at length 0 overflow.
+LEAST_LENGTH = 1e-12
+
+
 def constant(name: str, value: float, *, above: float = -math.inf, minimum: float = -math.inf) -> float:
     """Return a constant of a law, checked to be finite and large enough."""
     result = checks.real(name, value)

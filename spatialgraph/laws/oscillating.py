@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.laws.decaying import LEAST_SOFTENING
-from spatialgraph.laws.law import Law, constant
+from spatialgraph.laws.law import LEAST_LENGTH, Law, constant
 
 __all__ = ["Cosine", "CosineWave", "MexicanHat", "SineWave"]
 
@@ -30,7 +29,7 @@ class _Wave(Law):
     wavenumber: Tensor
 
     def __init__(self, wavenumber: float = 2.0, learnable: bool = False, softening: float = 1e-3) -> None:
-        super().__init__(constant("softening", softening, minimum=LEAST_SOFTENING))
+        super().__init__(constant("softening", softening, minimum=LEAST_LENGTH))
         value = torch.tensor(constant("wavenumber", wavenumber, above=0.0))
         self.learnable = checks.flag("learnable", learnable)
         if self.learnable:
@@ -191,7 +190,7 @@ class MexicanHat(Law):
         self, sigma: float = 1.0, surround: float = 2.0, strength: float = 0.5, learnable: bool = False
     ) -> None:
         super().__init__(softening=0.0)
-        value = torch.tensor(constant("sigma", sigma, above=0.0))
+        value = torch.tensor(constant("sigma", sigma, minimum=LEAST_LENGTH))
         self.surround = constant("surround", surround, above=0.0)
         self.strength = constant("strength", strength, above=0.0)
         self.learnable = checks.flag("learnable", learnable)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from spatialgraph import checks
 from spatialgraph.functional.channels import absolute, channel_convolution
@@ -15,6 +15,7 @@ from spatialgraph.functional.gains import default_gain
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law
+from spatialgraph.layers.aggregation import check_one_aggregation, is_sum
 from spatialgraph.layers.nodes import check_flow, check_size, edges_of, features_of, positions_of
 from spatialgraph.layers.normalize import check_normalize, inverse
 from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size
@@ -97,19 +98,20 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         law: from length to weight, a name or a :class:`~spatialgraph.laws.Law`.
         polarity_mode: ``"graded"`` or ``"binary"``, as in :class:`~spatialgraph.SpatialGraph`.
         gain: constant factor :math:`\gamma`; None for one that keeps the scale of the channels over a single edge of
-            length 0, or, if normalised, over any number of edges.
+            length 0, or, if normalised, over any number of edges; None set later takes effect at the next pass.
         normalize: ``"sum"`` divides by the sum :math:`d_{vc'}` of the absolute weights :math:`e_{uv}\, w` into each
             channel of a target; ``"gcn"`` divides each weight by :math:`\sqrt{d_{uc}\, d_{vc'}}`, where :math:`d_{uc}`
             is the sum over those out of a channel of a source, as in `Kipf and Welling (2017)
             <https://arxiv.org/abs/1609.02907>`_; None for neither.
         spread: standard deviation of the initial offsets, in length units; about the length of an edge.
         bias: whether output channels have a bias.
-        **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
+        **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``, and must be a single
+            aggregation.
 
     Raises:
         TypeError: if a number is of the wrong type, ``bias`` is not a bool, or ``law`` is neither a name nor a law.
         ValueError: if a number of channels or dimensions is below 1, ``pos_dim`` is above ``dim``, a number is not
-            finite, or a name is unknown.
+            finite, a name is unknown, or ``aggr`` is None or several aggregations.
 
     Example:
         >>> conv = SpatialConv(16, 32, dim=2)
@@ -138,6 +140,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         kwargs.setdefault("aggr", "add")
+        check_one_aggregation(kwargs["aggr"])
         super().__init__(**kwargs)
         self.in_channels = _check_channels(in_channels)
         self.out_channels = checks.integer("out_channels", out_channels, minimum=1)
@@ -149,7 +152,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         self.polarity_mode, self.normalize = polarity_mode, normalize
         self.gain = gain
         self.spread = checks.positive("spread", spread)
-        self.is_summed = kwargs["aggr"] in ("add", "sum")
+        self.is_summed = is_sum(self)
         if normalize is not None and not self.is_summed:
             raise ValueError(f"normalize must be None unless aggr is 'add', got {normalize!r} with {kwargs['aggr']!r}")
         self.target_offset = nn.Parameter(torch.empty(out_channels, dim))
@@ -213,11 +216,11 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         exact = in_single(features.to(dtype))
         kernel = self._kernel([*places], edges, factor, exact.dtype)
         y = self._send(exact * self.polarity, kernel, edges)
-        y = cast(float, self.gain) * y
+        y = self._settled_gain() * y
         return (y if self.bias is None else y + self.bias).to(dtype)
 
     def message(self, x: Tensor, kernel: _Kernel) -> Tensor:
-        """Return the message of each edge, shape ``(E, out_channels)``."""
+        """Return the message of each edge, shape ``(..., E, out_channels)``."""
         return kernel.of_each_edge().convolve(x)
 
     def __repr__(self) -> str:
@@ -282,8 +285,13 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         )
         self.source_offset.normal_(std=self.spread)
         self.raw_polarity.normal_()
+        self._settled_gain()
+
+    def _settled_gain(self) -> float:
+        """Return the gain; where it is None, the default one, which it is from then on."""
         if self.gain is None:
             self.gain = self._default_gain()
+        return self.gain
 
     def _default_gain(self) -> float:
         """Return the gain for offsets drawn with a fixed seed, so that it does not depend on PyTorch's seed."""
@@ -294,8 +302,17 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         device = next((values.device for values in self.law.state_dict().values()), source.device)
         return default_gain(self.in_channels, pairwise_length(source, target).to(device), self.law)
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        if self.in_channels != -1:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
+            return
+        # Parameters without a shape cannot be detached. They are stored as they are, as in torch.nn.LazyLinear.
+        for name, parameter in self._parameters.items():
+            if parameter is not None:
+                destination[prefix + name] = parameter if keep_vars or is_lazy(parameter) else parameter.detach()
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:  # noqa: ANN401
         saved = state_dict.get(prefix + "source_offset")
-        if self.in_channels == -1 and saved is not None and saved.dim() == 2:
+        if self.in_channels == -1 and saved is not None and not is_lazy(saved) and saved.dim() == 2:
             self._create(saved.shape[0])
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -49,15 +49,18 @@ def edges_of(
         pos: positions, for their device.
 
     Raises:
-        TypeError: if ``edge_index`` is not int64.
+        TypeError: if ``edge_index`` is not int64, or weights of edges are complex.
         ValueError: if edges lead beyond the nodes, or shapes are wrong.
     """
     if is_sparse(edge_index):
-        return *_listed(edge_index, edge_weight, counts, pos), True
+        edges, values = _listed(edge_index, edge_weight, counts, pos)
+        _check_real("values of adj_t", values)
+        return edges, values, True
     _check_list(edge_index, counts, pos)
     if edge_weight is not None:
         checks.shape("edge_weight", edge_weight, (edge_index.shape[1],))
         checks.same_device("edge_weight", edge_weight, pos)
+        _check_real("edge_weight", edge_weight)
     return edge_index, edge_weight, False
 
 
@@ -124,6 +127,11 @@ def _check_list(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> None:
         raise TypeError(f"edge_index must be int64, got {edge_index.dtype}")
     checks.same_device("edge_index", edge_index, pos)
     _check_ends("edge_index", edge_index, counts)
+
+
+def _check_real(name: str, weights: Tensor) -> None:
+    if weights.is_complex():  # features and positions are real, so the imaginary part would be lost
+        raise TypeError(f"{name} must be real, got {weights.dtype}")
 
 
 def _check_ends(name: str, edges: Tensor, counts: tuple[int, int]) -> None:

@@ -10,6 +10,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense import sparse
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
+from spatialgraph.layers.aggregation import check_aggregation, is_sum
 from spatialgraph.layers.nodes import check_flow, check_size, edges_of, features_of, positions_of
 from spatialgraph.layers.normalize import check_normalize, inverse
 from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size, to_edge_index
@@ -40,13 +41,14 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
             the source, as in `Kipf and Welling (2017) <https://arxiv.org/abs/1609.02907>`_; None for neither.
         self_weight: weight of an edge from a node to itself in place of :math:`w(0)`, which is 1,000 for the inverse
             distance; None for :math:`w(0)`. Has no effect if ``pos`` is a pair.
-        decomposed_layers: number of groups of features that are processed one after the other, to save memory; has no
-            effect with a sparse ``adj_t``.
+        decomposed_layers: number of groups of features that are processed one after the other, to save memory; above 1
+            only where ``aggr`` is the name of one aggregation. Has no effect with a sparse ``adj_t``.
         **kwargs: as in :class:`torch_geometric.nn.MessagePassing`; ``aggr`` defaults to ``"add"``.
 
     Raises:
         TypeError: if ``law`` is neither a name nor a law, or a number is of another type.
-        ValueError: if the name of the law or ``normalize`` is unknown, or a number is not finite.
+        ValueError: if the name of the law or ``normalize`` is unknown, a number is not finite, ``aggr`` is None, or
+            ``decomposed_layers`` is above 1 with several aggregations or one that is not given by its name.
 
     Example:
         >>> conv = SpatialSimpleConv()
@@ -71,12 +73,20 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
         kwargs.setdefault("aggr", "add")
+        check_aggregation(kwargs["aggr"])
         super().__init__(**kwargs)
         # PyG splits only x_j, and would compute all features for each group.
         self.groups = checks.integer("decomposed_layers", decomposed_layers, minimum=1)
+        if self.groups > 1 and not isinstance(kwargs["aggr"], str):
+            # The results of several aggregations lie side by side, so those of groups of features would be interleaved;
+            # and an aggregation's own parameters may be for all features.
+            raise ValueError(
+                f"decomposed_layers must be 1 unless aggr is the name of one aggregation, got {self.groups} with "
+                f"{kwargs['aggr']!r}"
+            )
         self.law = make_law(law)
         self.gain, self.normalize, self.self_weight = gain, normalize, self_weight
-        self.fuse: bool = kwargs["aggr"] in ("add", "sum")  # the compressed product sums
+        self.fuse: bool = is_sum(self)  # the compressed product sums
 
     def forward(
         self,
@@ -144,6 +154,11 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         edges = CompressedEdges.from_edges(torch.stack([sources[order], targets[order]]), n_sources, n_targets)
         # Features and weights are promoted to the higher precision, as in message passing.
         return sparse(x[0].mT, weight[order].to(torch.promote_types(weight.dtype, x[0].dtype)), edges).mT
+
+    def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
+        # PyG generates code once for the class, as its first object needs it; all objects need the sparse product.
+        self.fuse = True
+        super()._set_jittable_templates(raise_on_error)
 
     def __repr__(self) -> str:
         """Show law, gain and settings that differ from their defaults."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph.functional.polarity import polarity_of
+from spatialgraph.models.stages import check_count
 
 __all__ = ["GATES", "Gates"]
 
@@ -50,12 +51,8 @@ class Gates(nn.Module):
 
     def check(self, n_sources: int, n_neurons: int) -> None:
         """Raise ``ValueError`` if neurons have been added or removed since the gates were made."""
-        own = self.raw_input_polarity.shape[1], self.raw_recurrent_polarity.shape[1]
-        if own != (n_sources, n_neurons):
-            raise ValueError(
-                f"graph must have {own[1]} neurons in a gated layer and {own[0]} that send to it, as when the model "
-                f"was made, got {n_neurons} and {n_sources}: make a new model of it"
-            )
+        check_count("neurons in a gated layer", self.raw_recurrent_polarity.shape[1], n_neurons)
+        check_count("neurons that send to a gated layer", self.raw_input_polarity.shape[1], n_sources)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""

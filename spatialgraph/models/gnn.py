@@ -50,7 +50,7 @@ class SpatialGNN(nn.Module):
         norm: ``"batch"`` for :class:`torch.nn.BatchNorm1d`, ``"layer"`` for :class:`torch.nn.LayerNorm`, or None.
         dropout: probability with which an activation is dropped in training.
         **options: ``pos_dim``, ``law``, ``polarity_mode``, ``gain``, ``normalize``, ``spread`` and others as in
-            :class:`~spatialgraph.SpatialConv`; laws are shared by the layers.
+            :class:`~spatialgraph.SpatialConv`; a :class:`~spatialgraph.laws.Law` object is shared by the layers.
 
     Raises:
         TypeError: if an argument is of the wrong type.
@@ -98,9 +98,10 @@ class SpatialGNN(nn.Module):
         self.head = HEADS[checks.choice("head", head, list(HEADS))](hidden[-1], out_channels)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew."""
-        for module in (*self.convs, *self.norms, self.head):
-            if not isinstance(module, nn.Identity):
+        """Draw all parameters anew; learnable parameters of a law stay."""
+        activation = self.act.modules() if isinstance(self.act, nn.Module) else ()
+        for module in (*self.convs, *self.norms, *activation, self.head):
+            if hasattr(module, "reset_parameters"):
                 cast(SpatialConv, module).reset_parameters()
 
     def forward(
@@ -123,7 +124,7 @@ class SpatialGNN(nn.Module):
             batch: the graph of each node, ascending from 0, shape ``(N,)``, int64; None for one graph. With levels,
                 that of each node of the last one.
             edge_weight: factor on each edge, shape ``(E,)``; None for 1. With levels, a list for all layers, or None.
-            batch_size: number of graphs; None to take it from ``batch``.
+            batch_size: number of graphs, with ``batch`` only; None to take it from there.
 
         Returns:
             Tensor of shape ``(..., graphs, out_channels)`` if the model pools, else ``(..., N, out_channels)``, where N
@@ -133,10 +134,14 @@ class SpatialGNN(nn.Module):
         Raises:
             TypeError: if ``x`` or ``pos`` is not a tensor of the parameters' dtype, or ``batch`` is not int64.
             ValueError: if ``batch`` is not sorted, leaves a graph without nodes, or an edge leads to another graph; if
-                there is no node to pool; if the numbers of levels and layers do not agree; or as in
+                there is no node to pool; if ``batch_size`` is given without ``batch``; if the numbers of levels and
+                layers do not agree, or levels are given to a model with ``flow="target_to_source"``; or as in
                 :class:`~spatialgraph.SpatialConv`.
         """
         has_levels = isinstance(pos, list | tuple)
+        flow = cast(SpatialConv, self.convs[0]).flow
+        if has_levels and flow != "source_to_target":
+            raise ValueError(f"flow must be 'source_to_target' with levels, got {flow!r}")
         levels = _levels(pos, edge_index, edge_weight, len(self.convs))
         places = [*pos] if isinstance(pos, list | tuple) else [cast(Tensor, pos)]
         for name, value in (("x", x), *(("pos", each) for each in places)):
@@ -145,6 +150,8 @@ class SpatialGNN(nn.Module):
             _check_batch(batch, places[-1], batch_size)
             if not has_levels:
                 _check_edges(batch, edges_of(edge_index, edge_weight, (len(places[0]), len(places[0])), places[0])[0])
+        elif batch_size is not None:
+            raise ValueError(f"batch_size must be None without a batch, got {batch_size}")
         elif self.pool is not None and not len(places[-1]):
             raise ValueError("x must have at least one node for a graph to be pooled, got none")
         for conv, norm, level in zip(self.convs, self.norms, levels, strict=True):
@@ -200,6 +207,8 @@ def _check_batch(batch: Tensor, x: Tensor, batch_size: int | None) -> None:
     checks.same_device("batch", batch, x)
     if batch_size is not None:
         checks.integer("batch_size", batch_size, minimum=0)
+    if batch_size and not batch.numel():
+        raise ValueError(f"batch must leave no graph without nodes, got no node for batch_size={batch_size}")
     if not batch.numel() or not checks.has_values(batch) or batch.device.type != "cpu":
         return  # on accelerators, reading the values would synchronise
     if int(batch[0]) < 0:

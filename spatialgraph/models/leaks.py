@@ -5,14 +5,21 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spatialgraph.models.stages import check_count
+
 __all__ = ["Leaks"]
 
-# Slow and fast neurons at the start, from time constants of ten steps down to neurons that keep next to nothing.
+# Slow and fast neurons at the start: the slowest have a time constant of ten steps, and the fastest keep 1 % of their
+# state in a step.
 _FIRST, _LAST = 0.1, 0.99
 
 
 class Leaks(nn.Module):
-    """The rates at which neurons approach what they receive, between 0 and 1, one for each neuron.
+    r"""The rates at which neurons approach what they receive, one for each neuron.
+
+    .. math:: \alpha = \sigma(\mathrm{raw\_rate})
+
+    A rate is the time step over the neuron's time constant, between 0 and 1, without a unit.
 
     Args:
         n_neurons: number of neurons of the layer n.
@@ -37,16 +44,12 @@ class Leaks(nn.Module):
 
     @property
     def rates(self) -> Tensor:
-        """The rates, shape ``(n,)``."""
+        r"""The rates :math:`\alpha`, the time step over the time constants, shape ``(n,)``."""
         return torch.sigmoid(self.raw_rate)
 
     def check(self, n_neurons: int) -> None:
         """Raise ``ValueError`` if neurons have been added or removed since the rates were made."""
-        if len(self.raw_rate) != n_neurons:
-            raise ValueError(
-                f"graph must have {len(self.raw_rate)} neurons in a leaky layer, as when the model was made, got "
-                f"{n_neurons}: make a new model of it"
-            )
+        check_count("neurons in a leaky layer", len(self.raw_rate), n_neurons)
 
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""

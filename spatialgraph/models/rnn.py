@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.functional.dense_engine import DenseEngine
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.functional.recurrence import NONLINEARITIES, Weights, gated, recurrent
+from spatialgraph.functional.recurrence import NONLINEARITIES, gated, recurrent
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import Transmission
@@ -115,9 +114,11 @@ class SpatialRNN(nn.Module):
         if cell == "gated" and self.graph.weight_mode == "free":
             raise ValueError("cell must not be 'gated' for weight_mode='free', which has no polarities")
         self.gates, self.leaks = nn.ModuleDict(), nn.ModuleDict()
+        generator = options.get("generator")
         for number in self.graph.recurrent_numbers:
             if cell == "gated":
-                self.gates[str(number)] = Gates(stages[number].n_sources, stages[number].hidden, self.graph.raw_bias)
+                sizes = stages[number].n_sources, stages[number].hidden
+                self.gates[str(number)] = Gates(*sizes, self.graph.raw_bias, generator)
             elif cell == "leaky":
                 self.leaks[str(number)] = Leaks(stages[number].hidden, self.graph.raw_bias)
 
@@ -143,8 +144,9 @@ class SpatialRNN(nn.Module):
         Args:
             x: features of the inputs in all time steps, shape ``(T, batch, inputs)``, ``(batch, T, inputs)`` with
                 ``batch_first``, or ``(T, inputs)`` without a batch.
-            state: activations of the neurons of layers with recurrent synapses before the first step, by neuron
-                number, shape ``(1, batch, H)``, or ``(1, H)`` without a batch; None for 0.
+            state: activations of the neurons of layers with recurrent synapses before the first step, shape
+                ``(1, batch, H)``, or ``(1, H)`` without a batch; None for 0. The layers follow each other, and within
+                a layer neurons are in the order of their numbers.
 
         Returns:
             Values of the outputs, shape ``(batch, outputs)``, or with ``read_out="all"`` one for each time step in the
@@ -222,7 +224,7 @@ class SpatialRNN(nn.Module):
             return NONLINEARITIES[self.nonlinearity](total)
         bias = transmission.biases[number] if self.normalize else torch.zeros_like(transmission.biases[number])
         within = self.graph.recurrent_numbers[number]
-        weights = _weights(transmission, within)
+        weights = transmission.matrix(within).carrier()
         if self.cell != "gated":
             rate = self._rates(number, total.shape[-1])
             settings: dict[str, Any] = {"nonlinearity": self.nonlinearity, "normalize": self.normalize}
@@ -231,7 +233,7 @@ class SpatialRNN(nn.Module):
         gates.check(signal.shape[-1], total.shape[-1])
         of_inputs, of_neurons = (self.graph.gain * polarity for polarity in gates.polarities(self.graph.polarity_mode))
         inputs = [transmission.send(number, signal, scale=scale) for scale in of_inputs]
-        into_gates = [_weights(transmission, within, scale) for scale in of_neurons]
+        into_gates = [transmission.matrix(within, scale).carrier() for scale in of_neurons]
         biases = torch.cat([gates.raw_bias, bias[None]])
         return gated([*inputs, total], state, [*into_gates, weights], biases, normalize=self.normalize)
 
@@ -266,11 +268,12 @@ class SpatialRNN(nn.Module):
         stages = self.graph.feed_forward_projections
         sizes = [stages[number].hidden for number in self.graph.recurrent_numbers]
         shape = (1, *x.shape[1:-1], sum(sizes))
+        own = self.graph.raw_bias
         if state is None:
-            state = x.new_zeros(shape)
-        elif checks.shape("state", state, shape).dtype != x.dtype:
-            raise TypeError(f"state must have dtype {x.dtype} like x, got {state.dtype}")
-        checks.same_device("state", state, x)
+            state = own.new_zeros(shape)
+        checks.same_device("state", checks.shape("state", state, shape), own)
+        checks.like_parameters("state", state, own)
+        state = state.to(own.dtype)  # with autocast it may be of a lower precision
         return dict(zip(self.graph.recurrent_numbers, state[0].split(sizes, dim=-1), strict=True))
 
     def _read(self, outputs: Tensor) -> Tensor:
@@ -296,9 +299,3 @@ class SpatialRNN(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings shown by ``repr``."""
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in _SAVED)
-
-
-def _weights(transmission: Transmission, number: int, scale: Tensor | None = None) -> Weights:
-    """Return recurrent synapses as a dense matrix, or as a function where most pairs have no synapse."""
-    matrix = transmission.matrix(number, scale)
-    return matrix.weight if isinstance(matrix.engine, DenseEngine) else matrix.send

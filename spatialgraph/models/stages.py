@@ -14,6 +14,7 @@ __all__ = [
     "Respond",
     "Send",
     "Stage",
+    "check_count",
     "check_normalized",
     "is_chain",
     "output_order",
@@ -146,6 +147,25 @@ def check_normalized(stages: Sequence[Stage]) -> None:
     """
     if any(stage.hidden == 1 for stage in stages):
         raise ValueError("normalize must be False where a stage has a single hidden neuron, got True")
+
+
+def check_count(what: str, made: int, now: int) -> None:
+    """Raise ``ValueError`` if neurons have been added or removed since a model was made.
+
+    Args:
+        what: which neurons.
+        made: how many there were when the model was made.
+        now: how many there are.
+
+    Example:
+        >>> check_count("neurons in a layer", 6, 5)
+        Traceback (most recent call last):
+        ValueError: graph must have 6 neurons in a layer, as when the model was made, got 5: make a new model of it
+    """
+    if made != now:
+        raise ValueError(
+            f"graph must have {made} {what}, as when the model was made, got {now}: make a new model of it"
+        )
 
 
 def is_chain(stages: Sequence[Stage]) -> bool:

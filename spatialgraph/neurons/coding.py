@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.functional.precision import in_single
 from spatialgraph.tracing import is_observed
 
 __all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
@@ -37,13 +38,15 @@ def encode(x: Tensor, coding: str | None, num_steps: int, generator: torch.Gener
         Shape ``(T, ..., inputs)``; shape ``(1, ..., inputs)`` for ``"current"``, which is constant.
 
     Raises:
-        ValueError: if the coding is unknown, or a value is not finite or out of range for it.
+        TypeError: if ``num_steps`` is not an integer.
+        ValueError: if the coding is unknown, a value is not finite or out of range for it, or ``num_steps`` is below 1.
 
     Example:
         >>> encode(torch.tensor([0.2, 0.7]), "current", 25).shape
         torch.Size([1, 2])
     """
     check_coding("coding", coding)
+    checks.integer("num_steps", num_steps, minimum=1)
     if not is_observed(x):
         checks.finite("x", x)
     if coding is None:
@@ -65,12 +68,14 @@ def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) ->
         Zeros and ones, shape ``(T, ..., inputs)``, without gradients.
 
     Raises:
-        ValueError: if a value is not between 0 and 1.
+        TypeError: if ``num_steps`` is not an integer.
+        ValueError: if a value is not between 0 and 1, or ``num_steps`` below 1.
 
     Example:
         >>> rate(torch.tensor([0.0, 1.0]), 3).tolist()
         [[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]
     """
+    checks.integer("num_steps", num_steps, minimum=1)
     _check_unit_interval(x, "rate")
     return torch.bernoulli(x.detach().expand(num_steps, *x.shape), generator=generator)
 
@@ -86,14 +91,17 @@ def latency(x: Tensor, num_steps: int) -> Tensor:
         Zeros and ones, shape ``(T, ..., inputs)``, without gradients.
 
     Raises:
-        ValueError: if a value is not between 0 and 1.
+        TypeError: if ``num_steps`` is not an integer.
+        ValueError: if a value is not between 0 and 1, or ``num_steps`` below 1.
 
     Example:
         >>> latency(torch.tensor([1.0, 0.0]), 3).tolist()
         [[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]]
     """
+    checks.integer("num_steps", num_steps, minimum=1)
     _check_unit_interval(x, "latency")
-    moment = ((1 - x.detach()) * (num_steps - 1)).round().to(torch.int64)
+    # In half precision the product would be rounded to other steps.
+    moment = ((1 - in_single(x.detach())) * (num_steps - 1)).round().to(torch.int64)
     clock = torch.arange(num_steps, device=x.device).view(-1, *[1] * x.dim())
     return (clock == moment).to(x.dtype)
 

@@ -157,10 +157,10 @@ class LeakyIntegrator(Neuron):
             threshold=1.0,
             reset_mechanism="none",
             spike_grad=FastSigmoid(),
-            record="potentials",
+            record=record,
         )
-        potentials = cast(Tensor, result.potentials)
-        return Recording(torch.zeros_like(potentials), potentials, (result.last,))
+        spikes = None if result.spikes is None else torch.zeros_like(result.spikes)
+        return Recording(spikes, result.potentials, (result.last,))
 
     def shares(self, num_steps: int) -> Tensor:
         r"""Return the weight of each step's current in the mean potential, shape ``(num_steps,)``, in float64.

@@ -6,6 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from spatialgraph import checks
+from spatialgraph.functional.leaky import check_rows
 from spatialgraph.neurons.neuron import Neuron, Recording, State
 
 __all__ = ["SnnTorchNeuron"]
@@ -55,6 +57,7 @@ class SnnTorchNeuron(Neuron):
         self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`. Spikes and potentials are always recorded."""
+        check_rows(current, checks.integer("num_steps", num_steps, minimum=1))
         self._forget(current)
         spikes, potentials = [], []
         values = (None,) * len(self.states) if state is None else state

@@ -24,6 +24,8 @@ def make_surrogate(surrogate: str | Surrogate) -> Surrogate:
     """
     if callable(surrogate):
         return surrogate
+    if not isinstance(surrogate, str):
+        raise ValueError(f"spike_grad must be a name or a function, got {surrogate!r}")
     if surrogate in _OWN_SURROGATES:
         return FastSigmoid(_OWN_SURROGATES[surrogate])
     factories = _snntorch_surrogates()
@@ -63,7 +65,8 @@ def _snntorch_surrogates() -> dict[str, Callable[[], Surrogate]]:
         from snntorch import surrogate
     except ImportError as error:
         raise ImportError(
-            'surrogates other than "fast_sigmoid" need snnTorch; install it with: pip install "spatialgraph[snn]"'
+            f"surrogates other than {' and '.join(map(repr, _OWN_SURROGATES))} need snnTorch; "
+            'install it with: pip install "spatialgraph[snn]"'
         ) from error
     found: dict[str, Callable[[], Surrogate]] = {}
     for name, function in vars(surrogate).items():

@@ -42,7 +42,8 @@ def regrow_(
 
     All parameters remain the same objects. Free weights and delays of the remaining synapses keep their values; those
     of new synapses are initialised. Optimiser state of free weights and delays is not remapped when edges change,
-    except by callbacks such as :class:`~spatialgraph.training.EverySteps`.
+    except by callbacks such as :class:`~spatialgraph.training.EverySteps`: no error tells that it then belongs to other
+    synapses, for their number is the same, so delete it.
 
     Args:
         network: a graph, or a model that has one.

@@ -1,5 +1,7 @@
 """Pruning while training: the smallest weights are masked in each pass and may be unmasked later."""
 
+import weakref
+
 import torch
 from torch import nn
 
@@ -8,6 +10,9 @@ from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["PruneWhileTraining"]
+
+# Who masks which graph, for two pruners would overwrite each other's share; in no attribute, which copies would share.
+_PRUNERS: "weakref.WeakKeyDictionary[SpatialGraph, weakref.ref[PruneWhileTraining]]" = weakref.WeakKeyDictionary()
 
 
 class PruneWhileTraining:
@@ -56,12 +61,18 @@ class PruneWhileTraining:
 
         Raises:
             TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.
-            ValueError: if already attached to another network.
+            ValueError: if already attached to another network, or if another pruner is attached to this one.
         """
         graph = graph_of(network)
         if self._graph not in (None, graph):
             raise ValueError("network must be the one attached before, or remove() be called first, got another")
-        self._graph = graph
+        other = _PRUNERS[graph]() if graph in _PRUNERS else None
+        if other not in (None, self):
+            raise ValueError(
+                "network must have no other pruner, whose amount this one would replace; set that one's amount, or "
+                f"remove() it first, got one of amount {other.amount:g}"
+            )
+        self._graph, _PRUNERS[graph] = graph, weakref.ref(self)
         graph.masked_share = self.amount
         return self
 
@@ -76,3 +87,4 @@ class PruneWhileTraining:
         graph.masked_share = 0.0
         graph.keep_(unmasked)
         self._graph = None
+        _PRUNERS.pop(graph, None)

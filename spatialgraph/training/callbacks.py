@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import lightning
 from torch import Tensor
 
+from spatialgraph import checks
 from spatialgraph.distributed import synchronize_
 from spatialgraph.training.replicas import changing
 
@@ -36,6 +37,10 @@ class GradualPruning(lightning.Callback):
     finished training also makes the pruning final. After an interruption the pruner remains attached; after early
     stopping, the current amount becomes final.
 
+    A copy of the model with averaged weights does not follow the amount of a ``sg.PruneWhileTraining``, and raises at
+    its next pass: with Lightning's ``WeightAveraging``, train without validation, and begin to average once the final
+    amount is reached.
+
     Args:
         pruner: a pruner attached to the model, such as ``sg.PruneLinearWhileTraining(0.8).attach(model)``; its amount
             is the final one.
@@ -43,7 +48,7 @@ class GradualPruning(lightning.Callback):
         end: share of the training after which the final amount is reached.
 
     Raises:
-        TypeError: if ``pruner`` has no ``amount`` or no ``remove``.
+        TypeError: if ``pruner`` has no ``amount`` or no ``remove``, or ``start`` or ``end`` is not a number.
         ValueError: if not 0 <= ``start`` < ``end`` <= 1.
 
     Example:
@@ -57,9 +62,9 @@ class GradualPruning(lightning.Callback):
     def __init__(self, pruner: Pruner, start: float = 0.0, end: float = 0.75) -> None:
         if not isinstance(pruner, Pruner):
             raise TypeError(f"pruner must have amount and remove, got {type(pruner).__name__}")
-        if not 0 <= start < end <= 1:
+        self.pruner, self.start, self.end = pruner, checks.number("start", start), checks.number("end", end)
+        if not 0 <= self.start < self.end <= 1:
             raise ValueError(f"start and end must be shares with 0 <= start < end <= 1, got {start} and {end}")
-        self.pruner, self.start, self.end = pruner, start, end
         self.final = pruner.amount
 
     def amount(self, done: float) -> float:
@@ -97,15 +102,8 @@ class AtSteps(lightning.Callback):
     """
 
     def __init__(self, every: int, until: float = 1.0) -> None:
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise TypeError(f"every must be an int, got {type(every).__name__}")
-        if every < 1:
-            raise ValueError(f"every must be above 0, got {every}")
-        if isinstance(until, bool) or not isinstance(until, int | float):
-            raise TypeError(f"until must be a number, got {type(until).__name__}")
-        if not 0 <= until <= 1:
-            raise ValueError(f"until must be between 0 and 1, got {until}")
-        self.every, self.until = every, until
+        self.every = checks.integer("every", every, minimum=1)
+        self.until = checks.between("until", until, 0.0, 1.0)
         self._steps_before = 0
 
     def act(self, step: int) -> None:

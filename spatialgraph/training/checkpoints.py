@@ -15,6 +15,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import nn
 
 from spatialgraph import atomic
+from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.tables import settings
+from spatialgraph.graph.weighted import learnt_settings
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.recipes import Recipe
 from spatialgraph.training.samples import Images, checksum
@@ -31,7 +34,7 @@ _VERSION = 1
 _PARTS = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks")
 
 Record = dict[str, Any]
-"""The record of a training: a digest of its data, its recipe, its seed and the shapes of its parameters."""
+"""The record of a training: a digest of its data, its recipe, seed, penalty, networks, and shapes of parameters."""
 
 
 def record_of(
@@ -41,8 +44,11 @@ def record_of(
     recipe: Recipe,
     seed: int,
     loss: Mapping[str, Any] | None = None,
+    penalty: Mapping[str, float] | None = None,
 ) -> Record:
-    """Return the record that must be equal to resume from a checkpoint; ``loss`` holds the settings of the loss.
+    """Return the record that must be equal to resume from a checkpoint.
+
+    ``loss`` holds the settings of the loss, ``penalty`` the factors of penalties.
 
     Example:
         >>> data = torch.zeros(2, 3), torch.tensor([0, 1])
@@ -56,8 +62,18 @@ def record_of(
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "loss": dict(loss or {}),
+        "penalty": {name: float(factor) for name, factor in (penalty or {}).items()},
+        "networks": {name: _settings(part) for name, part in model.named_modules() if isinstance(part, SpatialGraph)},
         "parameters": {name: list(parameter.shape) for name, parameter in model.named_parameters()},
     }
+
+
+def _settings(graph: SpatialGraph) -> dict[str, Any]:
+    """Return what a network is besides what a checkpoint holds: its state, and what may change in training."""
+    held = {"gain", "masked_share", *(f"law_{name}" for name in learnt_settings(graph.law))}
+    own = {name: value for name, value in settings(graph).items() if name not in held and not name.startswith("gap")}
+    wirings = {"wiring": graph.wiring, "recurrent_wiring": graph.connectivity.recurrence or None}
+    return {"velocity": None} | own | {name: value and repr(value) for name, value in wirings.items()}
 
 
 def find(folder: Path, record: Record) -> tuple[Path | None, str]:
@@ -155,6 +171,14 @@ def _difference(before: Record, now: Record) -> str | None:
     for part, title in (("recipe", "recipe.{}"), ("loss", "loss.{}"), ("parameters", "the shape of parameter {!r}")):
         old, new = before.get(part, {}), now[part]
         pairs += [(title.format(name), old.get(name), new.get(name)) for name in old | new]
+    if "penalty" in before:  # else it is of an earlier release, which recorded neither this nor the networks
+        pairs.append(("penalty", before["penalty"], now["penalty"]))
+    for part, new in now["networks"].items():
+        old = before.get("networks", {}).get(part, new)
+        # Where a network has lost its wiring, by pruning or regrowth, its edges are those of the checkpoint.
+        names = [name for name in old | new if "wiring" not in name or None not in (old[name], new[name])]
+        title = f"{{}} of the network {part!r}" if part else "{} of the network"
+        pairs += [(title.format(name), old.get(name), new.get(name)) for name in names]
     return next((f"{name} was {old!r}, got {new!r}" for name, old, new in pairs if old != new), None)
 
 

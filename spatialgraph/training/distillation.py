@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import math
-import numbers
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spatialgraph import checks
 from spatialgraph.training.as_found import device_of, evaluating
 from spatialgraph.training.recipes import Recipe
 from spatialgraph.training.samples import Images, checked, checksum, count_outputs
@@ -46,14 +45,8 @@ class Distillation:
     def __post_init__(self) -> None:
         """Check the fields."""
         check_model_type("teacher", self.teacher)
-        for name in ("temperature", "teacher_share"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Real):
-                raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-        if not 0.0 < self.temperature < math.inf:
-            raise ValueError(f"temperature must be above 0 and finite, got {self.temperature}")
-        if not 0.0 <= self.teacher_share <= 1.0:
-            raise ValueError(f"teacher_share must be between 0 and 1, got {self.teacher_share}")
+        object.__setattr__(self, "temperature", checks.positive("temperature", self.temperature))
+        object.__setattr__(self, "teacher_share", checks.between("teacher_share", self.teacher_share, 0.0, 1.0))
 
     def __call__(self, samples: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a batch.
@@ -74,8 +67,8 @@ class Distillation:
         """Return what a training must have in common with the one that it resumes."""
         values = [*self.teacher.parameters(), *self.teacher.buffers()]
         return {
-            "temperature": float(self.temperature),
-            "teacher_share": float(self.teacher_share),
+            "temperature": self.temperature,
+            "teacher_share": self.teacher_share,
             "teacher": f"sha256 {checksum(values)}",
         }
 

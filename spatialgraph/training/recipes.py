@@ -1,9 +1,8 @@
 """Recipes: hyperparameters of training."""
 
 import dataclasses
-import math
-import numbers
-import operator
+
+from spatialgraph import checks
 
 __all__ = ["RECIPES", "Recipe"]
 
@@ -39,28 +38,11 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the fields."""
         for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-            if value < 1:
-                raise ValueError(f"{name} must be above 0, got {value}")
-            object.__setattr__(self, name, operator.index(value))  # accepts NumPy's integers
-        object.__setattr__(self, "learning_rate", _rate("learning_rate", self.learning_rate))
-        object.__setattr__(
-            self, "rates", {word: _rate(f"rates[{word!r}]", rate) for word, rate in dict(self.rates).items()}
-        )
-        if self.schedule not in ("constant", "one_cycle"):
-            raise ValueError(f"schedule must be 'constant' or 'one_cycle', got {self.schedule!r}")
-
-
-def _rate(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    if not value > 0:
-        raise ValueError(f"{name} must be above 0, got {value}")
-    if math.isinf(value):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return float(value)
+            object.__setattr__(self, name, checks.integer(name, getattr(self, name), minimum=1))
+        object.__setattr__(self, "learning_rate", checks.positive("learning_rate", self.learning_rate))
+        rates = {word: checks.positive(f"rates[{word!r}]", rate) for word, rate in dict(self.rates).items()}
+        object.__setattr__(self, "rates", rates)
+        checks.choice("schedule", self.schedule, ("constant", "one_cycle"))
 
 
 RECIPES: dict[str, Recipe] = {

@@ -25,7 +25,7 @@ class Result:
     Args:
         model: name of the model.
         parameters: number of learnable parameters.
-        synapses: number of synapses, equal to the multiply-adds per image.
+        synapses: number of synapses, equal to the multiply-adds per image; None where it differs between images.
         seeds: the seeds.
         accuracies: accuracy with each seed, from 0 to 1.
         paper: the paper's accuracy for this model in percent; empty if there is none.
@@ -38,7 +38,7 @@ class Result:
 
     model: str
     parameters: int
-    synapses: int
+    synapses: int | None
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
     paper: str
@@ -79,7 +79,7 @@ def table(results: list[Result], accuracy_of: str = "test") -> str:
         [
             result.model,
             f"{result.parameters:,}",
-            f"{result.synapses:,}",
+            "-" if result.synapses is None else f"{result.synapses:,}",
             result.percent,
             result.paper or "-",
             str(len(result.seeds)),

@@ -20,9 +20,9 @@ class Rewire(AtSteps):
     all-to-all, stay as they are. The far synapses of a small world are drawn with the same random numbers each time, so
     that they change only where lengths have.
 
-    Synapses that stay keep their free weights and delays, and the state that the optimiser has of these. A resumed
-    training ends at the same bits as an uninterrupted one. With several processes, the network of the first is copied
-    to all.
+    Synapses that stay keep their free weights and delays, and the state that the optimiser has of these; free weights
+    of new ones are drawn with other random numbers each time. A resumed training ends at the same bits as an
+    uninterrupted one. With several processes, the network of the first is copied to all.
 
     The history of :func:`fit` gets the columns ``synapses_added`` and ``synapses_removed``, the sums over each epoch.
 
@@ -37,7 +37,8 @@ class Rewire(AtSteps):
     Raises:
         TypeError: if ``every`` is not an int or ``until`` not a number.
         ValueError: if ``every`` is not above 0 or ``until`` not between 0 and 1; when the training starts, if no wiring
-            depends on positions, or one is a :class:`~spatialgraph.wiring.Random`, which would draw all edges anew.
+            depends on positions, or one is a :class:`~spatialgraph.wiring.Random`, which would draw all edges anew; in
+            training, if no path from an input would lead to an output any more.
 
     Warns:
         UserWarning: if the training is too short for a single selection.
@@ -60,6 +61,10 @@ class Rewire(AtSteps):
         self._before_epoch = 0
         self._graphs: list[SpatialGraph] = []
 
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Forget the changes of an earlier training; those of a resumed one are loaded afterwards."""
+        self.changes = []
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Find the networks."""
         super().on_train_start(trainer, pl_module)
@@ -72,9 +77,10 @@ class Rewire(AtSteps):
     def act(self, step: int) -> None:
         """Select the edges again, and count what changed."""
         change = {"step": step, "added": 0, "removed": 0, "synapses": 0}
+        first_weights = torch.Generator().manual_seed(step)  # others at each selection, the same when resumed
         for graph in self._graphs:
             before = graph.connectivity.topology
-            graph.rewire_(generator=torch.Generator().manual_seed(0))
+            graph.rewire_(generator=torch.Generator().manual_seed(0), weights_generator=first_weights)
             after = graph.connectivity.topology
             shared = shared_synapses(before, after)
             change["added"] += after.synapses - shared

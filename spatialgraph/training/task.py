@@ -226,7 +226,8 @@ class History(lightning.Callback):
         """Write the rows."""
         atomic.write_text(self.folder / self.FILES[0], json.dumps(self.rows, indent=1))
         file = io.StringIO(newline="")
-        writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+        # Epochs before a training was resumed may lack what a new callback measures.
+        writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in self.rows for name in row)))
         writer.writeheader()
         writer.writerows(self.rows)
         atomic.write_text(self.folder / self.FILES[1], file.getvalue())

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import logging
-import operator
 import os
 import signal
 import threading
@@ -17,7 +16,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
-from spatialgraph import atomic
+from spatialgraph import atomic, checks
 from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.training import checkpoints
 from spatialgraph.training.as_found import as_found, device_of, evaluating
@@ -103,8 +102,9 @@ def fit(
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
             ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
-        resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe, seed
-            and parameters. Without, checkpoints that are there are removed.
+        resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe,
+            seed, factors of penalties, parameters, and settings of spatial networks, such as law and wiring. Without,
+            checkpoints that are there are removed.
         progress: whether to show a progress bar.
 
     Returns:
@@ -137,17 +137,18 @@ def fit(
     folder = Path(folder)
     processes = _Processes.from_environment()
     settings = loss.settings() if isinstance(loss, WithSettings) else None
-    record = checkpoints.record_of(model, train, validation, recipe, seed, settings)
+    factors = penalty if isinstance(penalty, Mapping) else None
+    term = make_penalty(model, penalty) if isinstance(penalty, Mapping) else penalty
+    record = checkpoints.record_of(model, train, validation, recipe, seed, settings, factors)
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     samplers = {"train": sampler}
     if validation is not None:
         samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
-    term = make_penalty(model, penalty) if isinstance(penalty, Mapping) else penalty
     task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers, loss)
     history = History(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:
-        own.append(_Patience("validation_accuracy", mode="max", patience=operator.index(patience)))
+        own.append(_Patience("validation_accuracy", mode="max", patience=int(patience)))
     with claim(folder) if processes.rank == 0 else contextlib.nullcontext():
         checkpoint = _begin(folder, record, resume, processes)
         files = checkpoints.CheckpointFiles(folder, last_is_whole=checkpoint == folder / checkpoints.LAST)
@@ -215,19 +216,14 @@ def _check_arguments(
         return
     if validation is None:
         raise ValueError(f"patience needs validation images, got patience={patience} without")
-    if isinstance(patience, bool) or not hasattr(patience, "__index__"):
-        raise TypeError(f"patience must be an int, got {type(patience).__name__}")
-    if patience < 0:
-        raise ValueError(f"patience must be at least 0, got {patience}")
+    checks.integer("patience", patience, minimum=0)
 
 
 def _seed(seed: int) -> int:
     """Return a seed that all random numbers of a training can be drawn from."""
-    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
-        raise TypeError(f"seed must be an int, got {type(seed).__name__}")
-    if not 0 <= seed < 2**32:
+    if not 0 <= checks.integer("seed", seed) < 2**32:
         raise ValueError(f"seed must be between 0 and {2**32 - 1}, got {seed}")
-    return operator.index(seed)
+    return int(seed)
 
 
 def _begin(folder: Path, record: checkpoints.Record, resume: bool, processes: _Processes) -> Path | None:

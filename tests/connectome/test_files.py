@@ -23,7 +23,7 @@ from network_files import (
     tensors_of,
 )
 
-from spatialgraph import load, prune_, save
+from spatialgraph import SpatialGraph, load, prune_, save
 from spatialgraph.laws import InversePower
 from spatialgraph.wiring import KNN, AllToAll, Random
 
@@ -197,3 +197,17 @@ def test_files_of_this_version_are_read_and_written_as_they_were(name, path):
     outputs(graph)
     save(graph, path)
     assert path.read_bytes() == written.read_bytes()
+
+
+@pytest.mark.parametrize("sizes", [[3, 4, 5, 2], [3, 1, 5, 2], [3, 1, 2]], ids=str)
+def test_a_recurrent_all_to_all_network_can_be_rewired_after_loading(sizes, tmp_path):
+    graph = SpatialGraph.layered(sizes, recurrent=AllToAll())
+    save(graph, tmp_path / "network.safetensors")
+    other = load(tmp_path / "network.safetensors").rewire_()
+    assert torch.equal(other.edge_index, graph.edge_index) and other.is_recurrent
+
+
+def test_a_recurrent_network_of_listed_edges_needs_a_wiring(tmp_path):
+    save(SpatialGraph.layered([3, 4, 2], recurrent=KNN(k=2)), tmp_path / "network.safetensors")
+    with pytest.raises(ValueError, match="recurrent must be given"):
+        load(tmp_path / "network.safetensors").rewire_()

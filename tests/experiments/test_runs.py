@@ -13,7 +13,8 @@ pytest.importorskip("matplotlib")
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments.plans import check_folders, folder_name
+from spatialgraph.experiments.options import parse
+from spatialgraph.experiments.plans import check_folders, folder_name, folder_of
 
 
 def candidates(args, features):
@@ -104,6 +105,20 @@ def test_wrong_wirings(argv, message):
         ["--seeds", "0"],
         ["--seeds", "-1"],
         ["--patience", "2"],
+        ["--validate", "--patience", "-1"],
+        ["--penalty", "wiring:nan"],
+        ["--penalty", "wiring:inf"],
+        ["--penalty", "wiring:1", "wiring:2"],
+        ["--penalty", "length:1"],
+        ["--learning-rate", "-1"],
+        ["--learning-rate", "0"],
+        ["--learning-rate", "nan"],
+        ["--learning-rate", "inf"],
+        ["--epochs", "0"],
+        ["--batch-size", "-5"],
+        ["--hidden", "12", "0"],
+        ["--baseline", "0"],
+        ["--dim", "0"],
         ["--protocol", "slow"],
         ["--protocol", "fast_spiking"],
         ["--preset", "tiny"],
@@ -113,6 +128,12 @@ def test_options_that_make_no_sense(argv, capsys):
     with pytest.raises(SystemExit):
         main(argv)
     assert "error:" in capsys.readouterr().err
+
+
+def test_each_patience_has_a_folder_of_its_own():
+    given = [["--validate"], ["--validate", "--patience", "2"], ["--validate", "--patience", "3"]]
+    folders = {folder_of(EXPERIMENT, parse(EXPERIMENT, argv)) for argv in given}
+    assert len(folders) == 3
 
 
 # What is resumed, and what of a damaged disk ----

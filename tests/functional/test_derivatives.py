@@ -1,5 +1,6 @@
 """Derivatives of higher order, forward-mode derivatives and the transforms of ``torch.func``, against differences."""
 
+import functools
 import itertools
 
 import pytest
@@ -12,6 +13,7 @@ from torch.autograd import gradgradcheck as gradgradcheck_all
 
 import spatialgraph as sg
 from spatialgraph.functional import all_to_all, composed, edge_weight, pairwise_length, pairwise_weight, sparse
+from spatialgraph.functional.channels import channel_convolution
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import CompressedEngine
 from spatialgraph.functional.delays import delayed
@@ -308,3 +310,47 @@ def test_layer_of_positions_in_a_larger_model():
     model = nn.Sequential(sg.SpatialLinear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
     compute, parameters = as_function(model, torch.rand(2, 3, dtype=torch.float64))
     assert gradgradcheck(compute, parameters)
+
+
+@pytest.mark.parametrize("batch", [(), (5,)], ids=["single", "batch"])
+def test_channels_are_differentiated_as_precisely_under_autocast(batch):
+    x, offset = torch.randn(*batch, 6, 4), torch.randn(4, 3, 2)
+    displacement, weight = torch.randn(20, 2), torch.rand(20)
+    operands = [values.requires_grad_() for values in (x, displacement, offset, weight)]
+    edges = torch.randint(6, (2, 20))
+    y = channel_convolution(*operands, InverseDistance(), edges, 6)
+    _assert_same_gradients_under_autocast(y, operands)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_delays_are_differentiated_as_precisely_under_autocast(is_sparse):
+    edges = CompressedEdges.from_mask(torch.ones(3, 4, dtype=torch.bool)) if is_sparse else None
+    operands = [torch.randn(7, 5, 4), torch.randn(3, 4), 3.0 * torch.rand(3, 4)]
+    if is_sparse:
+        operands[1:] = [values.flatten() for values in operands[1:]]
+    operands = [values.requires_grad_() for values in operands]
+    _assert_same_gradients_under_autocast(delayed(*operands, edges), operands)
+
+
+def _assert_same_gradients_under_autocast(y, operands):
+    gradients = functools.partial(torch.autograd.grad, y.square().sum(), operands, create_graph=True)
+    plain = gradients()
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = gradients()
+    for own, right in zip(lowered, plain, strict=True):
+        torch.testing.assert_close(own, right)
+
+
+@pytest.mark.parametrize("late", [1e9, 1e30])
+def test_a_spike_that_comes_too_late_never_comes(late):
+    x, weight = torch.randn(7, 5, 4), torch.randn(3, 4)
+    delay = torch.full((3, 4), late).requires_grad_()
+    y = delayed(x, weight, delay)
+    assert not y.any() and not torch.autograd.grad(y.sum(), delay)[0].any()
+
+
+def test_a_negative_number_of_masked_synapses_is_refused():
+    geometry = torch.rand(3, 2), torch.rand(2, 2), torch.rand(3)
+    for mask in (None, torch.ones(2, 3, dtype=torch.bool)):
+        with pytest.raises(ValueError, match="n_masked must be at least 0, got -1"):
+            all_to_all(torch.rand(4, 3), *geometry, InverseDistance(), mask=mask, n_masked=-1)

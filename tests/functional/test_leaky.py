@@ -320,7 +320,7 @@ def test_steps_one_by_one(engine):
 @every_engine
 @pytest.mark.parametrize("state", [(3,), (7, 3), (5, 4), (6,)], ids=str)
 def test_a_state_of_another_shape_is_refused(state, engine):
-    with pytest.raises(ValueError, match=r"state must have shape \(5, 3\), got \("):
+    with pytest.raises(ValueError, match=r"potential must have shape \(5, 3\), got \("):
         leaky_run(torch.rand(4, 5, 3), 4, torch.zeros(state), **settings())
 
 
@@ -397,3 +397,10 @@ def test_the_number_of_threads_changes_no_bit(threads):
         results.append([*bits(run), *torch.autograd.grad(weighted(*bits(run)), (current, start))])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(other, results[0], strict=True))
+
+
+def test_unknown_names_and_slopes_are_refused():
+    with pytest.raises(ValueError, match="reset_mechanism must be one of .*, got 'sub'"):
+        leaky_step(torch.ones(1), torch.ones(1), 0.9, 1.0, "sub", FastSigmoid())
+    with pytest.raises(ValueError, match="slope must be above 0, got -25"):
+        FastSigmoid(-25.0)

@@ -60,3 +60,15 @@ def test_nan_stays_in_its_sample():
 def test_other_layouts(shape):
     total, bias = torch.randn(shape), torch.randn(6)
     torch.testing.assert_close(normalised(total, bias, rectify=True), reference(total, bias, True).float())
+
+
+@pytest.mark.parametrize(
+    "values", [torch.full((100_000, 4), 0.1), torch.randn(100_000, 4).relu()], ids=["equal", "half"]
+)
+def test_sums_over_many_neurons_are_accurate(values):
+    total, bias = values.t().requires_grad_(), torch.zeros(100_000)
+    y, expected = normalised(total, bias), reference(total, bias, False)
+    torch.testing.assert_close(y, expected.float(), rtol=1e-5, atol=1e-5)
+    pull = torch.linspace(-1.0, 2.0, 100_000)
+    grads = [torch.autograd.grad((out * pull).sum(), total)[0] for out in (y, expected)]
+    torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-4 * float(grads[1].abs().max()))

@@ -224,6 +224,8 @@ def test_settings_lost_on_the_way_do_not_change_polarities(tmp_path):
         ("law_sigma", 2.0, ["law_sigma must not be given for the law 'inverse_distance', which has law_softening"]),
         ("law_softening", "small", ["law_softening must be a number"]),
         ("law_softening", -1.0, ["softening must be finite and at least 1e-12, got -1"]),
+        ("recurrent", "false", ["recurrent must be True or False, got 'false'"]),
+        ("recurrent", 2, ["recurrent must be True or False, got 2"]),
         ("gap0", NAN, ["gap0 must be finite"]),
         ("gap0", "1", ["gap0 must be a number"]),
         ("gap0", 5.0, ["5 in 'z' for all neurons of layer 1 (by gap0), for spacing='learned'", "node 4"]),

@@ -64,6 +64,17 @@ def test_wiring_costs_by_their_formulas(graph):
     assert communicability_cost(graph).item() == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.parametrize("gain", [1e-25, 1e-6, 1e20])
+def test_communicability_of_very_weak_and_very_strong_synapses(gain):
+    graph = SpatialGraph.layered([5, 7, 3], recurrent=sg.wiring.KNN(k=3), gain=1.0)
+    expected = communicability_cost(graph).item()  # the communicability itself is that of any gain
+    graph.gain = gain
+    cost = communicability_cost(graph)
+    assert cost.item() / gain == pytest.approx(expected, rel=1e-4)
+    cost.backward()
+    assert torch.isfinite(graph.positions.coords.grad).all()
+
+
 @pytest.mark.parametrize("graph", list(networks()), ids=repr)
 @pytest.mark.parametrize("radius", [0.01, 0.7, 3.0])
 def test_repulsion_by_its_formula(graph, radius):
@@ -127,6 +138,7 @@ def test_penalties_are_summed_by_their_factors():
         (lambda g: wiring_cost(torch.nn.Linear(2, 2)), TypeError, "network must be a SpatialGraph or a model"),
         (lambda g: repulsion_cost(g, 0.0), ValueError, "radius must be .* got 0"),
         (lambda g: make_penalty(g, {}), ValueError, "factors must have a factor for each penalty"),
+        (lambda g: make_penalty(g, "wiring"), TypeError, "factors must be a dictionary .* got str"),
         (lambda g: make_penalty(g, {"length": 1.0}), ValueError, "penalty must be one of 'wiring'"),
         (lambda g: make_penalty(g, {"wiring": "much"}), TypeError, "factor of wiring must be a number"),
     ],

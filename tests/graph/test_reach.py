@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 import spatialgraph as sg
 from spatialgraph.graph.reach import check_outputs, is_reached, shortened
+from spatialgraph.graph.selection import select
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 WITHIN = st.sampled_from([None, AllToAll(), KNN(k=1), Random(density=0.2)])
@@ -40,7 +41,8 @@ def test_reached_neurons(inputs, pairs):
 def test_shortened_edges_lead_where_all_edges_lead(seed, between, within, starts):
     torch.manual_seed(seed)
     graph = sg.SpatialGraph.layered([3, 4, 3, 2], recurrent=AllToAll())
-    graph.rewire_(between, recurrent=within)
+    topology = select(graph.pos, between, within, graph.connectivity.topology, None)
+    graph = sg.SpatialGraph(graph.pos.detach(), topology, layer=graph.layer, gain=1.0)  # paths or none
     is_start = torch.zeros(12 + 2 * 4, dtype=torch.bool)
     is_start[list(starts)] = True
     found = is_reached(shortened(graph.connectivity.topology), is_start)[:12]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from references import LAWS, assert_close, complete_edges, engines_of, law_weight, random_dag, randomise
 
+import spatialgraph as sg
 from spatialgraph import SpatialGraph, SpatialMLP
 from spatialgraph.functional.dense_engine import DenseEngine, MaskedEngine
 from spatialgraph.laws import Gaussian, InversePower
@@ -206,6 +207,20 @@ def test_rewire_follows_the_positions():
     assert all(a is b for a, b in zip(graph.parameters(), parameters, strict=True))
 
 
+@pytest.mark.parametrize("weight_mode", ["law", "both"])
+@pytest.mark.parametrize("recurrent", [None, KNN(k=2)])
+def test_rewire_refuses_to_leave_no_path_to_an_output(weight_mode, recurrent):
+    options = {"spacing": "free", "weight_mode": weight_mode, "recurrent": recurrent}
+    graph = SpatialGraph.layered(SIZES, wiring=Radius(r=9.0), **options)
+    graph.place_(graph.pos.detach() + 100.0 * graph.layer[:, None])
+    before = copy.deepcopy(graph)
+    for wiring in (None, Radius(r=1.0)):
+        with pytest.raises(ValueError, match="wiring must lead from inputs to outputs, got no path to any"):
+            graph.rewire_(wiring)
+        assert same(graph, before) and graph.wiring == Radius(r=9.0) and graph.synapses == before.synapses
+        graph.weights()
+
+
 def test_rewire_by_another_wiring():
     graph = SpatialGraph.layered(SIZES)
     parameters = list(graph.parameters())
@@ -373,3 +388,31 @@ def test_random_dags_keep_their_edges():
         edges = random_dag(12, 0.3, seed)
         graph = SpatialGraph(torch.randn(12, 2), edges)
         assert sorted(graph.edge_index.t().tolist()) == sorted(edges.t().tolist())
+
+
+def through_a_file(graph, path):
+    sg.save(graph, path / "network.safetensors")
+    return sg.load(path / "network.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("back", "expected"),
+    [
+        (lambda graph, path: graph, 1.5),
+        (lambda graph, path: copy.deepcopy(graph), 1.5),
+        (through_a_file, 2.5),
+        (lambda graph, path: sg.from_networkx(sg.to_networkx(graph)), 2.5),
+    ],
+    ids=["itself", "copy", "file", "networkx"],
+)
+def test_reset_parameters_gives_a_law_its_first_values_or_those_it_was_read_with(back, expected, tmp_path):
+    law = InversePower(1.5, learnable=True)
+    graph = SpatialGraph.layered([4, 3, 2], law=law)
+    with torch.no_grad():
+        graph.law.exponent.fill_(2.5)
+    other = back(graph, tmp_path)
+    with torch.no_grad():
+        other.law.exponent.fill_(3.5)
+    exponent = other.law.exponent
+    other.reset_parameters()
+    assert other.law.exponent is exponent and exponent.item() == expected

@@ -70,6 +70,18 @@ def test_the_mean_of_equal_states_is_a_state():
     assert torch.equal(other.graph.edge_index, model.graph.edge_index)
 
 
+@pytest.mark.parametrize("is_recurrent", [False, True])
+def test_a_network_stays_recurrent_or_not(is_recurrent):
+    models = [sg.SpatialMLP(SIZES, wiring=KNN(k=3)), sg.SpatialRNN(SIZES, wiring=KNN(k=3), recurrent=KNN(k=2))]
+    theirs, own = models if is_recurrent else models[::-1]
+    before = {name: values.clone() for name, values in own.state_dict().items()}
+    rule = "must have recurrent synapses" if is_recurrent else "must have no recurrent synapses"
+    with pytest.raises(RuntimeError, match=rule):
+        own.load_state_dict(theirs.state_dict(), strict=False)
+    assert own.graph.is_recurrent == is_recurrent
+    assert all(torch.equal(values, before[name]) for name, values in own.state_dict().items())
+
+
 def test_a_state_without_structure_may_keep_that_of_the_network():
     model, other = (sg.SpatialMLP(SIZES, wiring=Random(share), weight_mode="both") for share in (0.4, 0.6))
     state = {name: values for name, values in model.state_dict().items() if not name.endswith("_extra_state")}

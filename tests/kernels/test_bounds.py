@@ -140,7 +140,7 @@ def leaky(current, potential, **more):
             "delay must be at least 0 and finite, got nan",
         ),
         (lambda: leaky(torch.rand(3, 2), torch.rand(2)), ValueError, "current must have 1 or 4 rows"),
-        (lambda: leaky(torch.rand(4, 2), torch.rand(2).double()), TypeError, "state must have dtype torch.float32"),
+        (lambda: leaky(torch.rand(4, 2), torch.rand(2).double()), TypeError, "potential must have dtype torch.float32"),
         (
             lambda: leaky(torch.rand(4, 2), torch.rand(2), shares=torch.rand(3)),
             ValueError,

@@ -99,6 +99,9 @@ def test_edges_beyond_the_nodes_are_refused(row, number):
         KERNELS.convolve(*values, 1e-3, edges, 40)
     with pytest.raises(ValueError, match=rf"edge_index\[{row}\] must lie between 0 and .., got {number}"):
         KERNELS.gradients(*values, 1e-3, edges, torch.zeros(40, 7, dtype=torch.float64))
+    for features in (values[0], values[0].expand(3, *values[0].shape)):  # a batch is computed by tensor operations
+        with pytest.raises(ValueError, match=rf"edge_index\[{row}\] must lie between 0 and .., got {number}"):
+            channel_convolution(features, *values[1:], InverseDistance(), edges, 40)
 
 
 @pytest.mark.parametrize(

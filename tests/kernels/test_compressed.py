@@ -113,3 +113,21 @@ def test_nothing_is_stored_for_edges_and_batch(monkeypatch):
         sparse(x, weight, edges, rectify=True).sum().backward()
     assert max(t.numel() for t in saved) <= 600 * 100
     assert any(t.data_ptr() == x.data_ptr() for t in saved)
+
+
+@pytest.mark.parametrize("narrow", [torch.int32, torch.int64])
+def test_edges_of_both_integer_types(narrow):
+    torch.manual_seed(0)
+    pairs = torch.nonzero(torch.rand(9, 12) < 0.3).t().flip(0)
+    x, weight = torch.randn(70, 12), torch.randn(pairs.shape[1], requires_grad=True)
+    edges = CompressedEdges.from_edges(pairs.to(narrow), 12, 9)
+    y = sparse(x, weight, edges)
+    expected = x @ dense(edges, weight).t()
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out.square().sum(), weight)[0] for out in (y, expected)))
+
+
+def test_activations_more_precise_than_weights_are_refused():
+    edges = random_edges(3, 2, 1.0)
+    with pytest.raises(TypeError, match=r"x must not be more precise than weight \(torch.float32\), got torch.float64"):
+        sparse(torch.rand(4, 3).double(), torch.rand(edges.count), edges)

@@ -385,6 +385,12 @@ def test_transforms():
         ({"edge_index": EDGES.float()}, TypeError, "edge_index must be int64, got torch.float32"),
         ({"edge_index": matrix(EDGES, torch.ones(8), 6, 6)}, ValueError, r"adj_t must have shape \(5, 5\)"),
         ({"edge_weight": torch.ones(7)}, ValueError, r"edge_weight must have shape \(8,\), got \(7,\)"),
+        ({"edge_weight": torch.ones(8) + 1j}, TypeError, "edge_weight must be real, got torch.complex64"),
+        (
+            {"edge_index": matrix(EDGES, torch.ones(8) + 1j, 5, 5)},
+            TypeError,
+            "values of adj_t must be real, got torch",
+        ),
         ({"size": (5, 4)}, ValueError, r"size must be the numbers of positions \(5, 5\), got \(5, 4\)"),
     ],
 )

@@ -384,6 +384,8 @@ def test_wrong_weights():
     x, pos, matrix = torch.zeros(5, 4), torch.zeros(5, 3), transposed_adjacency(EDGES, 5, 5)
     with pytest.raises(ValueError, match=r"edge_weight must have shape \(7,\), got \(6,\)"):
         SpatialSimpleConv()(x, pos, EDGES, edge_weight=torch.ones(6))
+    with pytest.raises(TypeError, match="edge_weight must be real, got torch.complex64"):
+        SpatialSimpleConv()(x, pos, EDGES, edge_weight=torch.ones(7) + 1j)
     with pytest.raises(ValueError, match="edge_weight must be None with an adj_t"):
         SpatialSimpleConv()(x, pos, matrix, edge_weight=torch.ones(7))
     with pytest.raises(ValueError, match="normalize must be one of 'sum', 'gcn', got 'softmax'"):

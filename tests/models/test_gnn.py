@@ -181,6 +181,38 @@ def test_wrong_arguments(change, error, message):
         SpatialGNN(3, 8, 2, 4, dim=2, pool="mean")(**arguments)
 
 
+def test_a_number_of_graphs_needs_a_batch():
+    model = SpatialGNN(3, 8, 2, 4, dim=2, pool="mean")
+    with pytest.raises(ValueError, match="batch_size must be None without a batch, got 3"):
+        model(torch.zeros(5, 3), torch.zeros(5, 2), EDGES, batch_size=3)
+
+
+@pytest.mark.parametrize("pool", [None, "add", "mean", "max"])
+def test_no_graph_of_a_batch_is_without_nodes(pool):
+    model, none = SpatialGNN(3, 8, 2, 4, dim=2, pool=pool), torch.empty(2, 0, dtype=torch.int64)
+    nodes = torch.zeros(0, 3), torch.zeros(0, 2), none, none[0]
+    with pytest.raises(ValueError, match="batch must leave no graph without nodes, got no node for batch_size=3"):
+        model(*nodes, batch_size=3)
+    assert model(*nodes, batch_size=0).shape == (0, 4)
+
+
+def test_an_activation_with_parameters_is_reset():
+    act = torch.nn.Sequential(torch.nn.PReLU(), torch.nn.Tanh())
+    model = SpatialGNN(3, 8, 2, 4, dim=2, act=act)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(7.0)
+    model.reset_parameters()
+    assert act[0].weight.item() == 0.25
+    assert not any((parameter == 7.0).any() for parameter in model.parameters())
+
+
+def test_levels_flow_from_one_to_the_next():
+    pos, edges = levels()
+    with pytest.raises(ValueError, match="flow must be 'source_to_target' with levels, got 'target_to_source'"):
+        SpatialGNN(3, 4, 2, 5, dim=2, flow="target_to_source")(torch.zeros(10, 3), pos, edges)
+
+
 @pytest.mark.parametrize("pool", ["add", "mean", "max"])
 def test_no_node_to_pool(pool):
     model, none = SpatialGNN(3, 8, 2, 4, dim=2, pool=pool), torch.empty(2, 0, dtype=torch.int64)

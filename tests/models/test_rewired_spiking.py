@@ -37,9 +37,12 @@ def test_rewiring_keeps_what_stays(options):
 @pytest.mark.parametrize(
     "options", [{}, {"weight_mode": "free"}, {"weight_mode": "both", "velocity": 1.0, "delay_mode": "free"}], ids=str
 )
-def test_rewiring_to_no_edges_and_back(options):
+def test_removing_all_edges_and_rewiring(options):
     graph = SpatialGraph.layered([4, 3, 2], wiring=Random(density=0.5), **options)
-    graph.rewire_(Radius(r=1e-9))
+    with pytest.raises(ValueError, match="wiring must lead from inputs to outputs"):
+        graph.rewire_(Radius(r=1e-9))
+    assert graph.synapses == 9
+    graph.keep_(torch.zeros(9, dtype=torch.bool))  # what is removed by hand may be all
     assert graph.synapses == 0
     model = SpatialSNN(graph, num_steps=3, normalize=False)
     assert torch.equal(model(torch.rand(2, 4)), torch.zeros(2, 2))

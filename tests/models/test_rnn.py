@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from torch import nn
 
 import spatialgraph as sg
+from spatialgraph.models.gates import Gates
 
 
 def step_by_step(graph, x, activation):
@@ -117,6 +118,14 @@ def test_removed_neurons_need_a_new_model(cell):
     model.graph.keep_neurons_(torch.arange(13) != 5)
     with pytest.raises(ValueError, match="graph must have 6 neurons in a .* layer.* got 5.*: make a new model of it"):
         model(torch.rand(5, 2, 4))
+
+
+def test_gates_name_the_neurons_that_changed():
+    gates = Gates(4, 6, torch.zeros(1))
+    with pytest.raises(ValueError, match="graph must have 6 neurons in a gated layer, .* got 5"):
+        gates.check(4, 5)
+    with pytest.raises(ValueError, match="graph must have 4 neurons that send to a gated layer, .* got 3"):
+        gates.check(3, 6)
 
 
 def test_gated_without_normalisation_it_is_nn_gru():
@@ -242,8 +251,16 @@ X = torch.rand(5, 2, 4)
         ((X[:, 0], torch.zeros(1, 1, 6)), ValueError, r"state must have shape \(1, 6\), got \(1, 1, 6\)"),
         ((X, torch.zeros(1, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 6\)"),
         ((X, torch.zeros(1, 3, 6)), ValueError, r"state must have shape \(1, 2, 6\), got \(1, 3, 6\)"),
-        ((X, torch.zeros(1, 2, 6).double()), TypeError, "state must have dtype torch.float32 like x, got torch.fl"),
-        ((X, torch.zeros(1, 2, 6).long()), TypeError, "state must have dtype torch.float32 like x, got torch.int64"),
+        (
+            (X, torch.zeros(1, 2, 6).double()),
+            TypeError,
+            r"state must have the dtype of the parameters \(torch.float32\), got torch.float64",
+        ),
+        (
+            (X, torch.zeros(1, 2, 6).long()),
+            TypeError,
+            r"state must have the dtype of the parameters \(torch.float32\), got torch.int64",
+        ),
         ((X, torch.zeros(1, 2, 6, device="meta")), ValueError, "state must be on cpu like the others, got meta"),
         ((X, (torch.zeros(1, 2, 6),) * 2), TypeError, "state must be a tensor, got tuple"),
     ],

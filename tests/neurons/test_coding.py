@@ -107,3 +107,19 @@ def test_one_spike_each_the_sooner_the_larger_the_value(values, num_steps):
 def test_an_unknown_coding():
     with pytest.raises(ValueError, match="coding must be one of 'current', 'rate', 'latency', got 'Rate'"):
         encode(torch.rand(3), "Rate", 5)
+
+
+@pytest.mark.parametrize("steps", [258, 300, 3000])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_latency_in_half_precision(dtype, steps):
+    x = torch.rand(200, dtype=dtype)
+    assert torch.equal(latency(x, steps).float(), latency(x.float(), steps))
+    assert (latency(x, steps).float().sum(0) == 1.0).all()
+
+
+@pytest.mark.parametrize("code", [rate, latency])
+def test_numbers_of_steps_out_of_range(code):
+    with pytest.raises(ValueError, match="num_steps must be at least 1, got 0"):
+        code(torch.rand(3), 0)
+    with pytest.raises(TypeError, match=r"num_steps must be an int, got 2.5"):
+        code(torch.rand(3), 2.5)

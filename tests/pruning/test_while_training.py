@@ -1,5 +1,7 @@
 """Pruning while training: which weights a pass leaves out, what is learned meanwhile, and what is left in the end."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -138,6 +140,21 @@ def test_it_compiles():
     x = torch.randn(5, 9)
     expected = model(x)
     torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_one_pruner_at_a_time():
+    graph = network()
+    first, second = PruneWhileTraining(0.0), PruneWhileTraining(0.6)
+    first.attach(graph).attach(graph)
+    with pytest.raises(ValueError, match="network must have no other pruner, .* got one of amount 0"):
+        second.attach(SpatialMLP(graph))
+    assert graph.masked_share == 0.0
+    second.attach(copy.deepcopy(graph))
+    first.remove()
+    third = PruneWhileTraining(0.3).attach(graph)
+    del third  # nobody can set its amount any more
+    PruneWhileTraining(0.4).attach(graph)
+    assert graph.masked_share == 0.4
 
 
 @pytest.mark.parametrize(

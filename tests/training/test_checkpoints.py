@@ -17,7 +17,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from trainings import RECIPE, images
 
+import spatialgraph as sg
 from spatialgraph.training import Recipe, claim, fit
+from spatialgraph.wiring import KNN
 
 
 def new_model(seed=0, hidden=5):
@@ -323,3 +325,53 @@ def test_ctrl_c_while_a_checkpoint_is_written(tmp_path, whole, monkeypatch):
         _, again = train(tmp_path, model, resume=True)
     assert len(again) == len(rows)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), whole[0].parameters(), strict=True))
+
+
+def spatial(folder, options=None, **others):
+    torch.manual_seed(0)
+    model = sg.SpatialMLP([6, 12, 3], dim=2, **{"wiring": KNN(k=3), "law": "gaussian"} | (options or {}))
+    return train(folder, model, recipe=Recipe(epochs=1, batch_size=20), **others)
+
+
+@pytest.mark.parametrize(
+    ("options", "others", "message"),
+    [
+        ({}, {"penalty": {"wiring": 1e-3}}, r"penalty was {'wiring': 0.5}, got {'wiring': 0.001}"),
+        ({}, {"penalty": None}, r"penalty was {'wiring': 0.5}, got {}"),
+        ({"law": "yukawa"}, {}, "law of the network 'spatial_graph' was 'gaussian', got 'yukawa'"),
+        ({"law": sg.laws.Gaussian(2.0)}, {}, "law_sigma of the network 'spatial_graph' was 1.0, got 2.0"),
+        ({"polarity_mode": "binary"}, {}, "polarity_mode of the network .* was 'graded', got 'binary'"),
+        ({"wiring": KNN(k=4)}, {}, r"wiring of the network .* was 'KNN\(k=3\)', got 'KNN\(k=4\)'"),
+    ],
+)
+def test_another_penalty_or_network_does_not_continue(tmp_path, options, others, message):
+    spatial(tmp_path, penalty={"wiring": 0.5})
+    with pytest.raises(ValueError, match=f"resume must continue the training .*: {message}"):
+        spatial(tmp_path, options, resume=True, **{"penalty": {"wiring": 0.5}} | others)
+
+
+def test_what_training_changes_does_not_hinder_a_resume(tmp_path):
+    law = sg.laws.InversePower(1.5, learnable=True)
+    model, rows = spatial(tmp_path, {"law": law})
+    model.graph.masked_share = 0.5
+    sg.regrow_(model, 0.5)  # it has no wiring any more
+    model.graph.gain = 2.0
+    assert train(tmp_path, model, recipe=Recipe(epochs=1, batch_size=20), resume=True)[1] == rows
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    for part in ("penalty", "networks"):  # as of an earlier release
+        del checkpoint["spatialgraph"][part]
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    assert spatial(tmp_path, {"law": law}, resume=True, penalty={"wiring": 1.0})[1] == rows
+
+
+def test_a_resume_with_another_measuring_callback_adds_its_columns(tmp_path):
+    class Measure(lightning.Callback):
+        def epoch_metrics(self):
+            return {"measured": 1.0}
+
+    with pytest.raises(RuntimeError, match="stop"):
+        train(tmp_path, penalty=failing_after(2))
+    rows = train(tmp_path, resume=True, callbacks=[Measure()])[1]
+    assert ["measured" in row for row in rows] == [False, False, True, True]
+    head, *lines = (tmp_path / "history.csv").read_text().splitlines()
+    assert head.split(",")[-1] == "measured" and [line.split(",")[-1] for line in lines] == ["", "", "1.0", "1.0"]

@@ -223,10 +223,10 @@ def test_table_and_files_by_hand_arithmetic(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"epochs": 0}, "epochs must be above 0, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"learning_rate": -1.0}, "learning_rate must be above 0, got -1.0"),
-        ({"batch_size": 0}, "batch_size must be above 0, got 0"),
-        ({"schedule": "cosine"}, "schedule must be 'constant' or 'one_cycle', got 'cosine'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"schedule": "cosine"}, "schedule must be one of 'constant', 'one_cycle', got 'cosine'"),
     ],
 )
 def test_bad_recipes(change, message):

@@ -85,11 +85,11 @@ def test_images_that_cannot_be_learned_from(tmp_path, case, build):
         ({"model": nn.LSTM(6, 3)}, TypeError, "model must return a tensor of logits, got tuple"),
         ({"model": nn.Sequential(nn.Linear(6, 1), nn.Flatten(0))}, ValueError, r"logits of shape .*got \(1,\) for one"),
         ({"recipe": {"epochs": 3}}, TypeError, "recipe must be a Recipe, got dict"),
-        ({"seed": 0.5}, TypeError, "seed must be an int, got float"),
+        ({"seed": 0.5}, TypeError, r"seed must be an int, got 0.5 \(float\)"),
         ({"seed": -1}, ValueError, "seed must be between 0 and 4294967295, got -1"),
         ({"seed": 2**40}, ValueError, "seed must be between 0 and 4294967295, got 1099511627776"),
         ({"validation": (X, Y), "patience": -1}, ValueError, "patience must be at least 0, got -1"),
-        ({"validation": (X, Y), "patience": 1.5}, TypeError, "patience must be an int, got float"),
+        ({"validation": (X, Y), "patience": 1.5}, TypeError, r"patience must be an int, got 1.5 \(float\)"),
     ],
 )
 def test_other_arguments(tmp_path, change, error, message):
@@ -110,11 +110,11 @@ def test_a_parameter_that_is_not_finite_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"epochs": 1.5}, TypeError, "epochs must be an int, got float"),
-        ({"epochs": True}, TypeError, "epochs must be an int, got bool"),
-        ({"batch_size": "20"}, TypeError, "batch_size must be an int, got str"),
-        ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got str"),
-        ({"learning_rate": float("nan")}, ValueError, "learning_rate must be above 0, got nan"),
+        ({"epochs": 1.5}, TypeError, r"epochs must be an int, got 1.5 \(float\)"),
+        ({"epochs": True}, TypeError, r"epochs must be an int, got True \(bool\)"),
+        ({"batch_size": "20"}, TypeError, r"batch_size must be an int, got '20' \(str\)"),
+        ({"learning_rate": "fast"}, TypeError, r"learning_rate must be a number, got 'fast' \(str\)"),
+        ({"learning_rate": float("nan")}, ValueError, "learning_rate must be finite, got nan"),
         ({"learning_rate": float("inf")}, ValueError, "learning_rate must be finite, got inf"),
         ({"rates": {"bias": -1.0}}, ValueError, r"rates\['bias'\] must be above 0, got -1.0"),
     ],

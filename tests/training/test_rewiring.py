@@ -1,5 +1,8 @@
 """Rewiring during training: edges follow the neurons, what changed is counted, and a resumed training is the same."""
 
+import dataclasses
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -7,7 +10,8 @@ from trainings import RECIPE, images, interrupting_after
 
 import spatialgraph as sg
 from spatialgraph.graph.changes import shared_synapses
-from spatialgraph.training import EverySteps, Rewire, fit
+from spatialgraph.graph.selection import select
+from spatialgraph.training import EverySteps, Recipe, Rewire, fit
 from spatialgraph.wiring import KNN, AllToAll, Radius, Random, SmallWorld
 
 WIRINGS = [KNN(k=3), Radius(r=1.5), SmallWorld(k=2, long_range=1), [KNN(k=3), AllToAll()], KNN(k=4, reach="all")]
@@ -128,6 +132,29 @@ def test_the_state_of_free_weights_goes_with_their_synapses(tmp_path):
         assert after == {edge: before.get(edge, 0.0) for edge in after}
 
 
+def test_new_free_weights_are_others_at_each_selection(tmp_path, monkeypatch):
+    drawn = []
+    rand = torch.rand
+
+    def recorded(*size, **options):
+        values = rand(*size, **options)
+        if options.get("generator") is not None:
+            drawn.append(values.flatten()[:5].tolist())
+        return values
+
+    model = new_model(KNN(k=3), weight_mode="free")
+    monkeypatch.setattr(torch, "rand", recorded)
+    rewire, _ = train(model, tmp_path, every=5)
+    assert len(drawn) == len(rewire.changes) == 3 == len(set(map(tuple, drawn)))
+
+
+def test_changes_are_those_of_the_last_training(tmp_path):
+    rewire = Rewire(4)
+    for folder in ("first", "second"):
+        train(new_model(KNN(k=3)), tmp_path / folder, rewire=rewire)
+        assert [change["step"] for change in rewire.changes] == [4, 8, 12, 16]
+
+
 def test_the_far_synapses_of_a_small_world_stay(tmp_path):
     model = new_model(SmallWorld(k=2, long_range=2, exponent=0.0), spacing="fixed")
     model.graph.positions.coords.requires_grad_(False)
@@ -145,26 +172,42 @@ def test_shared_synapses_by_brute_force(seed):
         return [options[int(torch.randint(len(options), ()))] for _ in range(count)]
 
     graph = sg.SpatialGraph.layered([4, 5, 4, 3], dim=2, recurrent=AllToAll())
-    graph.rewire_(draw(choices, 3), recurrent=draw(within, 2))
-    before, edges = graph.connectivity.topology, edges_of(graph)
-    graph.place_(torch.randn(16, 1), torch.arange(16))
-    graph.rewire_(draw(choices, 3), recurrent=draw(within, 2))
-    assert shared_synapses(before, graph.connectivity.topology) == len(edges & edges_of(graph))
+
+    def selected():
+        """A topology, also one without a path to an output, and its edges."""
+        graph.place_(torch.randn(16, 1), torch.arange(16))
+        topology = select(graph.pos, draw(choices, 3), draw(within, 2), graph.connectivity.topology, None)
+        return topology, edges_of(sg.SpatialGraph(graph.pos.detach(), topology, layer=graph.layer, gain=1.0))
+
+    (first, edges), (second, others) = selected(), selected()
+    assert shared_synapses(first, second) == len(edges & others)
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: new_model(Random(density=0.5)), r"depend on positions, got Random\(density=0.5\), which draws all"),
+        (
+            lambda: new_model(Random(density=0.5)),
+            r"wirings must depend on positions, got Random\(density=0.5\), which draws all",
+        ),
         (lambda: new_model([KNN(k=2), Random(density=0.5)]), "which draws all edges anew"),
         (lambda: Steps(KNN(k=2), Random(density=0.5)), "which draws all edges anew"),
-        (lambda: new_model(AllToAll()), r"such as KNN, got AllToAll\(\)"),
+        (lambda: new_model(AllToAll()), r"module must have a network .* such as KNN, got AllToAll\(\)$"),
         (lambda: nn.Linear(6, 3), "such as KNN, got listed edges"),
     ],
 )
 def test_networks_whose_edges_do_not_follow_positions(tmp_path, model, message):
-    with pytest.raises(ValueError, match=f"Rewire needs .*{message}"):
+    with pytest.raises(ValueError, match=message):
         train(model(), tmp_path)
+
+
+def test_wirings_that_have_no_hash(tmp_path):
+    @dataclasses.dataclass(frozen=True, repr=False)
+    class Nearest(KNN):
+        names: list[str] = dataclasses.field(default_factory=list)
+
+    rewire, _ = train(new_model([Nearest(3, names=["a"]), KNN(k=3)]), tmp_path)
+    assert rewire.changes
 
 
 def test_networks_of_listed_edges_stay(tmp_path):
@@ -186,15 +229,22 @@ def test_networks_of_listed_edges_stay(tmp_path):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: Rewire(2.0), TypeError, "every must be an int, got float"),
-        (lambda: Rewire(0), ValueError, "every must be above 0, got 0"),
-        (lambda: Rewire(2, until="1"), TypeError, "until must be a number, got str"),
+        (lambda: Rewire(2.0), TypeError, r"every must be an int, got 2.0 \(float\)"),
+        (lambda: Rewire(0), ValueError, "every must be at least 1, got 0"),
+        (lambda: Rewire(2, until="1"), TypeError, r"until must be a number, got '1' \(str\)"),
+        (lambda: Rewire(2, until=float("nan")), ValueError, "until must be finite, got nan"),
         (lambda: Rewire(2, until=2), ValueError, "until must be between 0 and 1, got 2"),
     ],
 )
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_numbers_of_numpy():
+    rewire = Rewire(np.int64(3), until=np.float32(0.5))
+    assert (rewire.every, rewire.until) == (3, 0.5) and type(rewire.every) is int and type(rewire.until) is float
+    assert Recipe(np.int64(3), np.float32(0.5)) == Recipe(3, 0.5)
 
 
 def test_a_training_too_short_to_rewire_says_so(tmp_path):

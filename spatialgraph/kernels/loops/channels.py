@@ -2,7 +2,7 @@
 
 Pairs of channels are one axis: entry ``c * C' + c'`` belongs to channel ``c`` of a source and ``c'`` of a target. The
 offsets of pairs have shape ``(d, pairs)``; in dimensions beyond those of the displacements, they are the differences
-themselves. All weights of an edge are computed together, and used at once. They are
+themselves. The squared lengths of an edge are computed together, its weights one by one where they are used. They are
 those of the inverse distance, unless :func:`by_formula` gives the loops another formula of
 :mod:`spatialgraph.kernels.loops.formulas`.
 """

@@ -1,7 +1,7 @@
 """Loops that Numba compiles for :mod:`spatialgraph.functional.normalization`, on plain arrays.
 
 Inputs have shape ``(neurons, batch)``. Each thread processes a share of the neurons: whole rows, as short loops are
-slow. ``partial`` has shape ``(parts, 2, batch)`` and takes the sums of each thread's rows.
+slow. ``partial`` has shape ``(parts, 2, batch)`` and takes the sums of each thread's rows, in double precision.
 """
 
 import numpy as np

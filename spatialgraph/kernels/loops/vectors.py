@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 # A strip is eight vectors of 32 bytes: enough independent sums to hide the latency of multiply-adds, and few enough for
-# the sixteen registers of AVX2. Strips twice as wide take up to a half more time there, and twice as much for batches
+# the sixteen registers of AVX2. Strips twice as wide take up to 50 % longer there, and up to twice as long for batches
 # of up to 64.
 VECTORS = 8
 BYTES = 32
@@ -140,6 +140,7 @@ class _Vectors:
 
 def _over_edges(builder, first, last, carried, body):
     """Build a loop over the edges, in which ``body(edge, values)`` returns the next values; return the last values."""
+    first, last = _wide(builder, first), _wide(builder, last)
     before = builder.block
     loop, after = builder.append_basic_block("edges"), builder.append_basic_block("after_edges")
     builder.cbranch(builder.icmp_signed("<", first, last), loop, after)
@@ -175,5 +176,9 @@ def _item(builder, data, index):
 
 def _index(builder, data, index):
     """Return an item of a 32- or 64-bit integer array as a 64-bit integer."""
-    item = _item(builder, data, index)
-    return item if item.type == _I64 else builder.sext(item, _I64)
+    return _wide(builder, _item(builder, data, index))
+
+
+def _wide(builder, value):
+    """Return a 32- or 64-bit integer as a 64-bit integer."""
+    return value if value.type == _I64 else builder.sext(value, _I64)
