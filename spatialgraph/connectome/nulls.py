@@ -84,9 +84,7 @@ def _swapped(edges: WeightedEdges, group: np.ndarray, rng: np.random.Generator) 
     return target
 
 
-def _handed_out(
-    edges: WeightedEdges, null: WeightedEdges, chosen: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _handed_out(edges: WeightedEdges, null: WeightedEdges, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return absolute weights of some edges of a null model, such that strengths come close to those of the network."""
     size = np.abs(edges.weight[chosen])
     out = np.bincount(edges.source[chosen], size, minlength=edges.count)

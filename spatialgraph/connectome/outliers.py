@@ -101,7 +101,9 @@ def _far(edges: WeightedEdges, groups: dict[str, np.ndarray], far: float) -> lis
     for name, members in groups.items():
         usual = float(np.nanmedian(mean[members])) if (degree[members] > 0).any() else np.nan
         result += [
-            Outlier(int(neuron), f"far: mean length {mean[neuron]:.3g}, {mean[neuron] / usual:.1f} times that of {name}")
+            Outlier(
+                int(neuron), f"far: mean length {mean[neuron]:.3g}, {mean[neuron] / usual:.1f} times that of {name}"
+            )
             for neuron in members[mean[members] > far * usual]
         ]
     return result

@@ -7,7 +7,6 @@ import numpy as np
 from torch import nn
 
 from spatialgraph.connectome.tables import Tables
-from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:
     import scipy.sparse
