@@ -43,6 +43,7 @@ def to_adjacency(
         ValueError: if a parameter is infinite or NaN; the message names the neuron or synapse.
 
     Example:
+        >>> from spatialgraph import SpatialGraph
         >>> matrix, pos = to_adjacency(SpatialGraph.layered([2, 1]))
         >>> matrix.shape, matrix.nnz, pos.shape
         ((3, 3), 2, (3, 3))
