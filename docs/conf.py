@@ -26,10 +26,14 @@ default_role = "code"
 # The names of other projects that these pages link to are listed in docs/inventories, in plain text, so that a build
 # needs no network; a new name needs a line. Names without a module are those imported for type checkers only.
 intersphinx_mapping = {
+    "igraph": ("https://python.igraph.org/en/stable/", "inventories/igraph.inv"),
     "lightning": ("https://lightning.ai/docs/pytorch/stable/", "inventories/lightning.inv"),
     "matplotlib": ("https://matplotlib.org/stable/", "inventories/matplotlib.inv"),
     "networkx": ("https://networkx.org/documentation/stable/", "inventories/networkx.inv"),
+    "numpy": ("https://numpy.org/doc/stable/", "inventories/numpy.inv"),
+    "pandas": ("https://pandas.pydata.org/docs/", "inventories/pandas.inv"),
     "python": ("https://docs.python.org/3/", "inventories/python.inv"),
+    "scipy": ("https://docs.scipy.org/doc/scipy/", "inventories/scipy.inv"),
     "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/torch.inv"),
     "torch_geometric": ("https://pytorch-geometric.readthedocs.io/en/latest/", "inventories/torch_geometric.inv"),
 }

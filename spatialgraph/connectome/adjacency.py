@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
-from typing_extensions import Unpack
 
-from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.fields import axis_names
 
@@ -20,15 +18,21 @@ __all__ = ["read_npz", "to_adjacency", "write_npz"]
 
 
 def to_adjacency(
-    network: nn.Module, *, dense: bool = False, **selection: Unpack[Selection]
+    network: nn.Module,
+    *,
+    dense: bool = False,
+    min_weight: float | None = None,
+    top: int | None = None,
+    fraction: float | None = None,
 ) -> "tuple[scipy.sparse.csr_array | np.ndarray, np.ndarray]":
     """Return the weights between all neurons as a matrix, and the positions.
 
     Args:
         network: a graph, or a model that has one.
         dense: whether to return a NumPy array of shape ``(N, N)`` in place of a sparse one.
-        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-            :func:`~spatialgraph.connectome.strongest.strongest`.
+        min_weight: keep only synapses of at least this absolute weight.
+        top: keep only so many synapses, those of the largest absolute weights.
+        fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Returns:
         The matrix, ``scipy.sparse.csr_array`` of shape ``(N, N)``, whose entry ``i, j`` is the signed weight of the
@@ -39,11 +43,12 @@ def to_adjacency(
         ValueError: if a parameter is infinite or NaN; the message names the neuron or synapse.
 
     Example:
+        >>> from spatialgraph import SpatialGraph
         >>> matrix, pos = to_adjacency(SpatialGraph.layered([2, 1]))
         >>> matrix.shape, matrix.nnz, pos.shape
         ((3, 3), 2, (3, 3))
     """
-    tables = Tables.of(network, **selection)
+    tables = Tables.of(network, min_weight=min_weight, top=top, fraction=fraction)
     matrix = _matrix(tables)
     names = [name for name in axis_names(len(tables.neurons) + 3) if name in tables.neurons]
     pos = np.stack([tables.neurons[name] for name in names], axis=1)

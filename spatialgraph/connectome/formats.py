@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from typing_extensions import Unpack
 
 from spatialgraph import atomic
 from spatialgraph.connectome.adjacency import read_npz, write_npz
 from spatialgraph.connectome.graphml import read_gexf, read_graphml, write_gexf, write_graphml
 from spatialgraph.connectome.networkx import from_networkx
 from spatialgraph.connectome.sonata import read_sonata, write_sonata
-from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
@@ -43,7 +41,14 @@ FORMATS = {
 """The formats by suffix."""
 
 
-def export(network: nn.Module, path: str | os.PathLike[str], **selection: Unpack[Selection]) -> None:
+def export(
+    network: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    min_weight: float | None = None,
+    top: int | None = None,
+    fraction: float | None = None,
+) -> None:
     """Write a network to a file for other programs, in the format of its suffix.
 
     ============  ==================================================================================================
@@ -60,8 +65,9 @@ def export(network: nn.Module, path: str | os.PathLike[str], **selection: Unpack
     Args:
         network: a graph, or a model that has one.
         path: the file; an existing one is replaced.
-        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-            :func:`~spatialgraph.connectome.strongest.strongest`.
+        min_weight: keep only synapses of at least this absolute weight.
+        top: keep only so many synapses, those of the largest absolute weights.
+        fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Raises:
         ImportError: if the format needs a package that is not installed.
@@ -78,7 +84,7 @@ def export(network: nn.Module, path: str | os.PathLike[str], **selection: Unpack
         SpatialGraph(neurons=5, synapses=4, dim=3, spacing='learned')
     """
     chosen = _format(path)
-    atomic.write_bytes(path, chosen.write(Tables.of(network, **selection)))
+    atomic.write_bytes(path, chosen.write(Tables.of(network, min_weight=min_weight, top=top, fraction=fraction)))
 
 
 def read(path: str | os.PathLike[str]) -> SpatialGraph:

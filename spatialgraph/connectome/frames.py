@@ -3,10 +3,8 @@
 from typing import TYPE_CHECKING
 
 from torch import nn
-from typing_extensions import Unpack
 
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
@@ -16,13 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["from_frames", "to_frames"]
 
 
-def to_frames(network: nn.Module, **selection: Unpack[Selection]) -> "tuple[pandas.DataFrame, pandas.DataFrame]":
+def to_frames(
+    network: nn.Module, *, min_weight: float | None = None, top: int | None = None, fraction: float | None = None
+) -> "tuple[pandas.DataFrame, pandas.DataFrame]":
     """Return a table of the neurons and one of the synapses, which :func:`from_frames` reads.
 
     Args:
         network: a graph, or a model that has one.
-        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-            :func:`~spatialgraph.connectome.strongest.strongest`.
+        min_weight: keep only synapses of at least this absolute weight.
+        top: keep only so many synapses, those of the largest absolute weights.
+        fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Returns:
         The columns of :class:`~spatialgraph.connectome.tables.Tables`. The attribute ``attrs`` of the first table
@@ -39,7 +40,7 @@ def to_frames(network: nn.Module, **selection: Unpack[Selection]) -> "tuple[pand
         ['source', 'target', 'weight', 'length']
     """
     pandas = imported("pandas")
-    tables = Tables.of(network, **selection)
+    tables = Tables.of(network, min_weight=min_weight, top=top, fraction=fraction)
     neurons, synapses = pandas.DataFrame(tables.neurons), pandas.DataFrame(tables.synapses)
     neurons.index.name = "neuron"
     neurons.attrs.update(tables.settings)

@@ -4,10 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import nn
-from typing_extensions import Unpack
 
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
@@ -17,13 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["from_igraph", "to_igraph"]
 
 
-def to_igraph(network: nn.Module, **selection: Unpack[Selection]) -> "igraph.Graph":
+def to_igraph(
+    network: nn.Module, *, min_weight: float | None = None, top: int | None = None, fraction: float | None = None
+) -> "igraph.Graph":
     """Export a network to igraph, with all data that :func:`from_igraph` needs to restore it.
 
     Args:
         network: a graph, or a model that has one.
-        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-            :func:`~spatialgraph.connectome.strongest.strongest`.
+        min_weight: keep only synapses of at least this absolute weight.
+        top: keep only so many synapses, those of the largest absolute weights.
+        fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Returns:
         A directed graph with the attributes of :func:`~spatialgraph.to_networkx`.
@@ -37,7 +38,7 @@ def to_igraph(network: nn.Module, **selection: Unpack[Selection]) -> "igraph.Gra
         >>> to_igraph(SpatialGraph.layered([2, 1])).ecount()
         2
     """
-    tables = Tables.of(network, **selection)
+    tables = Tables.of(network, min_weight=min_weight, top=top, fraction=fraction)
     columns = {name: values.tolist() for name, values in tables.synapses.items()}
     graph = imported("igraph").Graph(
         n=len(tables.neurons["x"]),

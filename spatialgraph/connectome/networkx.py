@@ -3,9 +3,7 @@
 from typing import TYPE_CHECKING
 
 from torch import nn
-from typing_extensions import Unpack
 
-from spatialgraph.connectome.strongest import Selection
 from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
@@ -15,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["digraph", "from_networkx", "to_networkx"]
 
 
-def to_networkx(network: nn.Module, **selection: Unpack[Selection]) -> "networkx.DiGraph":
+def to_networkx(
+    network: nn.Module, *, min_weight: float | None = None, top: int | None = None, fraction: float | None = None
+) -> "networkx.DiGraph":
     """Export a network to networkx, with all data that :func:`from_networkx` needs to restore it.
 
     All attributes are plain numbers and names, which every writer of networkx supports. Formats without attributes of
@@ -23,8 +23,9 @@ def to_networkx(network: nn.Module, **selection: Unpack[Selection]) -> "networkx
 
     Args:
         network: a graph, or a model that has one.
-        **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-            :func:`~spatialgraph.connectome.strongest.strongest`.
+        min_weight: keep only synapses of at least this absolute weight.
+        top: keep only so many synapses, those of the largest absolute weights.
+        fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Returns:
         A directed graph. Nodes are numbered ``0 .. N-1`` and carry ``x, y, z, p3, ...`` (length units), ``layer``,
@@ -41,7 +42,7 @@ def to_networkx(network: nn.Module, **selection: Unpack[Selection]) -> "networkx
         >>> to_networkx(SpatialGraph.layered([2, 1])).edges[0, 2].keys()
         dict_keys(['weight', 'length'])
     """
-    return digraph(Tables.of(network, **selection))
+    return digraph(Tables.of(network, min_weight=min_weight, top=top, fraction=fraction))
 
 
 def digraph(tables: Tables) -> "networkx.DiGraph":

@@ -1,21 +1,11 @@
 """The strongest synapses of a network, for files and pictures that cannot show all of them."""
 
-from typing import TypedDict
-
 import torch
 from torch import Tensor
 
 from spatialgraph import checks
 
-__all__ = ["Selection", "strongest"]
-
-
-class Selection(TypedDict, total=False):
-    """Which synapses an export keeps; the arguments of :func:`strongest`."""
-
-    min_weight: float | None
-    top: int | None
-    fraction: float | None
+__all__ = ["strongest"]
 
 
 def strongest(

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from typing_extensions import Unpack
 
-from spatialgraph.connectome.strongest import Selection, strongest
+from spatialgraph.connectome.strongest import strongest
 from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import axis_names, make_fields
 from spatialgraph.graph.network import graph_of
@@ -40,13 +39,21 @@ class Tables:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: nn.Module, **selection: Unpack[Selection]) -> "Tables":
+    def of(
+        cls,
+        network: nn.Module,
+        *,
+        min_weight: float | None = None,
+        top: int | None = None,
+        fraction: float | None = None,
+    ) -> "Tables":
         """Return the tables of a graph, or of the one of a model.
 
         Args:
             network: the graph or the model.
-            **selection: ``min_weight``, ``top`` or ``fraction``, which synapses to keep; see
-                :func:`~spatialgraph.connectome.strongest.strongest`.
+            min_weight: keep only synapses of at least this absolute weight.
+            top: keep only so many synapses, those of the largest absolute weights.
+            fraction: keep only this share of the synapses, those of the largest absolute weights.
 
         Raises:
             TypeError: if ``network`` is neither a graph nor a model that has one.
@@ -61,7 +68,7 @@ class Tables:
         neurons = {name: _array(values) for name, values in node_columns(graph).items()}
         source, target = graph.edge_index
         columns = {"source": source, "target": target, **edge_columns(graph)}
-        kept = strongest(columns["weight"], **selection)
+        kept = strongest(columns["weight"], min_weight=min_weight, top=top, fraction=fraction)
         if len(kept) < len(source):
             columns = {name: values[kept] for name, values in columns.items()}
         synapses = {name: _array(values) for name, values in columns.items()}
