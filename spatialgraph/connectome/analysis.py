@@ -139,7 +139,7 @@ def analyse(network: nn.Module, *, nulls: int = 20, seed: int = 0, progress: boo
     graph = graph_of(network)
     checks.integer("nulls", nulls, minimum=0)
     edges, rng = WeightedEdges.of(graph), np.random.default_rng(checks.integer("seed", seed, minimum=0))
-    compared = _compared(edges.count, seed)
+    compared = _compared(seed)
     values, by_neuron = _describe(edges, graph, seed, rng)
     values |= {name: measure(edges) for name, measure in compared.items()}
     chance = _chance(edges, values, compared, nulls, rng, progress)
@@ -169,18 +169,18 @@ def _describe(
         "longest_length": float(lengths.max()),
         "excitatory_share": measures.excitatory_share(edges),
         "wiring_efficiency": measures.wiring_efficiency(edges),
-        "reachable_pairs": measures.path_length(edges, _sources(edges.count), np.random.default_rng(seed))[1],
+        "reachable_pairs": _paths(edges, seed)[1],
         "modules": float(by_neuron["module"].max(initial=-1) + 1),
         "small_world_propensity": small_world_propensity(edges, rng, _sources(edges.count)),
     }
     return values, by_neuron
 
 
-def _compared(count: int, seed: int) -> dict[str, Callable[[WeightedEdges], float]]:
+def _compared(seed: int) -> dict[str, Callable[[WeightedEdges], float]]:
     """Return the measures that are compared with chance."""
     return {
         "clustering": lambda edges: float(measures.clustering(edges).mean()),
-        "path_length": lambda edges: measures.path_length(edges, _sources(count), np.random.default_rng(seed))[0],
+        "path_length": lambda edges: _paths(edges, seed)[0],
         "modularity": lambda edges: modules(edges, seed)[1],
         "reciprocity": measures.reciprocity,
         "rich_club": _rich_club_of_hubs,
@@ -195,6 +195,11 @@ def _rich_club_of_hubs(edges: WeightedEdges) -> float:
     border = int(np.quantile(degree, 0.9))
     coefficients = measures.rich_club(edges)
     return float(coefficients[min(border, len(coefficients) - 1)])
+
+
+def _paths(edges: WeightedEdges, seed: int) -> tuple[float, float]:
+    """Return the path length and the share of pairs with a path, from the same neurons in every null model."""
+    return measures.path_length(edges, _sources(edges.count), np.random.default_rng(seed))
 
 
 def _sources(count: int) -> int | None:

@@ -100,12 +100,9 @@ def _far(edges: WeightedEdges, groups: dict[str, np.ndarray], far: float) -> lis
     result = []
     for name, members in groups.items():
         usual = float(np.nanmedian(mean[members])) if (degree[members] > 0).any() else np.nan
-        result += [
-            Outlier(
-                int(neuron), f"far: mean length {mean[neuron]:.3g}, {mean[neuron] / usual:.1f} times that of {name}"
-            )
-            for neuron in members[mean[members] > far * usual]
-        ]
+        for neuron in members[mean[members] > far * usual]:
+            times = f"{mean[neuron] / usual:.1f} times that of {name}"
+            result.append(Outlier(int(neuron), f"far: mean length {mean[neuron]:.3g}, {times}"))
     return result
 
 
