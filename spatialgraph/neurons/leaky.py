@@ -16,6 +16,15 @@ from spatialgraph.settings import Setting
 __all__ = ["Leaky", "LeakyIntegrator"]
 
 
+def _start(current: Tensor, state: State | None) -> Tensor:
+    """Return the potentials before the first step: those of a state, or 0."""
+    if state is None:
+        return torch.zeros_like(current[0])
+    if not state:
+        raise ValueError("state must hold potentials, got none")
+    return checks.operand("state", state[-1], current.shape[1:], current)
+
+
 class Leaky(Neuron):
     r"""Leaky integrate-and-fire neurons in snnTorch's convention.
 
@@ -69,7 +78,7 @@ class Leaky(Neuron):
         self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`, the state is ``(potential,)``."""
-        start = torch.zeros_like(current[0]) if state is None else state[-1]
+        start = _start(current, state)
         result = leaky_run(current, num_steps, start, record=record, **self._settings())
         return Recording(result.spikes, result.potentials, (result.last,))
 
@@ -148,7 +157,7 @@ class LeakyIntegrator(Neuron):
         self, current: Tensor, num_steps: int, state: State | None = None, record: str = "spikes potentials"
     ) -> Recording:
         """Advance by many steps; arguments as in :meth:`Neuron.run`. Spikes are all 0."""
-        start = torch.zeros_like(current[0]) if state is None else state[-1]
+        start = _start(current, state)
         result = leaky_run(
             current,
             num_steps,
