@@ -9,7 +9,7 @@ mnist: $(VENV)/installed
 	$(BIN)/python examples/mnist_mlp.py
 
 test: $(VENV)/installed lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
