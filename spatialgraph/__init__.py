@@ -2,6 +2,7 @@
 
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome.adjacency import to_adjacency
+from spatialgraph.connectome.analysis import analyse
 from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
@@ -45,6 +46,7 @@ __all__ = [
     "SpatialMLP",
     "SpatialRNN",
     "SpatialSNN",
+    "analyse",
     "collapse_cost",
     "communicability_cost",
     "drop_isolated",

@@ -9,10 +9,10 @@ from torch import nn
 
 from spatialgraph import checks
 from spatialgraph.connectome import measures
-from spatialgraph.connectome.modules import modules
+from spatialgraph.connectome.modules import find_modules
 from spatialgraph.connectome.nulls import degree_null, length_null, strength_null
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.outliers import Outlier, outliers
+from spatialgraph.connectome.outliers import Outlier, find_outliers
 from spatialgraph.connectome.small_world import small_world_propensity
 from spatialgraph.connectome.weighted_edges import WeightedEdges
 from spatialgraph.graph.network import graph_of
@@ -143,7 +143,7 @@ def analyse(network: nn.Module, *, nulls: int = 20, seed: int = 0, progress: boo
     values, by_neuron = _describe(edges, graph, seed, rng)
     values |= {name: measure(edges) for name, measure in compared.items()}
     chance = _chance(edges, values, compared, nulls, rng, progress)
-    return Analysis(edges.count, len(edges.weight), values, by_neuron, chance, outliers(graph))
+    return Analysis(edges.count, len(edges.weight), values, by_neuron, chance, find_outliers(graph))
 
 
 def _describe(
@@ -158,7 +158,7 @@ def _describe(
         "in_strength": edges.sums("target", size),
         "out_strength": edges.sums("source", size),
         "clustering": measures.clustering(edges),
-        "module": modules(edges, seed)[0],
+        "module": find_modules(edges, seed)[0],
     }
     lengths = edges.length if len(edges.length) else np.full(1, np.nan)
     values = {
@@ -181,7 +181,7 @@ def _compared(seed: int) -> dict[str, Callable[[WeightedEdges], float]]:
     return {
         "clustering": lambda edges: float(measures.clustering(edges).mean()),
         "path_length": lambda edges: _paths(edges, seed)[0],
-        "modularity": lambda edges: modules(edges, seed)[1],
+        "modularity": lambda edges: find_modules(edges, seed)[1],
         "reciprocity": measures.reciprocity,
         "rich_club": _rich_club_of_hubs,
         "wiring": measures.total_wiring,

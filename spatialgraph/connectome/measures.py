@@ -108,7 +108,8 @@ def rich_club(edges: WeightedEdges) -> np.ndarray:
     members = edges.count - np.cumsum(np.bincount(degree, minlength=size))
     between = len(lower) - np.cumsum(np.bincount(lower, minlength=size))
     pairs = members * (members - 1.0)
-    return np.divide(between, pairs, out=np.full(size, np.nan), where=pairs > 0)
+    result: np.ndarray = np.divide(between, pairs, out=np.full(size, np.nan), where=pairs > 0)
+    return result
 
 
 def _diagonal_of_product(one: object, two: object) -> np.ndarray:

@@ -7,10 +7,10 @@ import numpy as np
 from spatialgraph.connectome.optional import imported
 from spatialgraph.connectome.weighted_edges import WeightedEdges
 
-__all__ = ["modules"]
+__all__ = ["find_modules"]
 
 
-def modules(edges: WeightedEdges, seed: int = 0) -> tuple[np.ndarray, float]:
+def find_modules(edges: WeightedEdges, seed: int = 0) -> tuple[np.ndarray, float]:
     """Divide neurons into modules by the Louvain method, on absolute weights without directions.
 
     `Blondel et al. (2008) <https://doi.org/10.1088/1742-5468/2008/10/P10008>`_.
@@ -27,7 +27,7 @@ def modules(edges: WeightedEdges, seed: int = 0) -> tuple[np.ndarray, float]:
 
     Example:
         >>> from spatialgraph import SpatialGraph
-        >>> found, modularity = modules(WeightedEdges.of(SpatialGraph.layered([9, 8, 7])))
+        >>> found, modularity = find_modules(WeightedEdges.of(SpatialGraph.layered([9, 8, 7])))
         >>> len(found), modularity < 1.0
         (24, True)
     """

@@ -10,7 +10,7 @@ from spatialgraph.connectome.weighted_edges import WeightedEdges
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["Outlier", "influence", "outliers"]
+__all__ = ["Outlier", "find_outliers", "influence"]
 
 _STEPS = 1000
 
@@ -57,7 +57,7 @@ def influence(edges: WeightedEdges, is_output: np.ndarray) -> np.ndarray:
     return result
 
 
-def outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -> list[Outlier]:
+def find_outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -> list[Outlier]:
     """Name neurons that look wrong: far from their sources and targets, or without influence on any output.
 
     Each neuron is compared with the median of its layer, or of the whole network if it has no layers.
@@ -81,7 +81,7 @@ def outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -> lis
         >>> graph = SpatialGraph.layered([9, 8, 7], spacing="free")
         >>> pos = graph.pos.detach().clone()
         >>> pos[12] += 100.0
-        >>> [outlier.neuron for outlier in outliers(graph.place_(pos)) if "far" in outlier.reason]
+        >>> [outlier.neuron for outlier in find_outliers(graph.place_(pos)) if "far" in outlier.reason]
         [12]
     """
     checks.positive("far", far)

@@ -37,6 +37,7 @@ class WeightedEdges:
         """Return the synapses of a graph, or of the one of a model.
 
         Example:
+            >>> from spatialgraph import SpatialGraph
             >>> WeightedEdges.of(SpatialGraph.layered([3, 2])).count
             5
         """

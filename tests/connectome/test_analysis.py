@@ -25,9 +25,9 @@ def test_what_it_finds():
     matrix = sg.to_adjacency(graph, dense=True)[0]
     assert found.by_neuron["in_degree"].tolist() == (matrix != 0).sum(0).tolist()
     assert found.by_neuron["out_strength"] == pytest.approx(np.abs(matrix).sum(1))
-    assert found.values["wiring"] == pytest.approx(float(sg.wiring_cost(graph)), rel=1e-5)
+    assert found.values["wiring"] == pytest.approx(float(sg.wiring_cost(graph).detach()), rel=1e-5)
     assert found.values["excitatory_share"] == pytest.approx(matrix.clip(min=0).sum() / np.abs(matrix).sum())
-    assert found.values["mean_length"] == pytest.approx(float(graph.lengths().mean()))
+    assert found.values["mean_length"] == pytest.approx(float(graph.lengths().detach().mean()))
     nulls = {name: [chance.null for chance in each] for name, each in found.chance.items()}
     assert nulls["clustering"] == ["degree", "strength"] and nulls["wiring"] == ["length"]
     assert all(chance.count == 3 for each in found.chance.values() for chance in each)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 import spatialgraph as sg
 from spatialgraph.connectome import measures
-from spatialgraph.connectome.modules import modules
-from spatialgraph.connectome.outliers import influence, outliers
+from spatialgraph.connectome.modules import find_modules
+from spatialgraph.connectome.outliers import find_outliers, influence
 from spatialgraph.connectome.small_world import small_world_propensity
 from spatialgraph.connectome.weighted_edges import WeightedEdges
 
@@ -64,7 +64,7 @@ def test_no_synapses():
 
 def test_two_cliques_are_two_modules():
     graph = nx.to_directed(nx.disjoint_union(nx.complete_graph(6), nx.complete_graph(4)))
-    found, modularity = modules(edges_of(nx.to_numpy_array(graph)))
+    found, modularity = find_modules(edges_of(nx.to_numpy_array(graph)))
     assert found.tolist() == [0] * 6 + [1] * 4
     inside, ends = np.array([15, 6]) / 21, np.array([15, 6]) / 21
     assert modularity == pytest.approx((inside - ends**2).sum())
@@ -108,7 +108,7 @@ def test_neurons_that_were_moved_away_are_named():
     graph = sg.SpatialGraph.layered([50, 40, 10], spacing="free")
     pos = graph.pos.detach().clone()
     pos[[3, 60, 77]] += torch.tensor([[90.0, 0.0, 0.0], [0.0, -80.0, 10.0], [50.0, 50.0, 50.0]])
-    found = outliers(graph.place_(pos))
+    found = find_outliers(graph.place_(pos))
     assert [outlier.neuron for outlier in found if outlier.reason.startswith("far: mean length")] == [3, 60, 77]
 
 
@@ -117,7 +117,7 @@ def test_neurons_without_influence_are_named():
     pos = torch.randn(6, 2)
     roles = torch.tensor([0, 0, 0, 1, 1, 2])
     graph = sg.SpatialGraph(pos, edges, layer=roles)
-    assert [outlier.neuron for outlier in outliers(graph) if "no path" in outlier.reason] == [2, 4]
+    assert [outlier.neuron for outlier in find_outliers(graph) if "no path" in outlier.reason] == [2, 4]
 
 
 @random_networks
