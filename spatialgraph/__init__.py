@@ -1,5 +1,8 @@
 """Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome.adjacency import to_adjacency
 from spatialgraph.connectome.analysis import analyse
@@ -15,11 +18,8 @@ from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
-from spatialgraph.layers.simple_conv import SpatialSimpleConv
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
-from spatialgraph.models.gnn import SpatialGNN
 from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.rnn import SpatialRNN
@@ -29,6 +29,11 @@ from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.pruning.regrowth import regrow_
 from spatialgraph.pruning.removal import prune, prune_
 from spatialgraph.pruning.while_training import PruneWhileTraining
+
+if TYPE_CHECKING:
+    from spatialgraph.layers.conv import SpatialConv
+    from spatialgraph.layers.simple_conv import SpatialSimpleConv
+    from spatialgraph.models.gnn import SpatialGNN
 
 __version__ = "0.1.0"
 
@@ -80,3 +85,21 @@ __all__ = [
     "wiring",
     "wiring_cost",
 ]
+
+# What is built on PyG is imported when it is first used: importing PyG takes as long as importing PyTorch.
+_ON_FIRST_USE = {
+    "SpatialConv": "spatialgraph.layers.conv",
+    "SpatialGNN": "spatialgraph.models.gnn",
+    "SpatialSimpleConv": "spatialgraph.layers.simple_conv",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - as of a module
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value = getattr(importlib.import_module(_ON_FIRST_USE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})

@@ -96,6 +96,18 @@ def test_own_positions_are_named():
     assert len({group["name"] for group in groups}) == len(groups)
 
 
+def test_a_class_may_say_what_its_parameters_are():
+    class Cells(nn.Module):
+        parameter_kinds = {"pos": "positions"}
+
+        def __init__(self):
+            super().__init__()
+            self.pos, self.size = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.ones(3))
+
+    rates = {group["name"]: group["lr"] for group in sg.parameter_groups(Cells(), lr=1.0)}
+    assert rates == {"positions": 10.0, "others": 1.0}
+
+
 def test_a_key_is_no_kind():
     model = Mixed()
     rates = named_rates(model, parameter_groups(model, 1.0, {"bias": 2}))

@@ -1,7 +1,7 @@
 """A network as PyG's ``Data``, and back."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import NetworkFields, make_fields, read_settings
 from spatialgraph.graph.tables import edge_columns, node_columns, settings
 from spatialgraph.graph.weighted import Weighted
-from spatialgraph.pyg import Data
+
+if TYPE_CHECKING:
+    from spatialgraph.pyg import Data
 
 __all__ = ["read_data", "write_data"]
 
@@ -22,7 +24,7 @@ _EDGES = {"weight": "edge_free_weight", "delay": "edge_free_delay"}
 
 
 @torch.no_grad()
-def write_data(graph: Weighted) -> Data:
+def write_data(graph: Weighted) -> "Data":
     """Return a network as tensors of neurons and edges, and its settings.
 
     Example:
@@ -30,6 +32,8 @@ def write_data(graph: Weighted) -> Data:
         >>> json.loads(write_data(SpatialGraph.layered([3, 2])).settings)["law"]
         'inverse_distance'
     """
+    from spatialgraph.pyg import Data
+
     neurons, edges = node_columns(graph), edge_columns(graph)
     columns = {name: neurons[name] for name in ("layer", "polarity", "bias")}
     if graph.polarity_mode == "binary":  # so steep that polarities do not tell all that is learned
@@ -51,6 +55,8 @@ def read_data(data: Any) -> NetworkFields:  # noqa: ANN401 - any value is checke
         TypeError: if ``data`` is no ``Data``, or an attribute of the wrong type.
         ValueError: if an attribute is missing, or has a wrong shape or value.
     """
+    from spatialgraph.pyg import Data
+
     if not isinstance(data, Data):
         raise TypeError(f"data must be a torch_geometric.data.Data, got {type(data).__name__}")
     for name in ("pos", "edge_index"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +44,8 @@ class Positions(nn.Module):
         >>> [tuple(p.shape) for p in positions.parameters()]
         [(3, 1), (1,)]
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {"coords": "positions", "gaps": "positions"}
 
     coords: Tensor
     gaps: Tensor

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,11 +24,12 @@ from spatialgraph.graph.topology import Topology
 from spatialgraph.graph.used import freeze, hold
 from spatialgraph.graph.weighted import learnt_settings
 from spatialgraph.laws import Law, make_law
-from spatialgraph.pyg import Data
 from spatialgraph.wiring.wirings import AllToAll
 
 if TYPE_CHECKING:
     import networkx
+
+    from spatialgraph.pyg import Data
 
 __all__ = ["SpatialGraph"]
 
@@ -87,6 +88,8 @@ class SpatialGraph(Changeable):
         >>> graph.lengths().shape
         torch.Size([3])
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {"raw_polarity": "polarities", "raw_bias": "biases"}
 
     def __init__(
         self,
@@ -247,7 +250,7 @@ class SpatialGraph(Changeable):
         restore(graph, fields)
         return graph
 
-    def to_data(self) -> Data:
+    def to_data(self) -> "Data":
         """Return the network as a PyG ``Data``, detached; :meth:`from_data` reads it back without loss.
 
         It has ``pos``, ``edge_index``, ``edge_weight``, ``layer``, ``polarity`` and ``bias``, and ``settings``, a JSON
@@ -262,7 +265,7 @@ class SpatialGraph(Changeable):
         return write_data(self)
 
     @classmethod
-    def from_data(cls, data: Data) -> "SpatialGraph":
+    def from_data(cls, data: "Data") -> "SpatialGraph":
         """Build a network from a PyG ``Data`` with ``pos`` and ``edge_index``, such as :meth:`to_data` returns.
 
         Args:

@@ -1,5 +1,7 @@
 """Free synapses: the learnable numbers that a synapse may have of its own, a weight and a delay."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ class FreeSynapses(nn.Module):
         >>> FreeSynapses(edges, lengths, has_weight=False, is_factor=False, velocity=2.0).delay.tolist()
         [0.5, 1.0]
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {"weight": "free_weights", "delay": "free_delays"}
 
     weight: nn.Parameter | None
     delay: nn.Parameter | None

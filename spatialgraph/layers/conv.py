@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,13 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
         >>> conv(torch.rand(4, 16), pos, edges).shape, sum(p.numel() for p in conv.parameters())
         (torch.Size([4, 32]), 144)
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {
+        "source_offset": "positions",
+        "target_offset": "positions",
+        "raw_polarity": "polarities",
+        "bias": "biases",
+    }
 
     gain = Setting(_check_gain)
     polarity_mode = Setting(check_polarity)

@@ -1,6 +1,6 @@
 """SpatialLinear, a drop-in replacement for ``nn.Linear``."""
 
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -82,6 +82,13 @@ class SpatialLinear(nn.Module):
         >>> layer(torch.zeros(5, 784)).shape, sum(p.numel() for p in layer.parameters())
         (torch.Size([5, 2048]), 11328)
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {
+        "source_pos": "positions",
+        "target_pos": "positions",
+        "raw_polarity": "polarities",
+        "bias": "biases",
+    }
 
     gain = Setting(checks.number)
     polarity_mode = Setting(check_polarity)

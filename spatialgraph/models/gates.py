@@ -1,5 +1,7 @@
 """Gates: what the reset and update gates of a recurrent layer have of their own."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -27,6 +29,12 @@ class Gates(nn.Module):
         >>> sum(p.numel() for p in Gates(28, 100, torch.zeros(1)).parameters())
         456
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {
+        "raw_input_polarity": "polarities",
+        "raw_recurrent_polarity": "polarities",
+        "raw_bias": "biases",
+    }
 
     def __init__(self, n_sources: int, n_neurons: int, like: Tensor, generator: torch.Generator | None = None) -> None:
         super().__init__()

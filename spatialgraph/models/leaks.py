@@ -1,6 +1,7 @@
 """Leaks: how fast the neurons of a leaky recurrent layer forget."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ class Leaks(nn.Module):
         >>> Leaks(3, torch.zeros(1)).rates.data
         tensor([0.1000, 0.3146, 0.9900])
     """
+
+    parameter_kinds: ClassVar[dict[str, str]] = {"raw_rate": "biases"}
 
     def __init__(self, n_neurons: int, like: Tensor) -> None:
         super().__init__()

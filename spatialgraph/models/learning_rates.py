@@ -6,37 +6,11 @@ from typing import Any
 from torch import nn
 
 from spatialgraph import checks
-from spatialgraph.graph.positions import Positions
-from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.synapses import FreeSynapses
-from spatialgraph.layers.conv import SpatialConv
-from spatialgraph.layers.linear import SpatialLinear
-from spatialgraph.models.gates import Gates
-from spatialgraph.models.leaks import Leaks
 
 __all__ = ["parameter_groups"]
 
 # Chosen on held-out images: docs/results/default_rate.json.
 _MULTIPLIERS = {"positions": 10.0, "polarities": 50.0, "biases": 30.0, "free_weights": 30.0, "free_delays": 30.0}
-
-_KINDS: tuple[tuple[type[nn.Module], dict[str, str]], ...] = (
-    (Positions, {"coords": "positions", "gaps": "positions"}),
-    (SpatialGraph, {"raw_polarity": "polarities", "raw_bias": "biases"}),
-    (
-        SpatialLinear,
-        {"source_pos": "positions", "target_pos": "positions", "raw_polarity": "polarities", "bias": "biases"},
-    ),
-    (
-        SpatialConv,
-        {"source_offset": "positions", "target_offset": "positions", "raw_polarity": "polarities", "bias": "biases"},
-    ),
-    (
-        Gates,
-        {"raw_input_polarity": "polarities", "raw_recurrent_polarity": "polarities", "raw_bias": "biases"},
-    ),
-    (Leaks, {"raw_rate": "biases"}),
-    (FreeSynapses, {"weight": "free_weights", "delay": "free_delays"}),
-)
 
 
 def parameter_groups(
@@ -61,7 +35,8 @@ def parameter_groups(
     ================ ========== ==========================================================================
 
     The multipliers were chosen for Adam and AdamW at 0.001; SGD with momentum needs about 0.03.
-    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialSimpleConv`, are ``others``.
+    Positions that are parameters of your own module, as for :class:`~spatialgraph.SpatialSimpleConv`, are ``others``,
+    unless its class says what they are: ``parameter_kinds = {"pos": "positions"}``.
     Schedulers multiply the rates of all groups alike; ``OneCycleLR`` takes the peaks as a list,
     ``[group["lr"] for group in optimizer.param_groups]``.
 
@@ -106,11 +81,8 @@ def _kinds(model: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
     owners = dict(model.named_modules())
     for name, parameter in model.named_parameters():
         owner, _, own = name.rpartition(".")
-        yield name, _kind(owners[owner], own), parameter
-
-
-def _kind(owner: nn.Module, name: str) -> str:
-    return next((kinds[name] for part, kinds in _KINDS if isinstance(owner, part) and name in kinds), "others")
+        # Parts with positions say what their parameters are, by a class attribute.
+        yield name, getattr(owners[owner], "parameter_kinds", {}).get(own, "others"), parameter
 
 
 def _checked(multipliers: Mapping[str, float]) -> dict[str, float]:
