@@ -11,6 +11,7 @@ from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
 from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.conversion.embedding import Embedding, embed
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
@@ -41,6 +42,7 @@ __all__ = [
     "Conversion",
     "DenseMLP",
     "DenseSNN",
+    "Embedding",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
     "SpatialSimpleConv",
@@ -55,6 +57,7 @@ __all__ = [
     "collapse_cost",
     "communicability_cost",
     "drop_isolated",
+    "embed",
     "export",
     "from_frames",
     "from_igraph",

@@ -36,7 +36,7 @@ class Chance:
     """A measure in null models.
 
     Args:
-        null: ``"degree"``, ``"strength"`` or ``"length"``; see :func:`analyse`.
+        null: ``"degree"``, ``"strength"`` or ``"length"``; see :func:`~spatialgraph.analyse`.
         mean: mean over the null models.
         deviation: standard deviation over the null models.
         z: the network's measure minus the mean, in standard deviations; NaN if these are 0.
@@ -52,7 +52,7 @@ class Chance:
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
-    """What :func:`analyse` found.
+    """What :func:`~spatialgraph.analyse` found.
 
     Args:
         neurons: number of neurons.

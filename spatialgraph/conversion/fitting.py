@@ -1,13 +1,13 @@
 """The fit of positions and polarities to given weights."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["fit_"]
+__all__ = ["best_factors", "fit_", "minimise"]
 
 RATE = 0.1
 
@@ -39,8 +39,7 @@ def fit_(graph: SpatialGraph, weights: Sequence[Tensor], steps: int, rescale: bo
     parameters: list[Tensor] = [*graph.positions.parameters(), *graph.law.parameters()]
     if rescale:
         parameters += [log.requires_grad_() for log in logs[:-1]]
-    if parameters:
-        _minimise(graph, weights, logs, parameters, steps)
+    minimise(parameters, steps, lambda: torch.stack([error for _, error in _parts(graph, weights, logs)]).sum())
     with torch.no_grad():
         logs = [log - log.mean() for log in logs]  # a factor that a layer has in common, polarities have as well
         parts = _parts(graph, weights, logs)
@@ -49,14 +48,21 @@ def fit_(graph: SpatialGraph, weights: Sequence[Tensor], steps: int, rescale: bo
 
 
 @torch.enable_grad()
-def _minimise(
-    graph: SpatialGraph, weights: Sequence[Tensor], logs: list[Tensor], parameters: list[Tensor], steps: int
-) -> None:
+def minimise(parameters: Sequence[Tensor], steps: int, loss: Callable[[], Tensor]) -> None:
+    """Minimise a loss by Adam, with a rate that decays from 0.1 to 0 as a cosine; nothing without parameters.
+
+    Example:
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> minimise([x], 500, lambda: (x - 2.0).square().sum())
+        >>> round(float(x.detach()), 2)
+        2.0
+    """
+    if not parameters:
+        return
     optimizer = torch.optim.Adam(parameters, RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     for _ in range(steps):
-        loss = torch.stack([error for _, error in _parts(graph, weights, logs)]).sum()
-        for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        for parameter, gradient in zip(parameters, torch.autograd.grad(loss(), parameters), strict=True):
             parameter.grad = gradient
         optimizer.step()
         schedule.step()
@@ -71,14 +77,20 @@ def _parts(graph: SpatialGraph, weights: Sequence[Tensor], logs: list[Tensor]) -
         scale = weight.new_full((weight.shape[1],), graph.gain)
         unsigned = transmission.weight(number, scale) * log.exp()[:, None]
         # The error does not change with the best polarities to first order, so that they need no gradient.
-        polarity = _least_squares(weight, unsigned.detach())
+        polarity = best_factors((weight * unsigned.detach()).sum(0), unsigned.detach().square().sum(0))
         error = (weight - unsigned * polarity).square().sum()
         parts.append((polarity, error / _norm(weight.square().sum())))
     return parts
 
 
-def _least_squares(weight: Tensor, unsigned: Tensor) -> Tensor:
-    return (weight * unsigned).sum(0) / _norm(unsigned.square().sum(0))
+def best_factors(products: Tensor, squares: Tensor) -> Tensor:
+    r"""Return the least-squares solution of :math:`w \approx s u` from sums of :math:`w u` and :math:`u^2`.
+
+    Example:
+        >>> best_factors(torch.tensor([6.0, 0.0]), torch.tensor([3.0, 0.0]))
+        tensor([2., 0.])
+    """
+    return products / _norm(squares)
 
 
 def _norm(square: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from spatialgraph.graph.fields import OPTIONS, NetworkFields, axis_names, make_f
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["read_networkx"]
+__all__ = ["coordinates", "read_column", "read_networkx", "read_number"]
 
 NUMBERS = ("layer", "polarity", "raw_polarity", "bias")
 FLAGS = ("anchored", "is_input", "is_output")
@@ -33,11 +33,11 @@ def read_networkx(graph: "networkx.DiGraph") -> NetworkFields:
     """
     _check_graph(graph)
     nodes, labels = dict(graph.nodes.items()), Labels(list(graph))
-    pos = _coordinates(nodes)
-    columns = {name: _column(nodes.items(), name, _number, "node") for name in NUMBERS}
-    columns |= {name: _column(nodes.items(), name, _flag, "node") for name in FLAGS}
+    pos = coordinates(nodes)
+    columns = {name: read_column(nodes.items(), name, read_number, "node") for name in NUMBERS}
+    columns |= {name: read_column(nodes.items(), name, _flag, "node") for name in FLAGS}
     edges = [((source, target), data) for source, target, data in graph.edges(data=True)]
-    free = {name: _column(edges, f"free_{name}", _number, "edge") for name in ("weight", "delay")}
+    free = {name: read_column(edges, f"free_{name}", read_number, "edge") for name in ("weight", "delay")}
     fields = make_fields(
         _settings(graph),
         pos,
@@ -86,15 +86,20 @@ def _edge_index(graph: "networkx.DiGraph") -> Tensor:
 # Attributes ----
 
 
-def _coordinates(nodes: Mapping[Hashable, Mapping[str, Any]]) -> np.ndarray:
-    """Return positions from ``x``, ``y``, ``z``, ``p3``, ..., or from ``pos`` where no node has any of these."""
+def coordinates(nodes: Mapping[Hashable, Mapping[str, Any]]) -> np.ndarray:
+    """Return positions from ``x``, ``y``, ``z``, ``p3``, ..., or from ``pos`` where no node has any of these.
+
+    Example:
+        >>> coordinates({"a": {"x": 1, "y": 2}, "b": {"x": 0, "y": 0}}).tolist()
+        [[1.0, 2.0], [0.0, 0.0]]
+    """
     attributes = {name: node for node, data in nodes.items() for name in data}
     last = max(attributes, key=_axis_number, default="x")
     if _axis_number(last) < 0 and "pos" in attributes:
         return _tuples(nodes)
     columns = []
     for name in axis_names(max(_axis_number(last), 0) + 1):
-        column = _column(nodes.items(), name, _number, "node")
+        column = read_column(nodes.items(), name, read_number, "node")
         if column is None or np.isnan(column).any():
             node = next(node for node, data in nodes.items() if name not in data)
             others = f", where node {attributes[last]!r} has {last!r}" if last in attributes else ""
@@ -120,7 +125,7 @@ def _tuples(nodes: Mapping[Hashable, Mapping[str, Any]]) -> np.ndarray:
         row = value.tolist() if isinstance(value, np.ndarray | Tensor) else value
         if isinstance(row, str) or not isinstance(row, Sequence) or not len(row):
             raise ValueError(f"graph must hold coordinates in 'pos', got {value!r} for node {node!r}")
-        rows.append([_number("pos", entry, "node", node) for entry in row])
+        rows.append([read_number("pos", entry, "node", node) for entry in row])
         if len(row) != len(rows[0]):
             raise ValueError(
                 f"graph must give every node a pos of the same length, got {len(row)} coordinates for node {node!r} "
@@ -129,19 +134,31 @@ def _tuples(nodes: Mapping[Hashable, Mapping[str, Any]]) -> np.ndarray:
     return np.asarray(rows, dtype=np.float64)
 
 
-def _column(
+def read_column(
     items: Iterable[tuple[Hashable, Mapping[str, Any]]],
     name: str,
     read: Callable[[str, Any, str, Hashable], float],
     kind: str,
 ) -> np.ndarray | None:
-    """Return an attribute of nodes or edges as numbers, NaN where one lacks it; None where all lack it."""
+    """Return an attribute of nodes or edges as numbers, NaN where one lacks it; None where all lack it.
+
+    Example:
+        >>> read_column([("a", {"bias": 1}), ("b", {})], "bias", read_number, "node")
+        array([ 1., nan])
+    """
     values = [read(name, data[name], kind, item) if name in data else math.nan for item, data in items]
     column = np.asarray(values, dtype=np.float64)
     return None if np.isnan(column).all() else column
 
 
-def _number(name: str, value: Any, kind: str, item: Hashable) -> float:  # noqa: ANN401
+def read_number(name: str, value: Any, kind: str, item: Hashable) -> float:  # noqa: ANN401
+    """Return the number that an attribute of a node or an edge holds.
+
+    Example:
+        >>> read_number("weight", "heavy", "edge", (0, 1))
+        Traceback (most recent call last):
+        ValueError: graph must hold numbers in 'weight', got 'heavy' for edge (0, 1)
+    """
     if not checks.is_real(value):
         raise ValueError(f"graph must hold numbers in {name!r}, got {value!r} for {kind} {item!r}")
     number = checks.real(name, value)
