@@ -52,8 +52,8 @@ def embed(
     needed to explain sources with weights of both signs.
 
     A network needs neurons without incoming edges, its inputs, and neurons without outgoing edges, its outputs. Where
-    the graph has none, as most connectomes, ``inputs`` and ``outputs`` add some. Edges from a node to itself are left
-    out, with a warning.
+    the graph has none, as most connectomes, ``inputs`` and ``outputs`` add some; these come after the nodes that are
+    inputs and outputs by themselves. Edges from a node to itself are left out, with a warning.
 
     Args:
         graph: the directed graph. Neurons are numbered in the order of its nodes; then follow the added inputs and
