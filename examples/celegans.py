@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None, worm: Worm | None = None) -> dict[st
     sg.save(graph, args.out / "worm.safetensors")
     sg.export(graph, args.out / "worm.gexf")
 
-    data = datasets.load_mnist(args.data_dir)
+    data = experiments.load_mnist(args.data_dir)
     other = embedded(worm, shuffled_edges(worm.graph, rng), args).graph
     accuracy = {name: train_reader(each, args, data) for name, each in (("connectome", graph), ("shuffled", other))}
     print(f"reads digits row by row ({data.source}): {accuracy['connectome']:.2f} %, ", end="")
@@ -208,8 +208,7 @@ def main(argv: Sequence[str] | None = None, worm: Worm | None = None) -> dict[st
         "explained": explained,
         "explained_of_shuffled_weights": chance,
         "accuracy": accuracy,
-        "values": found.values,
-        "chance": found.to_dict()["chance"],
+        "analysis": {name: found.to_dict()[name] for name in ("values", "chance", "outliers")},
     }
     atomic.write_text(args.out / "celegans.json", json.dumps(result, indent=1) + "\n")
     print(f"Written to {args.out}")

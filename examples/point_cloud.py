@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import statistics
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,11 +197,7 @@ NETWORKS: dict[str, tuple[str, Callable[..., nn.Module], list[int]]] = {
 
 def load(args: argparse.Namespace) -> training.Mnist:
     """Return MNIST with a graph in place of each image."""
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        data = training.load_mnist(args.data_dir)
-    for note in notes:
-        print(f"Note: {note.message}")
+    data = experiments.load_mnist(args.data_dir)
     train, train_labels, test, test_labels = (
         values[: args.images] for values in (data.train_images, data.train_labels, data.test_images, data.test_labels)
     )

@@ -1,14 +1,17 @@
 """The examples as a user runs them: short trainings on the bundled sample."""
 
-import importlib
+import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
 
+import networkx as nx
+import numpy as np
 import pytest
 import torch
 
+import spatialgraph as sg
 from spatialgraph.graph.topology import Topology
 from spatialgraph.neurons.coding import latency
 
@@ -303,3 +306,30 @@ def test_learned_connectivity(load, capsys):
         assert share * 784 * 30 <= result.synapses - 300  # those in the margin weigh 0
     assert shares[3] == pytest.approx(shares[1], abs=0.02)
     assert example.main([*options, "--resume"]) == results
+
+
+def test_a_connectome_is_embedded_analysed_and_trained(load, capsys):
+    pytest.importorskip("igraph")
+    example = load("celegans")
+    rng = np.random.default_rng(0)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(f"n{number}" for number in range(60))
+    pairs = [(f"n{one}", f"n{two}") for one, two in rng.integers(60, size=(500, 2)).tolist() if one != two]
+    graph.add_weighted_edges_from((*pair, float(rng.integers(1, 9))) for pair in pairs)
+    worm = example.Worm(graph, sensory=list(graph)[:30], motor=list(graph)[40:])
+    shuffled = example.shuffled_edges(graph, rng)
+    assert dict(shuffled.in_degree()) == dict(graph.in_degree()) and set(shuffled.edges) != set(graph.edges)
+    weights = example.shuffled_weights(graph, rng)
+    assert dict(weights.out_degree(weight="weight")) == dict(graph.out_degree(weight="weight"))
+    options = ["--steps", "3", "--nulls", "1", "--shuffles", "1", "--epochs", "1", "--images", "100", "--out", "here"]
+    result = example.main(options, worm)
+    assert 0.0 < result["explained"] <= 1.0 and set(result["accuracy"]) == {"connectome", "shuffled"}
+    assert json.loads(Path("here/celegans.json").read_text()) == result
+    assert sg.load("here/worm.safetensors").neurons == sg.read("here/worm.gexf").neurons == 60 + 28 + 10
+    assert "positions in 3-D explain" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cect") is not None, reason="cect is installed")
+def test_the_worm_needs_its_package(load):
+    with pytest.raises(ImportError, match="pip install cect"):
+        load("celegans").read_worm()

@@ -49,6 +49,11 @@ class Chance:
     z: float
     count: int
 
+    def __str__(self) -> str:
+        """Return the score, or the mean where there is none, and what the null models were."""
+        score = f"z = {self.z:+.1f}" if self.z == self.z else f"mean {self.mean:.4g}"
+        return f"{score} ({self.null}, {self.count} nulls)"
+
 
 @dataclasses.dataclass(frozen=True)
 class Analysis:
@@ -74,7 +79,7 @@ class Analysis:
         """Return a table of the measures and a list of the outliers."""
         lines = [f"Analysis of {self.neurons:,} neurons and {self.synapses:,} synapses"]
         for name, value in self.values.items():
-            nulls = [f"z = {each.z:+.1f} ({each.null}, {each.count} nulls)" for each in self.chance.get(name, ())]
+            nulls = [str(each) for each in self.chance.get(name, ())]
             lines.append(f"  {name.replace('_', ' '):<26}{value:>12.4g}  {', '.join(nulls)}".rstrip())
         lines.append(f"  outliers: {len(self.outliers) or 'none'}")
         lines += [f"    neuron {each.neuron}: {each.reason}" for each in self.outliers[:10]]
@@ -83,9 +88,13 @@ class Analysis:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as numbers, names and lists, which JSON takes."""
+        """Return all of it as numbers, names and lists, which JSON takes; None for NaN, which JSON does not know."""
         result = dataclasses.asdict(self)
         result["by_neuron"] = {name: values.tolist() for name, values in self.by_neuron.items()}
+        result["values"] = _without_nan(self.values)
+        result["chance"] = {
+            name: [_without_nan(dataclasses.asdict(each)) for each in chance] for name, chance in self.chance.items()
+        }
         return result
 
     def to_frame(self) -> "pandas.DataFrame":
@@ -230,6 +239,10 @@ def _chance(
                 if nulls:
                     result[name].append(_compare(kind, values[name], column))
     return {name: each for name, each in result.items() if each}
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if value != value else value for name, value in values.items()}
 
 
 def _compare(kind: str, value: float, column: np.ndarray) -> Chance:

@@ -6,7 +6,7 @@ Sporns, 2010), on sparse matrices. Weights count by their absolute values unless
 
 import numpy as np
 
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.weighted_edges import WeightedEdges, among
 
 __all__ = [
     "clustering",
@@ -45,9 +45,9 @@ def wiring_efficiency(edges: WeightedEdges) -> float:
 
 def reciprocity(edges: WeightedEdges) -> float:
     """Return the share of synapses with a synapse in the opposite direction; NaN without synapses."""
-    numbers = edges.source * edges.count + edges.target
-    turned = edges.target * edges.count + edges.source
-    return float(np.isin(numbers, turned).mean()) if len(numbers) else float("nan")
+    source, target = edges.source.astype(np.int64), edges.target.astype(np.int64)
+    numbers, turned = np.sort(source * edges.count + target), target * edges.count + source
+    return float(among(turned, numbers).mean()) if len(numbers) else float("nan")
 
 
 def clustering(edges: WeightedEdges) -> np.ndarray:

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.weighted_edges import WeightedEdges, among
 
 __all__ = ["length_null", "degree_null", "strength_null"]
 
@@ -76,12 +76,18 @@ def _swapped(edges: WeightedEdges, group: np.ndarray, rng: np.random.Generator) 
         order = order[np.argsort(group[order], kind="stable")]
         one, two = order[: len(order) // 2 * 2].reshape(-1, 2).T
         proposed = np.stack([source[one] * count + target[two], source[two] * count + target[one]])
-        known, times = np.unique(np.concatenate([source * count + target, proposed.ravel()]), return_counts=True)
-        is_new = (times[np.searchsorted(known, proposed)] == 1).all(0)
+        is_new = ~among(proposed, _repeated(np.concatenate([source * count + target, proposed.ravel()]))).any(0)
         is_open = (source[one] != target[two]) & (source[two] != target[one]) & (group[one] == group[two])
         one, two = one[is_new & is_open], two[is_new & is_open]
         target[one], target[two] = target[two], target[one]
     return target
+
+
+def _repeated(numbers: np.ndarray) -> np.ndarray:
+    """Return the numbers that are there more than once, in order."""
+    numbers = np.sort(numbers)
+    result: np.ndarray = numbers[1:][numbers[1:] == numbers[:-1]]
+    return result
 
 
 def _handed_out(edges: WeightedEdges, null: WeightedEdges, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -11,7 +11,7 @@ from spatialgraph.connectome.tables import Tables
 if TYPE_CHECKING:
     import scipy.sparse
 
-__all__ = ["WeightedEdges"]
+__all__ = ["WeightedEdges", "among"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,3 +55,16 @@ class WeightedEdges:
     def sums(self, end: str, values: np.ndarray) -> np.ndarray:
         """Return the sums of values over the edges of each neuron at one end, ``"source"`` or ``"target"``."""
         return np.bincount(getattr(self, end), values, minlength=self.count)
+
+
+def among(numbers: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """Tell which numbers are among others, which are in order: much faster than ``numpy.isin``.
+
+    Example:
+        >>> among(np.array([3, 4, 9]), np.array([1, 4])).tolist()
+        [False, True, False]
+    """
+    if not len(ordered):
+        return np.zeros(numbers.shape, bool)
+    found: np.ndarray = ordered[np.searchsorted(ordered, numbers).clip(max=len(ordered) - 1)] == numbers
+    return found

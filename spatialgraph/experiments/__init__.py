@@ -5,7 +5,7 @@ from spatialgraph.experiments.options import is_papers, make_law, make_wiring, p
 from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.records import finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
-from spatialgraph.experiments.runs import as_script, run
+from spatialgraph.experiments.runs import as_script, load_mnist, run
 from spatialgraph.experiments.timing import step_milliseconds
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "finish",
     "finished",
     "is_papers",
+    "load_mnist",
     "make_law",
     "make_wiring",
     "parse",

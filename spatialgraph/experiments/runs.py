@@ -14,7 +14,7 @@ from spatialgraph.experiments.options import parse
 from spatialgraph.experiments.plans import check_folders, folder_of, folder_of_seed, recipe_of
 from spatialgraph.experiments.trainings import train_seed
 
-__all__ = ["as_script", "run"]
+__all__ = ["as_script", "load_mnist", "run"]
 
 
 def as_script(main: Callable[[], object]) -> None:
@@ -59,7 +59,7 @@ def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[train
         OSError: if a file or folder cannot be used.
     """
     args = parse(experiment, argv)
-    data = _load(args.data_dir)
+    data = load_mnist(args.data_dir)
     folder = folder_of(experiment, args)
     seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
     candidates = experiment.candidates(args, data.train_images.shape[1])
@@ -87,7 +87,12 @@ def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[train
     return results
 
 
-def _load(folder: str | None) -> training.Mnist:
+def load_mnist(folder: str | None) -> training.Mnist:
+    """Load MNIST, or the sample that is part of the package, which a printed note says.
+
+    Args:
+        folder: folder with MNIST; None for the usual places.
+    """
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         data = training.load_mnist(folder)
