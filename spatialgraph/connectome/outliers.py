@@ -10,7 +10,7 @@ from spatialgraph.connectome.weighted_edges import WeightedEdges
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["Outlier", "find_outliers", "influence"]
+__all__ = ["Outlier", "find_outliers", "influence", "median_lengths"]
 
 _STEPS = 1000
 
@@ -64,7 +64,7 @@ def find_outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -
 
     Args:
         network: a graph, or a model that has one.
-        far: a neuron is far if the mean length of its synapses is more than so many times the median.
+        far: a neuron is far if the median length of its synapses is more than so many times that of its layer.
         weak: a neuron is weak if its influence (see :func:`influence`) is less than this share of the median.
 
     Returns:
@@ -93,16 +93,32 @@ def find_outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -
 
 
 def _far(edges: WeightedEdges, groups: dict[str, np.ndarray], far: float) -> list[Outlier]:
-    ones = np.ones_like(edges.length)
-    degree = edges.sums("source", ones) + edges.sums("target", ones)
-    total = edges.sums("source", edges.length) + edges.sums("target", edges.length)
-    mean = np.divide(total, degree, out=np.full(edges.count, np.nan), where=degree > 0)
+    length = median_lengths(edges)
     result = []
     for name, members in groups.items():
-        usual = float(np.nanmedian(mean[members])) if (degree[members] > 0).any() else np.nan
-        for neuron in members[mean[members] > far * usual]:
-            times = f"{mean[neuron] / usual:.1f} times that of {name}"
-            result.append(Outlier(int(neuron), f"far: mean length {mean[neuron]:.3g}, {times}"))
+        usual = np.nan if np.isnan(length[members]).all() else float(np.nanmedian(length[members]))
+        for neuron in members[length[members] > far * usual]:
+            times = f"{length[neuron] / usual:.1f} times that of {name}"
+            result.append(Outlier(int(neuron), f"far: median length {length[neuron]:.3g}, {times}"))
+    return result
+
+
+def median_lengths(edges: WeightedEdges) -> np.ndarray:
+    """Return the lower median of the lengths of each neuron's synapses, in and out; NaN without synapses.
+
+    A mean would be long for the partners of a neuron that is far away, too.
+
+    Example:
+        >>> graph = SpatialGraph.layered([3, 2])
+        >>> median_lengths(WeightedEdges.of(graph)).shape
+        (5,)
+    """
+    ends, length = np.concatenate([edges.source, edges.target]), np.concatenate([edges.length, edges.length])
+    degree = np.bincount(ends, minlength=edges.count)
+    has_synapses = degree > 0
+    first, order = np.cumsum(degree) - degree, np.lexsort((length, ends))
+    result = np.full(edges.count, np.nan)
+    result[has_synapses] = length[order[(first + (degree - 1) // 2)[has_synapses]]]
     return result
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import spatialgraph as sg
 from spatialgraph.connectome import measures
 from spatialgraph.connectome.modules import find_modules
-from spatialgraph.connectome.outliers import find_outliers, influence
+from spatialgraph.connectome.outliers import find_outliers, influence, median_lengths
 from spatialgraph.connectome.small_world import small_world_propensity
 from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.wiring import KNN
 
 pytest.importorskip("igraph")
 
@@ -103,13 +104,20 @@ def test_they_equal_those_of_bctpy(seed, count, share):
 # Outliers ----
 
 
-def test_neurons_that_were_moved_away_are_named():
+@pytest.mark.parametrize("options", [{}, {"wiring": KNN(k=5), "recurrent": KNN(k=3)}], ids=["all", "nearest"])
+def test_neurons_that_were_moved_away_are_named(options):
     torch.manual_seed(0)
-    graph = sg.SpatialGraph.layered([50, 40, 10], spacing="free")
+    graph = sg.SpatialGraph.layered([50, 40, 10], spacing="free", **options)
     pos = graph.pos.detach().clone()
     pos[[3, 60, 77]] += torch.tensor([[90.0, 0.0, 0.0], [0.0, -80.0, 10.0], [50.0, 50.0, 50.0]])
     found = find_outliers(graph.place_(pos))
-    assert [outlier.neuron for outlier in found if outlier.reason.startswith("far: mean length")] == [3, 60, 77]
+    assert [outlier.neuron for outlier in found if outlier.reason.startswith("far: median length")] == [3, 60, 77]
+
+
+def test_a_partner_of_a_neuron_far_away_is_not_far():
+    # Lengths by hand: neuron 0 has 1 and 100 (lower median 1), 1 has 1 and 1, 2 has 1 and 1, 3 has 100 and 99.
+    edges = WeightedEdges(4, np.array([0, 0, 1, 2]), np.array([1, 3, 2, 3]), np.ones(4), np.array([1.0, 100, 1, 99]))
+    assert median_lengths(edges).tolist() == [1.0, 1.0, 1.0, 99.0]
 
 
 def test_neurons_without_influence_are_named():
