@@ -94,12 +94,25 @@ def find_outliers(network: nn.Module, *, far: float = 3.0, weak: float = 0.01) -
 
 def _far(edges: WeightedEdges, groups: dict[str, np.ndarray], far: float) -> list[Outlier]:
     length = median_lengths(edges)
-    result = []
+    times, names = np.full(edges.count, np.nan), np.empty(edges.count, object)
     for name, members in groups.items():
-        usual = np.nan if np.isnan(length[members]).all() else float(np.nanmedian(length[members]))
-        for neuron in members[length[members] > far * usual]:
-            times = f"{length[neuron] / usual:.1f} times that of {name}"
-            result.append(Outlier(int(neuron), f"far: median length {length[neuron]:.3g}, {times}"))
+        if not np.isnan(length[members]).all():
+            times[members] = length[members] / np.nanmedian(length[members])
+            names[members] = name
+    is_far = times > far
+    words = "far: median length {:.3g}, {:.1f} times that of {}"
+    return [
+        Outlier(int(neuron), words.format(length[neuron], times[neuron], names[neuron]))
+        for neuron in np.flatnonzero(is_far & ~_far_by_others(edges, is_far))
+    ]
+
+
+def _far_by_others(edges: WeightedEdges, is_far: np.ndarray) -> np.ndarray:
+    """Tell which neurons have synapses only with far ones that have more synapses: these moved, not they."""
+    ends = np.stack([edges.source, edges.target])
+    degree = np.bincount(ends.ravel(), minlength=edges.count)
+    is_other = is_far[ends[::-1]] & (degree[ends[::-1]] > degree[ends])
+    result: np.ndarray = np.bincount(ends[is_other], minlength=edges.count) == degree
     return result
 
 
