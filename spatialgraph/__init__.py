@@ -8,12 +8,14 @@ from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
 from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.connectome.receptive_fields import receptive_fields
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
+from spatialgraph.graph.recording import Recording
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.conv import SpatialConv
 from spatialgraph.layers.linear import SpatialLinear
@@ -38,6 +40,7 @@ __all__ = [
     "DenseSNN",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
+    "Recording",
     "SpatialSimpleConv",
     "SpatialConv",
     "SpatialGNN",
@@ -66,6 +69,7 @@ __all__ = [
     "prune_",
     "prune_linear_",
     "read",
+    "receptive_fields",
     "regrow_",
     "repulsion_cost",
     "save",

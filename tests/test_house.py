@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "laws": "checks",
     "wiring": "checks",
     "functional": "kernels laws checks tracing",
-    "graph": "functional wiring laws checks tracing settings pyg",
+    "graph": "functional wiring laws checks atomic tracing settings pyg",
     "layers": "functional laws checks tracing settings pyg",
     "neurons": "functional checks tracing settings",
     "models": "graph layers neurons functional wiring checks tracing settings pyg",
