@@ -96,6 +96,14 @@ def receptive_fields():
     return figure
 
 
+def output_fields():
+    """The outputs, through all hidden neurons."""
+    model = trained()
+    figure, ax = panels(width=6.4, height=2.6)
+    plotting.receptive_fields(model, (28, 28), ax, neurons=model.graph.outputs)
+    return figure
+
+
 def lengths():
     """The lengths of 1.6 million synapses."""
     figure, ax = panels()
@@ -130,7 +138,7 @@ def movie():
     """A training of a smaller network."""
     model, record = sg.SpatialMLP([784, 256, 10]), training.RecordPositions()
     fitted(model, epochs=20, callbacks=[record])
-    figure, ax = panels(width=4.4, height=3.4)
+    figure, ax = panels(width=5.0, height=4.0)
     plotting.movie(record.recording, FOLDER / "movie.gif", model, ax, fps=4)
 
 
@@ -140,6 +148,7 @@ DRAWINGS = (
     activations,
     depths,
     receptive_fields,
+    output_fields,
     lengths,
     weights,
     degrees,
@@ -150,10 +159,10 @@ PICTURES = {drawing.__name__: drawing for drawing in DRAWINGS}
 
 
 def save(figure, path):
-    """Write a figure with a palette of 96 colours."""
+    """Write a figure with a palette of 256 colours."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110, bbox_inches="tight", pad_inches=0.05)
-    Image.open(drawn).convert("RGB").quantize(96).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(path, optimize=True)
 
 
 def main(names):

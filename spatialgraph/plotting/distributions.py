@@ -19,7 +19,7 @@ __all__ = ["degrees", "depths"]
 
 
 @torch.no_grad()
-def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 60) -> "Axes":
+def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "Axes":
     """Draw the distribution of the last coordinate for each layer, along which layers are spaced.
 
     As figure 4b of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_: with spacing ``"free"`` layers may overlap;
@@ -60,16 +60,17 @@ def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 60) -> "
 
 
 @torch.no_grad()
-def degrees(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 60) -> "Axes":
+def degrees(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "Axes":
     """Draw the distributions of in- and out-degrees for each layer: the numbers of synapses into and out of a neuron.
 
     In-degrees are solid lines, out-degrees dashed ones, in the colour of their layer. Layers without synapses in a
-    direction have no line for it. Recurrent synapses count.
+    direction have no line for it. Recurrent synapses count. Where degrees exceed the number of bins, the scale and the
+    bins are logarithmic from 1 on.
 
     Args:
         network: a :class:`~spatialgraph.SpatialGraph`, or a model that has one.
         ax: axes to draw on; None for new ones.
-        bins: largest number of bins between 0 and the largest degree; each holds as many whole numbers.
+        bins: largest number of bins between 0 and the largest degree.
 
     Returns:
         The axes: degree, and share of the layer's neurons in percent.
@@ -88,14 +89,16 @@ def degrees(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 60) -> 
     ax = given_or_new(ax)
     degree = dict(zip(("in", "out"), _degrees(graph), strict=True))
     largest = max(int(each.max()) for each in degree.values())
-    step = -(-(largest + 1) // bins)
-    edges = np.arange(-0.5, largest + step + 0.5, step)
+    edges = _whole_bins(largest, bins)
     found = groups(graph)
     for (name, members), color in zip(found.items(), colors_of(len(found)), strict=True):
         for (direction, values), line in zip(degree.items(), ("-", "--"), strict=True):
             own = values[members.numpy()]
             if own.any():
                 _draw_shares(own, edges, ax, color, f"{name}, {direction}", line=line)
+    if largest >= bins:
+        ax.set_xscale("symlog", linthresh=1.0, linscale=0.3, subs=range(2, 10))
+        ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.set(xlabel="synapses of a neuron", ylabel="share of the layer's neurons (%)", xlim=(edges[0], edges[-1]))
     return _finish(ax)
 
@@ -112,6 +115,19 @@ def _degrees(graph: SpatialGraph) -> tuple[np.ndarray, np.ndarray]:
         received += np.bincount(target, minlength=graph.neurons)
         sent += np.bincount(source, minlength=graph.neurons)
     return received, sent
+
+
+def _whole_bins(largest: int, bins: int) -> np.ndarray:
+    """Return edges between whole numbers, of which each bin holds one, or many where there are more than bins.
+
+    Example:
+        >>> _whole_bins(2, 3).tolist(), _whole_bins(100, 4).tolist()
+        ([-0.5, 0.5, 1.5, 2.5], [-0.5, 0.5, 4.5, 21.5, 100.5])
+    """
+    if largest < bins:
+        return np.arange(largest + 2) - 0.5
+    upper = np.ceil(np.geomspace(1.0, largest + 1.0, bins).round(9))
+    return np.unique(np.concatenate([[0.0], upper])) - 0.5
 
 
 def _draw_shares(

@@ -35,7 +35,7 @@ def receptive_fields(
     """Draw the receptive fields of neurons as a grid of images, red where an input excites and blue where it inhibits.
 
     See :func:`spatialgraph.receptive_fields`. All images have the same scale, symmetric about 0; its limit is the 99th
-    percentile of the absolute weights. Each image bears the number of its neuron.
+    percentile of the absolute weights. Each image bears the number of its neuron; outputs count from 0.
 
     Args:
         network: a :class:`~spatialgraph.SpatialGraph`, or a model that has one.
@@ -68,8 +68,9 @@ def receptive_fields(
     limit = float(np.quantile(np.abs(fields), 0.99)) or float(np.abs(fields).max()) or 1.0
     mosaic, corners = _mosaic(fields.reshape(-1, rows, columns))
     image = ax.imshow(mosaic, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="nearest")
+    outputs = {number: f"output {place}" for place, number in enumerate(graph.outputs.tolist())}
     for number, (x, y) in zip(numbers.tolist(), corners, strict=True):
-        ax.text(x, y, str(number), fontsize=6, ha="left", va="bottom")
+        ax.text(x, y, outputs.get(number, str(number)), fontsize=6, ha="left", va="bottom")
     ax.figure.colorbar(image, ax=ax, label="weight", shrink=0.8, extend="both")
     ax.set(title=f"receptive fields of {len(numbers)} neurons")
     ax.set_axis_off()
@@ -102,8 +103,7 @@ def _strongest(graph: SpatialGraph) -> Tensor:
 def _mosaic(images: np.ndarray) -> tuple[np.ndarray, list[tuple[float, float]]]:
     """Lay images out in a grid with empty pixels between them; return it and where the label of each begins."""
     count, height, width = images.shape
-    across = math.ceil(math.sqrt(count * 1.5 * height / width))
-    across = min(count, max(1, across))
+    across = _across(count, height / width)
     gap = max(1, round(0.2 * height))
     result = np.full((-(-count // across) * (height + gap), across * (width + gap) - gap), np.nan)
     corners = []
@@ -112,3 +112,16 @@ def _mosaic(images: np.ndarray) -> tuple[np.ndarray, list[tuple[float, float]]]:
         result[top : top + height, left : left + width] = image
         corners.append((left - 0.5, top - 0.5))
     return result, corners
+
+
+def _across(count: int, slope: float) -> int:
+    """Return how many images stand side by side in a wide grid with few empty places.
+
+    Example:
+        >>> [_across(count, 1.0) for count in (1, 7, 10, 24)]
+        [1, 4, 5, 6]
+    """
+    best = math.sqrt(1.5 * count * slope)
+    candidates = range(max(1, math.ceil(best / 1.3)), math.floor(best * 1.3) + 1)
+    choices = [min(count, each) for each in candidates] or [count]
+    return min(choices, key=lambda across: (-count % across, abs(across - best)))

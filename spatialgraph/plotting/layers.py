@@ -64,7 +64,7 @@ def layer(network: nn.Module, number: int, ax: "Axes | None" = None, activations
     draw_neurons(graph, number, ax, activations)
     if activations is not None:
         mapped = _activation_colors(graph, number, activations)
-        label = "activation" if mapped.cmap.name != SIGNED else "activation, negative where inhibitory"
+        label = "activation" if mapped.cmap.name != SIGNED else "activation (blue: inhibits)"
         ax.figure.colorbar(mapped, ax=ax, label=label, shrink=0.8)
     elif not graph.is_output[graph.layer == number].all():
         ax.figure.colorbar(polarity_colors(graph), ax=ax, label="polarity", shrink=0.8)

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["adjacency"]
 
 _ORDERS = ("layer", "module")
-# Groups with a smaller share of the neurons have no name beside the matrix, where it would cover others.
-_NAMED = 0.04
+# The least share of a side that a group gets, so that ten outputs show beside thousands of hidden neurons. With many
+# groups it is less; the names of narrow ones would cover others.
+_LEAST = 0.05
 
 
 @torch.no_grad()
@@ -29,9 +30,10 @@ def adjacency(
 ) -> "Axes":
     """Draw the adjacency matrix: the weight from each source (row) to each target (column), red or blue by its sign.
 
-    Where there are more neurons than ``pixels``, a pixel is the mean weight of all its pairs of neurons; pairs without
-    a synapse count as 0. The scale is symmetric about 0; its limit is the 99th percentile of the absolute values other
-    than 0. Lines part the groups.
+    Lines part the groups. Small groups are drawn larger, with 5 % of the side at least where there are up to ten. Where
+    a group has more neurons than pixels, a pixel is the mean weight of all its pairs of neurons; pairs without a
+    synapse count as 0. The scale is symmetric about 0; its limit is the 99th percentile of the absolute values other
+    than 0.
 
     Args:
         network: a :class:`~spatialgraph.SpatialGraph`, or a model that has one.
@@ -39,11 +41,11 @@ def adjacency(
         order: ``"layer"`` to sort the neurons by layer (without layers by inputs, hidden neurons, outputs), or
             ``"module"`` to sort them by module, largest first, and within by layer (see
             :func:`~spatialgraph.connectome.modules.find_modules`).
-        pixels: largest number of pixels along an axis.
+        pixels: number of pixels along an axis, at least one for each group.
         seed: seed of the search for modules.
 
     Returns:
-        The axes; neurons count from 0 in their order.
+        The axes; each side is 1 long.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``pixels`` or ``seed`` is not an int.
@@ -59,22 +61,20 @@ def adjacency(
     checks.integer("pixels", pixels, minimum=1)
     found = _modules(graph, checks.integer("seed", seed, minimum=0)) if order == "module" else _layers(graph)
     ax = given_or_new(ax)
-    matrix = _binned(graph, np.concatenate(list(found.values())), min(pixels, graph.neurons))
-    sizes = np.abs(matrix[matrix != 0])
-    limit = float(np.quantile(sizes, 0.99)) if sizes.size else 1.0
-    count = graph.neurons
-    image = ax.imshow(
-        matrix,
-        cmap=SIGNED,
-        vmin=-limit,
-        vmax=limit,
-        interpolation="nearest",
-        extent=(-0.5, count - 0.5, count - 0.5, -0.5),
-    )
-    label = "weight" if count <= pixels else "mean weight"
-    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8, extend="both")
-    _draw_groups(found, ax)
-    ax.set(title=f"{count:,} neurons by {order}", xlabel="target", ylabel="source")
+    widths = _widths(found)
+    sizes = [len(members) for members in found.values()]
+    bins = [min(size, max(1, round(pixels * width))) for size, width in zip(sizes, widths, strict=True)]
+    matrix = _binned(graph, list(found.values()), bins)
+    values = np.abs(matrix[matrix != 0])
+    limit = float(np.quantile(values, 0.99)) if values.size else 1.0
+    ends = np.concatenate([[0.0], np.cumsum(widths)])
+    edges = np.concatenate([*map(np.linspace, ends[:-1], ends[1:], bins, [False] * len(bins)), ends[-1:]])
+    mesh = ax.pcolormesh(edges, edges, matrix, cmap=SIGNED, vmin=-limit, vmax=limit, rasterized=True)
+    label = "weight" if sum(bins) == graph.neurons else "mean weight"
+    ax.figure.colorbar(mesh, ax=ax, label=label, shrink=0.8, extend="both")
+    _draw_groups(list(found), ends, ax)
+    ax.set(title=f"{graph.neurons:,} neurons by {order}", xlabel="target", ylabel="source", aspect="equal")
+    ax.set(xlim=(0.0, 1.0), ylim=(1.0, 0.0))
     return ax
 
 
@@ -89,34 +89,41 @@ def _modules(graph: SpatialGraph, seed: int) -> dict[str, np.ndarray]:
     return {f"module {number}": by_layer[module[by_layer] == number] for number in range(int(module.max()) + 1)}
 
 
-def _binned(graph: SpatialGraph, order: np.ndarray, pixels: int) -> np.ndarray:
-    """Return the mean weights between neurons in a given order, from sources (rows) to targets (columns)."""
-    graph.connectivity.verify()
-    pixel = np.empty(len(order), dtype=np.int64)
-    pixel[order] = np.arange(len(order)) * pixels // len(order)
-    total = np.zeros(pixels * pixels)
-    transmission = graph.transmission()
-    for number, projection in enumerate(graph.projections):
-        weight = transmission.weight(number)
-        checks.finite(f"the weights of projection {number}", weight)
-        source, target = pixel[projection.edge_index().cpu().numpy()]
-        total += np.bincount(source * pixels + target, weight.flatten().cpu().double().numpy(), pixels * pixels)
-    members = np.bincount(pixel, minlength=pixels)
-    result: np.ndarray = total.reshape(pixels, pixels) / np.outer(members, members)
+def _widths(found: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the share of a side that each group gets: that of its neurons, but no less than a least one."""
+    counts = np.array([len(members) for members in found.values()], dtype=np.float64)
+    shares = np.maximum(counts / counts.sum(), min(_LEAST, 0.5 / len(counts)))
+    result: np.ndarray = shares / shares.sum()
     return result
 
 
-def _draw_groups(found: dict[str, np.ndarray], ax: "Axes") -> None:
+def _binned(graph: SpatialGraph, found: list[np.ndarray], bins: list[int]) -> np.ndarray:
+    """Return the mean weights between neurons in bins of each group, from sources (rows) to targets (columns)."""
+    graph.connectivity.verify()
+    count, first = sum(bins), 0
+    bin_of = np.empty(graph.neurons, dtype=np.int64)
+    for members, own in zip(found, bins, strict=True):
+        bin_of[members] = first + np.arange(len(members)) * own // len(members)
+        first += own
+    total = np.zeros(count * count)
+    transmission = graph.transmission()
+    for number, projection in enumerate(graph.projections):
+        weight = checks.finite(f"the weights of projection {number}", transmission.weight(number))
+        source, target = bin_of[projection.edge_index().cpu().numpy()]
+        total += np.bincount(source * count + target, weight.flatten().cpu().double().numpy(), count * count)
+    members_of = np.bincount(bin_of, minlength=count)
+    result: np.ndarray = total.reshape(count, count) / np.outer(members_of, members_of)
+    return result
+
+
+def _draw_groups(names: list[str], ends: np.ndarray, ax: "Axes") -> None:
     """Part the groups by lines, and name those that are large enough."""
-    ends = np.cumsum([len(members) for members in found.values()])
-    for end in ends[:-1]:
-        ax.axhline(end - 0.5, color="black", linewidth=0.6)
-        ax.axvline(end - 0.5, color="black", linewidth=0.6)
-    names = {
-        float(end - len(members) / 2 - 0.5): name
-        for end, (name, members) in zip(ends, found.items(), strict=True)
-        if len(members) >= _NAMED * ends[-1]
-    }
-    ax.set_yticks(list(names), list(names.values()))
-    ax.set_xticks(list(names), list(names.values()), rotation=30, ha="right", rotation_mode="anchor")
+    for end in ends[1:-1]:
+        ax.axhline(end, color="black", linewidth=0.6)
+        ax.axvline(end, color="black", linewidth=0.6)
+    middles = (ends[:-1] + ends[1:]) / 2
+    is_wide = np.diff(ends) > 0.6 * _LEAST
+    shown = {middle: name for middle, name, wide in zip(middles, names, is_wide, strict=True) if wide}
+    ax.set_yticks(list(shown), list(shown.values()))
+    ax.set_xticks(list(shown), list(shown.values()), rotation=30, ha="right", rotation_mode="anchor")
     ax.tick_params(length=0)

@@ -24,8 +24,8 @@ __all__ = ["movie"]
 _SUFFIXES = (".gif", ".mp4")
 # So many outputs are drawn as their numbers, more as dots.
 _NUMBERED = 20
-# Colours of a frame of a GIF, which make a third of the bytes of 256.
-_PALETTE = 64
+# Colours of a frame of a GIF, which make half of the bytes of 256.
+_PALETTE = 128
 
 
 def movie(
@@ -100,10 +100,10 @@ def _prepare(recording: Recording, network: nn.Module | None, ax: "Axes") -> Cal
     rest = torch.nonzero(~is_input & ~is_output)[:, 0]
     sizes = polarity.abs().flatten()
     limit = max(1.0, float(sizes.kthvalue(max(1, round(0.98 * len(sizes)))).values))
-    small, large = 0.5 * _size(pos.shape[1]), _size(pos.shape[1])
     style: dict[str, Any] = {"cmap": SIGNED, "vmin": -limit, "vmax": limit, "linewidths": 0.2, "edgecolors": "0.5"}
-    inputs = ax.scatter([], [], s=small, color=NEUTRAL, linewidths=0)
-    dots = ax.scatter(*pos[0, rest].t(), s=large, c=polarity[0, rest], **style)
+    inputs = ax.scatter([], [], s=0.3 * _size(pos.shape[1]), color=NEUTRAL, linewidths=0)
+    x, y = pos[0, rest].t()
+    dots = ax.scatter(x, y, s=_size(len(rest)), c=polarity[0, rest], **style)
     outputs = _output_drawer(pos[0, is_output], ax)
     horizontal, vertical = limits(pos)
     ax.set(xlim=horizontal, ylim=vertical, aspect="equal", xlabel="x (length units)", ylabel="y (length units)")
@@ -130,7 +130,8 @@ def _roles(network: nn.Module | None, count: int) -> tuple[Tensor, Tensor]:
 def _output_drawer(pos: Tensor, ax: "Axes") -> Callable[[Tensor], None]:
     """Draw outputs, and return what moves them."""
     if len(pos) > _NUMBERED:
-        dots = ax.scatter(*pos.t(), s=_size(len(pos)), color="black", linewidths=0, zorder=5)
+        x, y = pos.t()
+        dots = ax.scatter(x, y, s=_size(len(pos)), color="black", linewidths=0, zorder=5)
         return lambda pos: dots.set_offsets(pos.numpy())
     box = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "black", "linewidth": 0.7}
     style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "bbox": box, "zorder": 5}
@@ -172,4 +173,4 @@ def _mp4(ax: "Axes", draw: Callable[[int], None], count: int, fps: float, dpi: i
 
 
 def _size(count: int) -> float:
-    return min(36.0, max(5.0, 6000.0 / count))
+    return min(36.0, max(5.0, 5000.0 / max(1, count)))
