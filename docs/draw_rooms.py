@@ -24,7 +24,7 @@ PLACES = {
     "models": (3, 3.5),
     "connectome": (3, 8.1),
     "pruning": (3, 0.9),
-    "plotting": (3, 5.9),
+    "plotting": (4, 7.3),
     "layers": (2, 4.5),
     "neurons": (2, 0.9),
     "graph": (2, 6.3),

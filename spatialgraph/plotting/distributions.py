@@ -55,7 +55,8 @@ def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "
         values = last[members.numpy()]
         _draw_shares(values, edges, ax, color, f"{name}, {len(values):,} neurons", filled=True)
     name = axis_names(graph.dim)[-1]
-    ax.set(xlabel=f"{name} (length units)", ylabel="share of the layer's neurons (%)", xlim=(edges[0], edges[-1]))
+    ax.set(xlabel=f"{name} (length units)", ylabel="share of the layer's neurons (%)")
+    ax.set_xlim(2 * edges[0] - edges[1], 2 * edges[-1] - edges[-2])
     return _finish(ax)
 
 
