@@ -32,7 +32,7 @@ def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "
         bins: number of bins between the lowest and the highest neuron, the same for all layers.
 
     Returns:
-        The axes: last coordinate in length units, and share of the layer's neurons in percent.
+        The axes, with the last coordinate in length units and shares of the layers' neurons in percent.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.
@@ -74,7 +74,7 @@ def degrees(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> 
         bins: largest number of bins between 0 and the largest degree.
 
     Returns:
-        The axes: degree, and share of the layer's neurons in percent.
+        The axes, with degrees and shares of the layers' neurons in percent.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.
