@@ -11,6 +11,7 @@ from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
 from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.connectome.receptive_fields import receptive_fields
 from spatialgraph.conversion.embedding import Embedding, embed
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
@@ -18,6 +19,7 @@ from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
+from spatialgraph.graph.recording import Recording
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.layers.linear import SpatialLinear
 from spatialgraph.models.baselines import DenseMLP, DenseSNN
@@ -45,6 +47,7 @@ __all__ = [
     "Embedding",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
+    "Recording",
     "SpatialSimpleConv",
     "SpatialConv",
     "SpatialGNN",
@@ -74,6 +77,7 @@ __all__ = [
     "prune_",
     "prune_linear_",
     "read",
+    "receptive_fields",
     "regrow_",
     "repulsion_cost",
     "save",

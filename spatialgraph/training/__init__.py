@@ -12,6 +12,7 @@ from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
 from spatialgraph.training.distillation import Distillation, distil
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import RECIPES, Recipe
+from spatialgraph.training.recording import RecordPositions
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.rewiring import Rewire
 from spatialgraph.training.samples import Images
@@ -26,6 +27,7 @@ __all__ = [
     "Mnist",
     "Pruner",
     "Recipe",
+    "RecordPositions",
     "Result",
     "Rewire",
     "accuracy",
