@@ -1,6 +1,7 @@
 """Neural networks whose neurons have learnable positions and whose weights follow from lengths, as PyG graphs."""
 
 from spatialgraph import functional, laws, neurons, wiring
+from spatialgraph.connectome.activity import activations
 from spatialgraph.connectome.adjacency import to_adjacency
 from spatialgraph.connectome.analysis import analyse
 from spatialgraph.connectome.files import load, save
@@ -8,6 +9,7 @@ from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
 from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.connectome.relevance import Relevance, relevance
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
@@ -38,6 +40,7 @@ __all__ = [
     "DenseSNN",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
+    "Relevance",
     "SpatialSimpleConv",
     "SpatialConv",
     "SpatialGNN",
@@ -46,6 +49,7 @@ __all__ = [
     "SpatialMLP",
     "SpatialRNN",
     "SpatialSNN",
+    "activations",
     "analyse",
     "collapse_cost",
     "communicability_cost",
@@ -67,6 +71,7 @@ __all__ = [
     "prune_linear_",
     "read",
     "regrow_",
+    "relevance",
     "repulsion_cost",
     "save",
     "spike_cost",
