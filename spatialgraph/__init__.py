@@ -4,12 +4,12 @@ from spatialgraph import functional, laws, neurons, wiring
 from spatialgraph.connectome.activity import activations
 from spatialgraph.connectome.adjacency import to_adjacency
 from spatialgraph.connectome.analysis import analyse
+from spatialgraph.connectome.conductance import Relevance, relevance
 from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
 from spatialgraph.connectome.igraph import from_igraph, to_igraph
 from spatialgraph.connectome.networkx import from_networkx, to_networkx
-from spatialgraph.connectome.relevance import Relevance, relevance
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost

@@ -1,6 +1,7 @@
 """Relevance: how much each neuron and synapse contributes to an output, along a path from a baseline to an input."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.connectome.influence import Influence
 from spatialgraph.connectome.parts import check_single_call, draws_kept, find_network, uncompiled
+from spatialgraph.connectome.paths import spread
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.observer import Sending
 
@@ -63,14 +65,16 @@ def relevance(
     :math:`F(x) - F(x')` up to the residual. So do those of each layer's neurons and of each projection's synapses in a
     layered network without skip connections and recurrent synapses. An output neuron has the sum of its synapses. The
     integrals are sums over steps, of differences between the ends of a step times the gradient at its midpoint: exact
-    for linear networks, with an error that falls with the square of the number of steps for smooth ones.
+    for linear networks, with an error that falls with the square of the number of steps for smooth ones. Steps are
+    shorter where the outputs bend (see :func:`~spatialgraph.connectome.paths.spread`).
 
     With time steps everything is summed over them. A recurrent neuron has the relevance of all that it sends: a signal
     that passes through it again counts again. What it keeps, by a leak, a gate or a potential, is not sent. The
     synapses into the gates of a gated neuron count as parts of the synapse whose neurons they join. For spikes the
     gradient is the surrogate, so that the sums hold as far as ``residual`` says only. Every point of the path gets the
     same random numbers, and afterwards those are as before. Use ``model.eval()`` where layers such as dropout should
-    not take part.
+    not take part. Recurrent networks that are normalised need a baseline of the size of their inputs, such as the mean
+    of the data: near 0 each time step amplifies what the one before has amplified.
 
     References: `Sundararajan et al. (2017) <https://arxiv.org/abs/1703.01365>`_ for the path, `Dhamdhere et al. (2018)
     <https://arxiv.org/abs/1805.12233>`_ for conductance.
@@ -81,7 +85,7 @@ def relevance(
         x: what the model takes, floating point.
         target: number of the output, or one for each sample, int64, shape ``(...)``.
         baseline: where the path starts, of a shape that broadcasts to that of ``x``; None for 0.
-        steps: number of steps K along the path; it takes 2 K + 1 passes, one at a time.
+        steps: number of steps K along the path. It takes about 4 K passes, one at a time, K of them with gradients.
         part: as in :func:`~spatialgraph.activations`.
 
     Raises:
@@ -106,14 +110,15 @@ def relevance(
         run = _Run(model, network, target)
         influence = Influence(graph_of(network))
         with torch.no_grad():
+            ends = spread(lambda place: run(torch.lerp(start, x, place))[0], steps)
             first, sent = run(start)
         influence.start(first.shape, sent)
         last = first
-        for step in range(steps):
-            middle = torch.lerp(start, x, (step + 0.5) / steps).requires_grad_()
+        for before, after in itertools.pairwise(ends):
+            middle = torch.lerp(start, x, (before + after) / 2).requires_grad_()
             value, passing = run(middle)
             with torch.no_grad():
-                last, sent = run(torch.lerp(start, x, (step + 1) / steps))
+                last, sent = run(torch.lerp(start, x, after))
             influence.add(value, passing, sent)
         output = last - first
         neurons, synapses = influence.neurons, influence.synapses()
