@@ -110,7 +110,7 @@ def relevance(
         run = _Run(model, network, target)
         influence = Influence(graph_of(network))
         with torch.no_grad():
-            ends = spread(lambda place: run(torch.lerp(start, x, place))[0], steps)
+            ends = spread(lambda place: run.output(torch.lerp(start, x, place)), steps)
             first, sent = run(start)
         influence.start(first.shape, sent)
         last = first
@@ -127,7 +127,7 @@ def relevance(
 
 
 class _Run:
-    """A pass of a model that returns the wanted output of each sample and what the network's projections carried.
+    """Passes of a model, all with the same random numbers.
 
     Args:
         model: the model.
@@ -139,6 +139,13 @@ class _Run:
         self.model, self.network, self.target = model, network, target
 
     def __call__(self, x: Tensor) -> tuple[Tensor, list[Sending]]:
+        """Return the wanted output of each sample and what the network's projections carried."""
+        with graph_of(self.network).observed() as observer:
+            output = self.output(x)
+        return output, observer.sendings
+
+    def output(self, x: Tensor) -> Tensor:
+        """Return the wanted output of each sample."""
         samples: list[torch.Size] = []
 
         def count(_: nn.Module, args: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401 - of any model
@@ -147,7 +154,7 @@ class _Run:
 
         handle = self.network.register_forward_hook(count)
         try:
-            with draws_kept(self.model), graph_of(self.network).observed() as observer:
+            with draws_kept(self.model):
                 values = _values(self.model(x))
         finally:
             handle.remove()
@@ -157,7 +164,7 @@ class _Run:
                 f"model must return outputs of shape {(*samples[0], 'outputs')} for the samples of its network, got "
                 f"{tuple(values.shape)}"
             )
-        return _chosen(values, self.target), observer.sendings
+        return _chosen(values, self.target)
 
 
 def _ends(x: Tensor, baseline: Tensor | None) -> tuple[Tensor, Tensor]:

