@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "models": "graph layers neurons functional wiring checks tracing settings pyg",
     "conversion": "models graph wiring laws checks",
     "pruning": "graph functional wiring checks",
-    "connectome": "graph functional wiring laws checks atomic",
+    "connectome": "graph functional wiring laws checks tracing atomic",
     "plotting": "graph checks",
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",

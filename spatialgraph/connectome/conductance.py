@@ -105,6 +105,8 @@ def relevance(
     """
     network = find_network(model, part)
     checks.integer("steps", steps, minimum=1)
+    if getattr(network, "read_out", None) == "all":
+        raise ValueError("read_out of the network must give one output for all time steps, got 'all'")
     start, x = _ends(x, baseline)
     with torch.inference_mode(False), torch.enable_grad(), uncompiled(model):
         run = _Run(model, network, target)

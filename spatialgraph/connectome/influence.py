@@ -1,14 +1,17 @@
 """Influence: sums along a path of what passes through the neurons and synapses of a graph."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
+from spatialgraph.functional.engine import Engine
 from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.observer import Sending
 from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.tracing import without_autocast
 
 __all__ = ["Influence"]
 
@@ -93,8 +96,8 @@ class Influence:
             self._add_neurons(step)
         for key, same in self._by_weights(steps).items():
             self._scales[key] = _detached(same[0].sending.scale)
-            for product in self._sampled(same):
-                self._products[key] = self._products[key] + product if key in self._products else product
+            product = self._sampled(same)
+            self._products[key] = self._products[key] + product if key in self._products else product
 
     @torch.no_grad()
     def synapses(self) -> Tensor:
@@ -130,24 +133,29 @@ class Influence:
             groups.setdefault((step.sending.number, seen.index(kind)), []).append(step)
         return groups
 
-    def _sampled(self, steps: Sequence[_Step]) -> Iterator[Tensor]:
+    def _sampled(self, steps: Sequence[_Step]) -> Tensor:
         """Return the sums over samples and time of gradient times difference for each synapse, in the engine's shape.
 
         It is the gradient of what the engine sends, given the differences, with respect to its weights.
         """
         engine = self._graph.projections[steps[0].sending.number].engine
-        rows = [step for step in steps if step.sending.delay is None]
-        if rows:
-            change = torch.cat([_rows(step.changes[0]) for step in rows])
-            grad = torch.cat([_rows(step.grads[-1]) for step in rows])
-            weight = change.new_zeros(engine.shape).requires_grad_()
-            yield torch.autograd.grad(engine.multiply(change, weight), weight, grad)[0]
-        for step in steps:
-            if step.sending.delay is not None:
-                now, *past = step.changes[:-1]
-                weight = now.new_zeros(engine.shape).requires_grad_()
-                received = engine.send_delayed(now, weight, step.sending.delay.detach().to(now), *past)
-                yield torch.autograd.grad(received, weight, step.grads[-1])[0]
+        weight = steps[0].changes[0].new_zeros(engine.shape).requires_grad_()
+        with without_autocast(weight.device.type):
+            if steps[0].sending.delay is None:
+                change = torch.cat([_rows(step.changes[0]) for step in steps])
+                received = [engine.multiply(change, weight)]
+                grads = [torch.cat([_rows(step.grads[-1]) for step in steps])]
+            else:
+                received = [_delayed(engine, weight, step) for step in steps]
+                grads = [step.grads[-1] for step in steps]
+            return torch.autograd.grad(received, weight, grads)[0]
+
+
+def _delayed(engine: Engine, weight: Tensor, step: _Step) -> Tensor:
+    """Send the differences of a step with delays."""
+    now, *past = step.changes[:-1]
+    delay = cast(Tensor, step.sending.delay).detach().to(weight)
+    return engine.send_delayed(now, weight, delay, *past)
 
 
 def _check_samples(shape: torch.Size, samples: torch.Size) -> None:
@@ -156,8 +164,7 @@ def _check_samples(shape: torch.Size, samples: torch.Size) -> None:
     if extra not in (0, 1) or shape[extra:] != samples:
         raise ValueError(
             f"the network must return outputs of shape (samples, outputs) for neurons of shape (samples, neurons) or "
-            f"(T, samples, neurons), got {(*samples, 'outputs')} and {(*shape, 'neurons')}; a SpatialRNN must read "
-            "out 'last' or 'mean'"
+            f"(T, samples, neurons), got {(*samples, 'outputs')} and {(*shape, 'neurons')}"
         )
 
 

@@ -161,8 +161,8 @@ def test_spiking_networks_agree_with_loops(velocity, read_out, evenly, monkeypat
         monkeypatch.setattr(recurrent_spiking, "arriving", arriving)
         return recurrent_spiking.step_by_step(model, points)[2][:, 1]
 
-    sums = conductance(run, start, x, 6)
-    found = sg.relevance(model, x, 1, start, steps=6)
+    sums = conductance(run, start, x, 4)
+    found = sg.relevance(model, x, 1, start, steps=4)
     expected = torch.stack([sums[e].sum() for e in range(graph.synapses)])
     assert expected.abs().max() > 0
     assert_close(found.synapses, expected, 1e-8)
@@ -187,7 +187,7 @@ def test_layers_and_projections_sum_to_the_output(seed, normalize, k):
 def test_what_enters_a_neuron_leaves_it():
     model = sg.SpatialMLP(dag_graph(12, 0.3).double(), activation="tanh")
     graph = model.graph
-    found = sg.relevance(model, torch.randn(4, len(graph.inputs), dtype=DOUBLE), 0, steps=100)
+    found = sg.relevance(model, torch.randn(4, len(graph.inputs), dtype=DOUBLE), 0, steps=60)
     hidden = ~(graph.is_input | graph.is_output)
     assert_close(incoming(graph, found.synapses)[hidden], outgoing(graph, found.synapses)[hidden], 1e-3)
 
@@ -196,7 +196,7 @@ def test_gated_networks_are_complete():
     torch.manual_seed(0)
     model = sg.SpatialRNN([3, 4, 2], cell="gated", normalize=False, dtype=DOUBLE)
     x, start = torch.randn(2, 4, 3, 3, dtype=DOUBLE)
-    found = sg.relevance(model, x, 0, start, steps=100)
+    found = sg.relevance(model, x, 0, start, steps=60)
     whole = found.output.sum().expand(2)
     assert_close(by_projection(model.graph, found)[:2], whole, 1e-3)
     is_output = model.graph.is_output
@@ -327,6 +327,16 @@ def test_other_dtypes(dtype):
     assert_close(found.synapses, right.synapses, 1e-4 if dtype == torch.float32 else 0.1)
 
 
+def test_with_autocast():
+    model = layered(normalize=False).float()
+    x = torch.rand(6, 5)
+    right = sg.relevance(model, x, 0, steps=8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = sg.relevance(model, x, 0, steps=8)
+    assert found.synapses.dtype == torch.float32 and not torch.equal(found.synapses, right.synapses)
+    assert_close(found.synapses, right.synapses, 0.1)
+
+
 def test_under_inference_mode_and_frozen_in_eval():
     model = layered().eval().requires_grad_(False)
     x = torch.rand(6, 5, dtype=DOUBLE)
@@ -403,7 +413,17 @@ def test_outputs_must_be_those_of_the_samples():
         sg.relevance(Tokens(lambda y: {"y": y}), x, 0)
     with pytest.raises(RuntimeError, match="by operations with gradients, got none"):
         sg.relevance(Tokens(torch.Tensor.detach), x, 0)
-    with pytest.raises(ValueError, match="must read out 'last' or 'mean'"):
-        sg.relevance(sg.SpatialRNN([5, 6, 3], read_out="all"), x, 0)
-    with pytest.raises(ValueError, match="must read out 'last' or 'mean'"):
+    with pytest.raises(ValueError, match="read_out of the network must give one output for all time steps, got 'all'"):
         sg.relevance(sg.SpatialRNN([5, 6, 3], read_out="all", batch_first=True), x, 0)
+
+
+class Repeated(sg.SpatialMLP):
+    """Sends more than it returns."""
+
+    def forward(self, x):
+        return super().forward(torch.stack([x, x])[None])[0, 0]
+
+
+def test_what_is_sent_must_be_that_of_the_samples():
+    with pytest.raises(ValueError, match=r"got \(4, 'outputs'\) and \(1, 2, 4, 'neurons'\)"):
+        sg.relevance(Repeated([5, 6, 3]), torch.rand(4, 5), 0)
