@@ -4,8 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from spatialgraph import functional, laws, neurons, wiring
+from spatialgraph.connectome.activity import activations
 from spatialgraph.connectome.adjacency import to_adjacency
 from spatialgraph.connectome.analysis import analyse
+from spatialgraph.connectome.conductance import Relevance, relevance
 from spatialgraph.connectome.files import load, save
 from spatialgraph.connectome.formats import export, read
 from spatialgraph.connectome.frames import from_frames, to_frames
@@ -48,6 +50,7 @@ __all__ = [
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
     "Recording",
+    "Relevance",
     "SpatialSimpleConv",
     "SpatialConv",
     "SpatialGNN",
@@ -56,6 +59,7 @@ __all__ = [
     "SpatialMLP",
     "SpatialRNN",
     "SpatialSNN",
+    "activations",
     "analyse",
     "collapse_cost",
     "communicability_cost",
@@ -79,6 +83,7 @@ __all__ = [
     "read",
     "receptive_fields",
     "regrow_",
+    "relevance",
     "repulsion_cost",
     "save",
     "spike_cost",

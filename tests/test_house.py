@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "models": "graph layers neurons functional wiring checks tracing settings pyg",
     "conversion": "models graph wiring laws checks",
     "pruning": "graph functional wiring checks",
-    "connectome": "graph wiring laws checks atomic",
+    "connectome": "graph functional wiring laws checks tracing atomic",
     "plotting": "connectome graph checks atomic",
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",

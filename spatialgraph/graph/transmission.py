@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph.functional.engine import Matrix, Synapses
+from spatialgraph.graph.observer import ObservedMatrix, Observer, finished
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.laws import Law
@@ -28,6 +29,7 @@ class Transmission:
         gain: constant factor on free weights.
         velocity: length units that a spike travels in a time step; None for no delays.
         masked_share: share of each projection's synapses, those of the smallest weights, that weigh 0.
+        observer: records what is sent; None for no record.
 
     Example:
         >>> from spatialgraph import SpatialGraph
@@ -47,9 +49,10 @@ class Transmission:
         gain: float,
         velocity: float | None,
         masked_share: float,
+        observer: Observer | None = None,
     ) -> None:
         self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
-        self.velocity, self.masked_share = velocity, masked_share
+        self.velocity, self.masked_share, self._observer = velocity, masked_share, observer
         self.biases = [bias[projection.target_index] for projection in projections]
         weight, delay = (None, None) if free is None else (free.weight, free.delay)
         self.is_free = free is not None and weight is not None and not free.is_factor
@@ -76,11 +79,31 @@ class Transmission:
         Returns:
             Inputs of its targets, shape ``(..., m)``.
         """
-        return self.projections[number].engine.send(x, self._synapses(number, scale), bias, rectify)
+        engine, synapses = self.projections[number].engine, self._synapses(number, scale)
+        if self._observer is None:
+            return engine.send(x, synapses, bias, rectify)
+        total = self._observer.send(number, (x,), lambda sent: engine.send(sent, synapses), scale)
+        return finished(total, bias, rectify)
 
-    def send_delayed(self, number: int, x: Tensor, line: Tensor | None, delay: Tensor) -> Tensor:
-        """Send a time series ``(T, ..., n)`` with delays, as in :mod:`spatialgraph.functional.delays`."""
-        return self.projections[number].engine.send_delayed(x, self.weight(number), delay, line)
+    def send_delayed(
+        self, number: int, x: Tensor, line: Tensor | None, delay: Tensor, weight: Tensor | None = None
+    ) -> Tensor:
+        """Send a time series ``(T, ..., n)`` with delays, as in :mod:`spatialgraph.functional.delays`.
+
+        Args:
+            number: the projection's number.
+            x: activations of its sources.
+            line: those of the steps before; None for no activity.
+            delay: delays in time steps, in the shape of the engine.
+            weight: what :meth:`weight` returned; None computes it.
+        """
+        engine, weight = self.projections[number].engine, self.weight(number) if weight is None else weight
+        if self._observer is None:
+            return engine.send_delayed(x, weight, delay, line)
+        sent = (x,) if line is None else (x, line)
+        return self._observer.send(
+            number, sent, lambda now, *past: engine.send_delayed(now, weight, delay, *past), delay=delay
+        )
 
     def weight(self, number: int, scale: Tensor | None = None) -> Tensor:
         """Return the signed weights of a projection in the shape of its engine; 0 for masked synapses.
@@ -115,7 +138,10 @@ class Transmission:
 
     def matrix(self, number: int, scale: Tensor | None = None) -> Matrix:
         """Return a projection with weights computed once; arguments as in :meth:`weight`."""
-        return self.projections[number].engine.precomputed(self.weight(number, scale))
+        matrix = self.projections[number].engine.precomputed(self.weight(number, scale))
+        if self._observer is None:
+            return matrix
+        return ObservedMatrix(matrix.engine, matrix.weight, self._observer, number, scale)
 
     def _delay(self, number: int) -> Tensor:
         free = self._free_delays[number]

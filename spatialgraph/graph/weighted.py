@@ -1,6 +1,7 @@
 """Weighted: positions, polarities and biases of neurons; lengths, weights and delays of synapses."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.graph.observer import Observer
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.structure import Structure
 from spatialgraph.graph.transmission import Transmission
@@ -55,6 +57,7 @@ class Weighted(Structure):
     weight_mode: str
     delay_mode: str
     _masked_share = 0.0
+    _observer: Observer | None = None
 
     @property
     def gain(self) -> float:
@@ -186,7 +189,37 @@ class Weighted(Structure):
             gain=self.gain,
             velocity=self.velocity,
             masked_share=self.masked_share,
+            observer=self.observer,
         )
+
+    @property
+    def observer(self) -> Observer | None:
+        """What records the passes of this thread, within :meth:`observed`; None for nothing."""
+        observer = self._observer
+        return observer if observer is None or observer.is_present else None
+
+    @contextlib.contextmanager
+    def observed(self) -> Iterator[Observer]:
+        """Record what the projections carry in the passes of this thread.
+
+        Raises:
+            RuntimeError: if another observer is at work.
+
+        Example:
+            >>> from spatialgraph import SpatialGraph
+            >>> graph = SpatialGraph.layered([3, 2])
+            >>> with graph.observed() as observer:
+            ...     y = graph.transmission().send(0, torch.ones(5, 3))
+            >>> len(observer.sendings), graph.observer
+            (1, None)
+        """
+        if self._observer is not None:
+            raise RuntimeError("a SpatialGraph must have one observer at a time, got a second")
+        self._observer = Observer()
+        try:
+            yield self._observer
+        finally:
+            del self._observer
 
     def _polarity(self) -> Tensor:
         senders = self.connectivity.located.senders

@@ -44,8 +44,9 @@ class Served:
         Raises:
             RuntimeError: if the structure is not that of the network whose parameters are here.
         """
-        if model.training:
-            return graph.transmission(_projections(graph, with_dead_ends))
+        is_observed = graph.observer is not None  # then every neuron counts
+        if model.training or is_observed:
+            return graph.transmission(_projections(graph, with_dead_ends or is_observed))
         own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
         modules: tuple[Any, ...] = (graph, own["connectivity"], own["positions"], own["law"])
         if own["free_synapses"] is not None:

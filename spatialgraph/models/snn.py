@@ -156,6 +156,28 @@ class SpatialSNN(SpikingNetwork):
         """Draw the graph's parameters anew."""
         self.graph.reset_parameters()
 
+    def activations(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Return what every neuron does in each time step; arguments as in :meth:`forward`.
+
+        Inputs have what they send, hidden neurons their spikes, and outputs their spikes with ``read_out="count"``;
+        with ``read_out="potential"`` outputs never fire, and have their membrane potentials.
+
+        Returns:
+            One number for each neuron, by its number, shape ``(T, ..., N)``, differentiable.
+
+        Example:
+            >>> model = SpatialSNN([4, 8, 2], num_steps=20)
+            >>> model.activations(torch.rand(5, 4)).shape
+            torch.Size([20, 5, 14])
+        """
+        run, graph = self.simulate(x, generator=generator), self.graph
+        blocks = [run.inputs.expand(self.num_steps, *run.inputs.shape[1:])]
+        for stage, spikes, potentials in zip(self.stages, run.spikes, run.potentials, strict=True):
+            ends = (spikes, potentials) if self.read_out == "potential" else (spikes, spikes)
+            blocks += [ends[0][..., : stage.hidden], ends[1][..., stage.hidden :]]
+        numbers = torch.cat([graph.inputs, *(stage.targets for stage in graph.feed_forward_projections)])
+        return torch.cat(blocks, dim=-1)[..., torch.argsort(numbers)]
+
     def _check(self, x: Tensor) -> None:
         checks.features("x", x, self.graph.projections[0].n_sources, self.graph.raw_bias)
 
@@ -195,14 +217,13 @@ class SpatialSNN(SpikingNetwork):
     def _recurrent_delayed(
         self, transmission: Transmission, number: int, lines: list[Tensor | None]
     ) -> RecurrentSynapses:
-        engine, weight = transmission.projections[number].engine, transmission.weight(number)
-        delay = transmission.delay(number)
+        weight, delay = transmission.weight(number), transmission.delay(number)
         self._check_line(delay)
 
         def send(past: Sequence[Tensor]) -> Tensor:
             line = torch.stack(list(past))
             # What the neurons send in this step arrives later: every delay is at least 1.
-            return engine.send_delayed(torch.zeros_like(line[:1]), weight, delay, line)[0]
+            return transmission.send_delayed(number, torch.zeros_like(line[:1]), line, delay, weight)[0]
 
         reach = sys.maxsize if is_observed(delay) else max(1, line_length(delay))
         return RecurrentSynapses(send, reach, lines, number)
