@@ -1,0 +1,133 @@
+// What is shown of the network, and its drawing.
+
+const IN_BACKGROUND = 34;  // of 255: how opaque neurons are that have no synapse with the selected one
+
+class View {
+  constructor(network, canvas) {
+    this.network = network;
+    this.canvas = canvas;
+    this.drawing = new Drawing(canvas);
+    this.camera = new Camera(facts.depth ? -0.62 : 0, facts.depth ? 0.3 : 0);
+    Object.assign(this, { color: "polarity", share: 1, selected: null, sample: 0, epoch: null, drawn: 0 });
+    this.hiddenGroups = new Set();
+    this.afterDrawing = [];
+    this.drawing.set("ends", network.ends);
+    this.drawing.set("places", network.places);
+    this.resize();
+    this.home();
+    this.recolor();
+  }
+
+  /** How many of the strongest synapses the slider lets through. */
+  get synapses() {
+    return Math.round(this.share * this.network.shown);
+  }
+
+  isVisible(neuron) {
+    return !this.hiddenGroups.has(this.network.group[neuron]);
+  }
+
+  isDrawn(source, target) {
+    const isSelected = this.selected === null || this.selected === source || this.selected === target;
+    return isSelected && this.isVisible(source) && this.isVisible(target);
+  }
+
+  /** Change what is shown, and draw. */
+  change(settings) {
+    Object.assign(this, settings);
+    this.recolor();
+  }
+
+  recolor() {
+    const { network } = this, colors = theme();
+    this.colors = colors;
+    this.scale = SCALES[this.color](network, this, colors);
+    const near = this.neighbours();
+    const presence = (at) => (!this.isVisible(at) ? 0 : !near || near.has(at) ? 255 : IN_BACKGROUND);
+    this.drawing.set("paints", neuronPaints(network, this.scale, presence));
+    const isDrawn = (source, target) => this.isDrawn(source, target);
+    this.drawing.set("inks", synapseInks(network, this, this.scale, colors, isDrawn));
+    this.count();
+    this.request();
+  }
+
+  /** The selected neuron and those that it has a shown synapse with; null where none is selected. */
+  neighbours() {
+    if (this.selected === null) return null;
+    const near = new Set([this.selected]), { network, synapses } = this;
+    for (const at of network.outgoing.of(this.selected)) if (at < synapses) near.add(network.target[at]);
+    for (const at of network.incoming.of(this.selected)) if (at < synapses) near.add(network.source[at]);
+    return near;
+  }
+
+  count() {
+    this.drawn = 0;
+    const { source, target } = this.network;
+    for (let at = 0; at < this.synapses; at++) this.drawn += this.isDrawn(source[at], target[at]);
+  }
+
+  /** Lay the neurons where they were in an epoch, between two where it is no whole number. */
+  showEpoch(recording, epoch) {
+    const { network } = this, low = Math.floor(epoch), share = epoch - low;
+    const between = (values) => {
+      const from = values(low);
+      if (!share) return from;
+      const to = values(low + 1);
+      return from.map((value, at) => value + share * (to[at] - value));
+    };
+    this.epoch = epoch;
+    network.place(between((at) => recording.positions(at)));
+    network.polarityNow = between((at) => recording.polarities(at));
+    this.drawing.set("places", network.places);
+    if (this.color === "polarity") this.recolor();
+    else this.request();
+  }
+
+  resize() {
+    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.ratio = ratio;
+    Object.assign(this.camera, { width: Math.max(1, width), height: Math.max(1, height) });
+    this.canvas.width = Math.max(1, Math.round(width * ratio));
+    this.canvas.height = Math.max(1, Math.round(height * ratio));
+  }
+
+  home() {
+    this.camera.reset();
+    this.camera.fit(this.network.places, () => true);
+    this.request();
+  }
+
+  /** Draw before the browser shows its next picture, however often this is called. */
+  request() {
+    this.waiting ??= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.waiting = null;
+    this.drawing.draw(this.camera, {
+      neurons: this.network.count,
+      synapses: this.drawn ? this.synapses : 0,
+      shown: this.drawn,
+      ground: this.colors.ground.map((part) => part / 255),
+      ratio: this.ratio,
+    });
+    for (const follow of this.afterDrawing) follow();
+  }
+
+  /** The neuron at a place on the screen, or null: the nearest to the viewer under it, else the nearest within reach. */
+  pick(x, y, reach = 4) {
+    const project = this.camera.projector(this.network.places), { places, count } = this.network;
+    const scale = (FOCAL * this.camera.height) / 2;
+    let best = null, bestScore = Infinity;
+    for (let at = 0; at < count; at++) {
+      const [px, py, depth] = project(at);
+      const distance = Math.hypot(px - x, py - y);
+      if (distance > 60 || depth <= 0 || !this.isVisible(at)) continue;
+      const radius = Math.max(1.3, (0.5 * scale * places[4 * at + 3]) / depth);
+      const score = distance <= radius ? depth : distance <= radius + reach ? 1e6 * (1 + distance - radius) : Infinity;
+      if (score < bestScore) [best, bestScore] = [at, score];
+    }
+    return best;
+  }
+}
