@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "conversion": "models graph wiring laws checks",
     "pruning": "graph functional wiring checks",
     "connectome": "graph wiring laws checks atomic",
-    "plotting": "graph checks",
+    "plotting": "connectome graph checks atomic",
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",
     "training": "graph datasets atomic distributed checks",

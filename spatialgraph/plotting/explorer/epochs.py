@@ -58,7 +58,7 @@ def spaced(count: int, most: int) -> list[int]:
         >>> spaced(3, 5), spaced(9, 3)
         ([0, 1, 2], [0, 4, 8])
     """
-    return np.unique(np.rint(np.linspace(0, count - 1, min(count, most))).astype(int)).tolist()
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, most)).tolist()})
 
 
 def whole(values: np.ndarray) -> tuple[np.ndarray, Any, Any]:

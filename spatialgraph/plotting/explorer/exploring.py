@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spatialgraph import atomic, checks
+from spatialgraph import atomic
 from spatialgraph.connectome.survey import Survey
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.recording import Recording
@@ -87,8 +87,7 @@ def explore(
     path = _checked_path(path)
     name = _title(network, graph) if title is None else _checked_title(title)
     _refuse_more("neurons", graph.neurons)
-    shown = AxesShown.of(graph, axes)
-    shape = image_shape(graph, image)
+    shown, shape = AxesShown.of(graph, axes), image_shape(graph, image)
     rows = neurons.activation_rows(graph, activations)
     recorded = None if recording is None else epochs_of(graph, recording, shown)
     if min_weight is None and fraction is None and top is None:
@@ -97,23 +96,13 @@ def explore(
     _refuse_more("synapses on a page", len(survey.weight))
     found = neurons.module_numbers(graph, survey, modules)
     fields = None if shape is None else fields_of(network, graph, shape)
-    group, names = neurons.groups(graph)
-    arrays = _arrays(graph, survey, shown) | {"group": group}
-    arrays |= {} if rows is None else {"activation": rows}
-    arrays |= {} if found is None else {"module": found[0]}
-    packed = {"network": pack(arrays)}
+    group, groups = neurons.groups(graph)
+    packed = {"network": pack(_columns(graph, survey, shown, group, rows, found))}
     packed |= {} if fields is None else {"fields": pack(fields[1])}
     packed |= {} if recorded is None else {"recording": pack(recorded[1])}
-    facts: dict[str, Any] = {
-        "neurons": graph.neurons,
-        "outputs": int(graph.is_output.sum()),
-        "synapses": graph.synapses,
+    facts = _facts(graph, shown) | {
         "shown": len(survey.weight),
-        "axes": shown.names,
-        "depth": len(shown.names) == 3,
-        "layered": graph.is_layered,
-        "polarities": graph.weight_mode != "free",
-        "groups": names,
+        "groups": groups,
         "modules": None if found is None else found[1],
         "samples": 0 if rows is None else len(rows),
         "image": shape,
@@ -125,11 +114,39 @@ def explore(
     return path
 
 
-def _arrays(graph: SpatialGraph, survey: Survey, shown: AxesShown) -> dict[str, np.ndarray]:
-    """Return what every neuron and every synapse of the page has."""
+def _refuse_more(what: str, count: int) -> None:
+    if count > _MOST:
+        raise ValueError(f"network must have at most {_MOST:,} {what}, got {count:,}")
+
+
+def _facts(graph: SpatialGraph, shown: AxesShown) -> dict[str, Any]:
+    """Return what holds for the network as a whole."""
+    last = graph.dim - 1
     return {
+        "neurons": graph.neurons,
+        "outputs": int(graph.is_output.sum()),
+        "synapses": graph.synapses,
+        "axes": shown.names,
+        "depth": len(shown.names) == 3,
+        "layered": graph.is_layered,
+        "stretched": shown.numbers.index(last) if graph.is_layered and last in shown.numbers else None,
+        "polarities": graph.weight_mode != "free",
+    }
+
+
+def _columns(
+    graph: SpatialGraph,
+    survey: Survey,
+    shown: AxesShown,
+    group: np.ndarray,
+    activations: np.ndarray | None,
+    modules: tuple[np.ndarray, Any] | None,
+) -> dict[str, np.ndarray]:
+    """Return what every neuron and every synapse of the page has."""
+    columns = {
         "pos": neurons.single("pos", shown.place(graph.positions())),
         "role": neurons.roles(graph),
+        "group": group,
         "polarity": neurons.single("polarity", graph.polarity),
         "bias": neurons.single("bias", graph.bias),
         "strength": neurons.single("the sums of weights", survey.strength),
@@ -140,13 +157,16 @@ def _arrays(graph: SpatialGraph, survey: Survey, shown: AxesShown) -> dict[str, 
         "weight": neurons.single("weights", survey.weight),
         "length": neurons.single("lengths", survey.length),
     }
+    columns |= {} if activations is None else {"activation": activations}
+    return columns | ({} if modules is None else {"module": modules[0]})
 
 
 def _title(network: nn.Module, graph: SpatialGraph) -> str:
     kind = type(network).__name__
     if not graph.is_layered:
         return f"{kind} of {graph.neurons:,} neurons"
-    return f"{kind} {'–'.join(map(str, torch.bincount(graph.layer).tolist()))}"
+    sizes = torch.bincount(graph.layer).tolist()
+    return f"{kind} " + "\N{NON-BREAKING HYPHEN}".join(map(str, sizes))
 
 
 def _checked_title(title: object) -> str:
@@ -162,8 +182,3 @@ def _checked_path(path: object) -> Path:
     if checked.suffix.lower() not in _SUFFIXES:
         raise ValueError(f"path must end in .html, got {os.fspath(path)!r}")
     return checked
-
-
-def _refuse_more(what: str, count: int) -> None:
-    if count > _MOST:
-        raise ValueError(f"network must have at most {_MOST:,} {what}, got {count:,}")

@@ -77,23 +77,31 @@ def module_numbers(
         TypeError: if the given ones are no tensor of ints.
         ValueError: if their shape is another, or one is below 0.
     """
-    if given is not None:
-        numbers = checks.shape("modules", given, (graph.neurons,)).detach().cpu()
-        if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
-            raise TypeError(f"modules must hold ints, got {numbers.dtype}")
-        checks.within("modules", numbers, 2**32)
-        found = numbers.to(torch.int64).numpy()
-    else:
-        ends = survey.source.numpy(), survey.target.numpy()
-        edges = WeightedEdges(graph.neurons, *ends, survey.weight.numpy(), survey.length.numpy())
-        try:
-            found = find_modules(edges)[0] if survey.weight.any() else None
-        except ImportError:  # of igraph, an extra: the page does without
-            found = None
+    found = _found(graph, survey) if given is None else _given(graph, given)
     if found is None:
         return None
     sizes = np.bincount(found[found < _COLORED], minlength=_COLORED)[: int(found.max()) + 1]
     return smallest(found), {"sizes": sizes.tolist(), "count": len(np.unique(found))}
+
+
+def _given(graph: SpatialGraph, modules: Tensor) -> np.ndarray:
+    numbers = checks.shape("modules", modules, (graph.neurons,)).detach().cpu()
+    if numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
+        raise TypeError(f"modules must hold ints, got {numbers.dtype}")
+    checks.within("modules", numbers, 2**32)
+    result: np.ndarray = numbers.to(torch.int64).numpy()
+    return result
+
+
+def _found(graph: SpatialGraph, survey: Survey) -> np.ndarray | None:
+    if not survey.weight.any():
+        return None
+    ends = survey.source.numpy(), survey.target.numpy()
+    edges = WeightedEdges(graph.neurons, *ends, survey.weight.numpy(), survey.length.numpy())
+    try:
+        return find_modules(edges)[0]
+    except ImportError:  # of igraph, an extra: the page does without
+        return None
 
 
 def activation_rows(graph: SpatialGraph, activations: Tensor | None) -> np.ndarray | None:

@@ -9,10 +9,11 @@ from typing import Any
 __all__ = ["page_text"]
 
 _SCRIPTS = ("data", "network", "camera", "drawing", "colors", "card", "view", "pointer", "controls", "main")
+_BLOCK = '<script type="text/plain" id="block-{}">{}</script>'
 
 
 def page_text(title: str, facts: dict[str, Any], blocks: dict[str, str]) -> str:
-    """Return one HTML document with its style, its script, and all data.
+    r"""Return one HTML document with its style, its script, and all data.
 
     Args:
         title: plain text.
@@ -20,7 +21,7 @@ def page_text(title: str, facts: dict[str, Any], blocks: dict[str, str]) -> str:
         blocks: compressed arrays by name.
 
     Example:
-        >>> '"a": "\\\\u003cb>"' in page_text("x", {"a": "<b>"}, {})
+        >>> r'"a": "\u003cb>"' in page_text("x", {"a": "<b>"}, {})
         True
     """
     parts = {
@@ -28,11 +29,11 @@ def page_text(title: str, facts: dict[str, Any], blocks: dict[str, str]) -> str:
         "style": _file("style.css"),
         "script": "\n".join(_file(f"{name}.js") for name in _SCRIPTS),
         "facts": json.dumps(facts).replace("<", "\\u003c"),  # "</script>" within a name would end the element
-        "blocks": "\n".join(f'<script type="text/plain" id="block-{key}">{text}</script>' for key, text in blocks.items()),
+        "blocks": "\n".join(_BLOCK.format(key, text) for key, text in blocks.items()),
     }
     # In one pass, so that braces within a part are left alone.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("index.html"))
 
 
 def _file(name: str) -> str:
-    return resources.files("spatialgraph.plotting.explorer").joinpath("page", name).read_text(encoding="utf-8")
+    return (resources.files("spatialgraph.plotting.explorer") / "page" / name).read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ class Camera {
   constructor(yaw, pitch) {
     this.first = { yaw, pitch };
     this.width = this.height = 1;
+    this.offset = 0;  // pixels to the right, to leave room for a card
     this.reset();
   }
 
@@ -40,12 +41,12 @@ class Camera {
   fit(points, isShown) {
     const { right, up, towards } = this.frame();
     const aspect = this.width / this.height;
-    let distance = 0.1;
+    let distance = 1.5;
     for (let at = 0; at < points.length / 4; at++) {
       if (!isShown(at)) continue;
-      const [x, y, z] = this.seen(points, at, right, up, towards);
-      const wide = Math.max(Math.abs(x) / aspect, Math.abs(y));
-      distance = Math.max(distance, z + (1.12 * FOCAL * wide));
+      const [x, y, z] = this.seen(points, at, right, up, towards), size = points[4 * at + 3];
+      const wide = Math.max((Math.abs(x) + size) / aspect, Math.abs(y) + size);
+      distance = Math.max(distance, z + 1.1 * FOCAL * wide);
     }
     this.distance = distance;
   }
@@ -68,7 +69,7 @@ class Camera {
     return (at) => {
       const [x, y, z] = this.seen(points, at, right, up, towards);
       const depth = this.distance - z;
-      return [this.width / 2 + (scale * x) / depth, this.height / 2 - (scale * y) / depth, depth];
+      return [this.width / 2 + this.offset + (scale * x) / depth, this.height / 2 - (scale * y) / depth, depth];
     };
   }
 
@@ -82,6 +83,9 @@ class Camera {
     const shift = rows.map((row) => -(row[0] * this.target[0] + row[1] * this.target[1] + row[2] * this.target[2]));
     shift[2] += slope * this.distance - (2 * far * near) / (far - near);
     shift[3] += this.distance;
+    const aside = (2 * this.offset) / this.width;
+    for (let axis = 0; axis < 3; axis++) rows[0][axis] += aside * rows[3][axis];
+    shift[0] += aside * shift[3];
     const columns = [0, 1, 2].map((axis) => rows.map((row) => row[axis]));
     return new Float32Array([...columns[0], ...columns[1], ...columns[2], ...shift]);
   }

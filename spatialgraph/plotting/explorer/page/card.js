@@ -34,7 +34,9 @@ function rowsOf(network, neuron, view) {
 function fillCard(card, network, neuron, view) {
   card.replaceChildren(element("h2", "", `Neuron ${neuron}`), element("p", "role", roleOf(network, neuron)));
   const list = element("dl");
-  for (const [name, text] of rowsOf(network, neuron, view)) list.append(element("dt", "", name), element("dd", "", text));
+  for (const [name, text] of rowsOf(network, neuron, view)) {
+    list.append(element("dt", "", name), element("dd", "", text));
+  }
   card.append(list);
   for (const [direction, title] of [["incoming", "Strongest from"], ["outgoing", "Strongest to"]]) {
     const partners = network.partners(neuron, direction, MOST_PARTNERS);
@@ -47,7 +49,7 @@ function fillCard(card, network, neuron, view) {
 }
 
 function partnersTable(title, partners) {
-  if (!partners.length) return element("p", "none", `${title}: too weak for this page`);
+  if (!partners.length) return element("p", "none", `${title}: none of the synapses on this page`);
   const table = element("table"), caption = element("caption", "", title);
   table.append(caption);
   for (const { neuron, weight, length } of partners) {

@@ -34,9 +34,9 @@ const SCALES = {
     const { polarityNow: values } = network;
     return diverging(colors, limit, (at) => (network.hasPolarity(at) ? values[at] : NaN), "no polarity");
   },
-  strength: (network) => {
+  strength: (network, view, colors) => {
     const limit = quantile(network.strength, 0.98) || 1;
-    return sequential(0, limit, (at) => network.strength[at]);
+    return sequential(colors, limit, (at) => network.strength[at]);
   },
   module: (network, view, colors) => classes(
     facts.modules.sizes.map((size, number) => `module ${number}, ${counted(size, "neuron")}`),
@@ -47,7 +47,7 @@ const SCALES = {
     const limit = quantile(values.map(Math.abs), 0.99) || Math.max(...values.slice(0, 1e5).map(Math.abs)) || 1;
     const isSigned = values.some((value) => value < 0);
     const value = (at) => values[start + at];
-    return isSigned ? diverging(colors, limit, value, "") : sequential(0, limit, value);
+    return isSigned ? diverging(colors, limit, value, "") : sequential(colors, limit, value);
   },
   layer: (network, view, colors) => classes(
     facts.groups.map((group) => group.name), (at) => network.group[at], colors,
@@ -63,10 +63,10 @@ function diverging(colors, limit, valueOf, without) {
   return { colorOf, stops, labels: [`≤ ${short(-limit)}`, "0", `≥ ${short(limit)}`], plain: without };
 }
 
-function sequential(low, limit, valueOf) {
-  const stops = VIRIDIS.map(bytesOf);
-  const colorOf = (at) => blend(stops, (valueOf(at) - low) / (limit - low));
-  return { colorOf, stops, labels: [short(low), "", `≥ ${short(limit)}`] };
+/** Colours from 0 to a limit; on a dark ground without the darkest. */
+function sequential(colors, limit, valueOf) {
+  const stops = VIRIDIS.slice(colors.ground[0] < 128 ? 2 : 0).map(bytesOf);
+  return { colorOf: (at) => blend(stops, valueOf(at) / limit), stops, labels: ["0", "", `≥ ${short(limit)}`] };
 }
 
 /** One colour for each of the first classes, and one for all others. */
@@ -76,7 +76,7 @@ function classes(names, classOf, colors, more = Math.max(0, names.length - CLASS
   return { colorOf: (at) => shade(classOf(at)), names: names.slice(0, CLASSES.length), shade, more };
 }
 
-/** Colours of all neurons, four bytes each: 0 in the last for those that are hidden, few for those in the background. */
+/** Colours of all neurons, four bytes each; the last is 0 for hidden ones, and low for those in the background. */
 function neuronPaints(network, scale, presence) {
   const paints = new Uint8Array(4 * network.count);
   for (let at = 0; at < network.count; at++) paints.set([...scale.colorOf(at).map(Math.round), presence(at)], 4 * at);

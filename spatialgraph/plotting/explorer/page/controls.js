@@ -21,6 +21,7 @@ class Controls {
     byId("find").max = facts.neurons - 1;
     byId("find").addEventListener("input", (event) => this.find(event.target));
     byId("turn").addEventListener("click", (event) => this.turn(event.target));
+    if (facts.stretched !== null) this.offerStretch();
     if (facts.samples > 1) this.offerSamples();
     if (facts.epochs) this.offerEpochs();
     this.tell();
@@ -32,14 +33,10 @@ class Controls {
   }
 
   offerColors() {
-    const { network } = this.view;
-    const has = { module: facts.modules, activation: facts.samples, polarity: facts.polarities, layer: true, strength: true };
+    const lacks = { polarity: !facts.polarities, module: !facts.modules, activation: !facts.samples };
     for (const [name, text] of Object.entries(COLOR_NAMES)) {
-      if (has[name] && network.count) byId("color").append(new Option(text, name));
+      if (!lacks[name]) byId("color").append(new Option(text, name));
     }
-    const first = facts.samples ? "activation" : facts.polarities ? "polarity" : "layer";
-    byId("color").value = first;
-    this.view.change({ color: first });
   }
 
   offerGroups() {
@@ -54,6 +51,17 @@ class Controls {
       });
       label.append(box, element("span", "", name), element("span", "", count.toLocaleString("en")));
       byId("groups").append(label);
+    });
+  }
+
+  offerStretch() {
+    const slider = byId("stretch");
+    byId("stretching").hidden = false;
+    const most = Math.max(10, 4 * this.view.network.stretch);  // at the right end; in between by factors
+    slider.value = Math.log(this.view.network.stretch) / Math.log(most);
+    slider.addEventListener("input", () => {
+      this.view.stretch(most ** slider.valueAsNumber);
+      this.tell();
     });
   }
 
@@ -119,7 +127,7 @@ class Controls {
       if (!this.turning) return;
       this.view.camera.rotate(-0.0003 * (now - before), 0);
       before = now;
-      this.view.draw();
+      this.view.move();
       requestAnimationFrame(step);
     };
     requestAnimationFrame(step);
@@ -131,12 +139,16 @@ class Controls {
     const visible = facts.groups.reduce((sum, { count }, at) => sum + (view.hiddenGroups.has(at) ? 0 : count), 0);
     const neurons = visible === network.count ? counted(visible, "neuron")
       : `${visible.toLocaleString("en")} of ${counted(network.count, "neuron")}`;
-    byId("numbers").textContent = `${neurons}, ${view.drawn.toLocaleString("en")} of ${counted(facts.synapses, "synapse")} shown`;
+    const synapses = `${view.drawn.toLocaleString("en")} of ${counted(facts.synapses, "synapse")}`;
+    byId("numbers").textContent = `${neurons}, ${synapses} shown`;
     byId("share-out").textContent = `${(100 * view.share).toFixed(view.share < 0.1 ? 1 : 0)} %`;
-    const note = facts.shown < facts.synapses ? `Of the ${facts.shown.toLocaleString("en")} strongest, which this page holds.` : "";
+    const most = facts.shown.toLocaleString("en");
+    const note = facts.shown < facts.synapses ? `Of the ${most} strongest, which this page holds.` : "";
     byId("share-note").textContent = network.shown ? note : "This page holds no synapses.";
     byId("share").disabled = !network.shown;
     byId("color").value = view.color;
+    byId("stretch-note").textContent = network.stretch === 1 ? "" : "Further apart than they are, to tell them apart.";
+    byId("stretch-out").textContent = network.stretch === 1 ? "to scale" : `× ${short(network.stretch)}`;
     byId("all").disabled = view.selected === null;
     if (facts.samples > 1) byId("sample-out").textContent = `${view.sample + 1} of ${facts.samples}`;
     if (facts.epochs) byId("epoch-out").textContent = facts.epochs[Math.round(view.epoch ?? facts.epochs.length - 1)];
@@ -175,7 +187,8 @@ class Controls {
       line.style.background = cssColor(shade);
       lines.append(line, element("span", "", text));
     };
-    sign(colors.plus, "positive weight");
-    sign(colors.minus, "negative weight");
+    lines.append(element("span", "", "Synapses: "));
+    sign(colors.plus, "positive");
+    sign(colors.minus, "negative");
   }
 }

@@ -1,5 +1,5 @@
 // WebGL 2: neurons are points, synapses are lines between them. All that is known of a neuron or a synapse lies in
-// textures that the shaders look up by its number, so that a change of colours or of the epoch writes one small texture.
+// textures that the shaders look up by its number, so that a change of colours or of the epoch writes one texture.
 
 const ROW = 2048;  // entries in a row of a texture, which every WebGL 2 has room for
 const MANY = 6000;  // lines; more are drawn one pixel wide, which is much faster without a graphics processor
@@ -57,27 +57,27 @@ uniform vec2 size;
 out vec4 ink;
 out float across;
 void main() {
-  int corner = gl_VertexID % corners;
   uint number = uint(count - 1 - gl_VertexID / corners);  // the strongest are drawn last, on top
+  int corner = gl_VertexID % corners;
   ink = texelFetch(inks, at(number), 0);
-  uvec2 pair = texelFetch(ends, at(number), 0).rg;
-  vec4 source = place(pair.x), target = place(pair.y);
-  float along = corners == 2 ? float(corner) : float(corner == 1 || corner == 2 || corner == 4);
-  gl_Position = along > 0.5 ? target : source;
   across = 0.0;
-  if (corners == 6) {
+  gl_Position = NOWHERE;
+  if (ink.a == 0.0) return;
+  uvec2 pair = texelFetch(ends, at(number), 0).rg;
+  bool isTarget = corners == 2 ? corner == 1 : corner == 1 || corner == 2 || corner == 4;
+  gl_Position = place(isTarget ? pair.y : pair.x);
+  if (corners == 6) {  // two triangles: a line of some width
+    vec4 other = place(isTarget ? pair.x : pair.y);
     float near = 0.02 * distance;
-    if (source.w < near) source = mix(source, target, (near - source.w) / (target.w - source.w));
-    if (target.w < near) target = mix(target, source, (near - target.w) / (source.w - target.w));
-    gl_Position = along > 0.5 ? target : source;
-    vec2 direction = (target.xy / target.w - source.xy / source.w) * size;
+    if (gl_Position.w < near) gl_Position = mix(gl_Position, other, (near - gl_Position.w) / (other.w - gl_Position.w));
+    if (other.w < near) other = mix(other, gl_Position, (near - other.w) / (gl_Position.w - other.w));
+    vec2 direction = (other.xy / other.w - gl_Position.xy / gl_Position.w) * size * (isTarget ? -1.0 : 1.0);
     float extent = length(direction);
     vec2 normal = extent > 0.0 ? vec2(-direction.y, direction.x) / extent : vec2(0.0);
     across = corner == 0 || corner == 1 || corner == 3 ? 1.0 : -1.0;
     gl_Position.xy += normal * across * (width + 1.0) / size * gl_Position.w;
   }
-  ink.a *= opacity * mix(0.7, 1.0, along) * mix(1.0, 0.45, haze(gl_Position.w));
-  if (texelFetch(inks, at(number), 0).a == 0.0) gl_Position = NOWHERE;
+  ink.a *= opacity * (isTarget ? 1.0 : 0.7) * mix(1.0, 0.45, haze(gl_Position.w));
 }`;
 
 const SYNAPSE_FRAGMENT = `#version 300 es
@@ -183,7 +183,7 @@ class Drawing {
     gl.uniform1i(forSynapses.count, synapses);
     gl.uniform1i(forSynapses.corners, corners);
     gl.uniform1f(forSynapses.width, ratio * (shown > 600 ? 0.9 : 1.3));
-    gl.uniform1f(forSynapses.opacity, Math.max(0.16, Math.min(1, 24 / Math.sqrt(shown + 1))));
+    gl.uniform1f(forSynapses.opacity, Math.max(0.05, Math.min(1, 18 / Math.sqrt(shown + 1))));
     gl.uniform2f(forSynapses.size, gl.drawingBufferWidth, gl.drawingBufferHeight);
     gl.drawArrays(corners === 2 ? gl.LINES : gl.TRIANGLES, 0, corners * synapses);
   }

@@ -17,7 +17,7 @@ function labelOutputs(view) {
     for (const [at, label] of labels) {
       const [x, y, depth] = project(at);
       label.hidden = !view.isVisible(at) || depth <= 0;
-      label.style.transform = `translate(${x + 9}px, ${y - 10}px)`;
+      label.style.transform = `translate(${x + view.radius(at, depth) + 4}px, ${y - 10}px)`;
     }
   });
 }
@@ -56,7 +56,18 @@ function connect(view) {
     else if (neuron !== over || hovered.hidden) fillCard(hovered, network, neuron, view);
     if (!hovered.hidden) putBeside(hovered, here, stage);
     over = neuron;
+    follow();
   };
+  const ring = byId("ring");
+  const follow = () => {
+    const marked = hovered.hidden ? view.selected : over;
+    ring.hidden = marked === null;
+    if (marked === null) return;
+    const [x, y, depth] = view.camera.projector(network.places)(marked), radius = view.radius(marked, depth) + 5;
+    ring.style.transform = `translate(${x - radius}px, ${y - radius}px)`;
+    ring.style.width = ring.style.height = `${2 * radius}px`;
+  };
+  view.afterDrawing.push(follow);
   const select = (neuron) => {
     controls.change({ selected: neuron });
     if (neuron === null) {
@@ -67,6 +78,8 @@ function connect(view) {
       byId("find").value = neuron;
     }
     hovered.hidden = true;
+    const hasRoom = stage.clientWidth > 3 * pinned.offsetWidth;
+    view.camera.offset = pinned.hidden || !hasRoom ? 0 : 0.4 * pinned.offsetWidth;
     byId("hint").textContent = neuron === null ? firstHint : "Click on empty space or press Escape to show all";
   };
   const firstHint = byId("hint").textContent;
@@ -112,7 +125,6 @@ async function start() {
   view.canvas.addEventListener("webglcontextrestored", () => { view.drawing.build(); view.request(); });
   window.explorer = forScripts(view);
   view.draw();
-  view.drawing.finish();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
 }
 

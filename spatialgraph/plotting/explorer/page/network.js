@@ -12,10 +12,11 @@ class Network {
     this.outgoing = placesByNeuron(this.source, this.count);
     this.incoming = placesByNeuron(this.target, this.count);
     this.ordinals = this.ordinalsByRole();
-    this.scaleToOne();
     this.places = new Float32Array(4 * this.count);
     this.polarityNow = this.polarity;
-    this.place(this.pos);
+    this.posNow = this.pos;
+    this.stretch = facts.stretched === null ? 1 : this.readable();
+    this.place();
   }
 
   /** The place of each neuron among the inputs, the outputs or the hidden neurons: that of its feature, for the first
@@ -25,21 +26,29 @@ class Network {
     return Uint32Array.from(this.role, (role) => next[role]++);
   }
 
-  /** Find the factor that brings all neurons within 1 of the origin; positions are about their centre already. */
-  scaleToOne() {
-    let largest = 0;
-    for (let at = 0; at < this.count; at++) {
-      largest = Math.max(largest, Math.hypot(this.pos[3 * at], this.pos[3 * at + 1], this.pos[3 * at + 2]));
-    }
-    this.unit = largest > 0 ? 1 / largest : 1;
+  /** How far neurons reach from the centre along each axis, in length units. */
+  reach() {
+    const reach = [0, 0, 0];
+    this.pos.forEach((value, at) => { reach[at % 3] = Math.max(reach[at % 3], Math.abs(value)); });
+    return reach;
   }
 
-  /** Lay neurons at positions, three coordinates each in length units. */
-  place(pos) {
-    const radius = Math.max(0.006, Math.min(0.03, 0.45 / Math.sqrt(this.count)));
+  /** How many times further apart layers are drawn, so that they can be told apart; 1 for true to scale. */
+  readable() {
+    const reach = this.reach(), along = reach[facts.stretched];
+    return along > 0 ? Math.max(1, Math.min(100, Math.round((1.2 * Math.max(...reach)) / along))) : 1;
+  }
+
+  /** Lay neurons where they are now; scaled so that they lie within 1 of the origin, and layers stretched apart. */
+  place() {
+    const scales = [1, 1, 1], width = Math.max(0.009, Math.min(0.06, 0.85 / Math.sqrt(this.count)));
+    if (facts.stretched !== null) scales[facts.stretched] = this.stretch;
+    const radius = Math.hypot(...this.reach().map((value, axis) => value * scales[axis])) || 1;
     for (let at = 0; at < this.count; at++) {
-      for (let axis = 0; axis < 3; axis++) this.places[4 * at + axis] = this.unit * pos[3 * at + axis];
-      this.places[4 * at + 3] = radius * this.size(at);
+      for (let axis = 0; axis < 3; axis++) {
+        this.places[4 * at + axis] = (scales[axis] / radius) * this.posNow[3 * at + axis];
+      }
+      this.places[4 * at + 3] = width * this.size(at);
     }
   }
 

@@ -38,12 +38,13 @@ class Pointer {
       this.view.camera.pan(dx / 2, dy / 2);
     } else if (event.shiftKey || event.buttons & 6) this.view.camera.pan(dx, dy);
     else this.view.camera.rotate(TURN * dx, TURN * dy);
-    this.view.request();
+    this.view.requestMove();
   }
 
   release(event, isClick) {
     const wasDown = this.down.delete(event.pointerId);
-    if (isClick && wasDown && this.moved <= STILL && event.button === 0) this.onClick(this.view.pick(...this.place(event)));
+    const isStill = wasDown && this.moved <= STILL && event.button === 0;
+    if (isClick && isStill) this.onClick(this.view.pick(...this.place(event)));
     if (event.pointerType !== "mouse") this.onHover(null);
   }
 
@@ -60,7 +61,7 @@ class Pointer {
     event.preventDefault();
     const pixels = event.deltaMode === 1 ? 16 * event.deltaY : event.deltaY;
     this.view.camera.zoom(Math.exp(Math.max(-0.5, Math.min(0.5, 0.0015 * pixels))));
-    this.view.request();
+    this.view.requestMove();
     this.hover(this.place(event));
   }
 
@@ -75,7 +76,7 @@ class Pointer {
     if (!acts[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     acts[event.key]();
-    this.view.request();
+    this.view.requestMove();
   }
 
   place(event) {

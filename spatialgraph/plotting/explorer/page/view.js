@@ -1,5 +1,7 @@
 // What is shown of the network, and its drawing.
 
+const SLOW = 60, FAST = 25;  // milliseconds between two pictures of a moving network
+const STILL_AFTER = 160;  // milliseconds
 const IN_BACKGROUND = 34;  // of 255: how opaque neurons are that have no synapse with the selected one
 
 class View {
@@ -8,7 +10,9 @@ class View {
     this.canvas = canvas;
     this.drawing = new Drawing(canvas);
     this.camera = new Camera(facts.depth ? -0.62 : 0, facts.depth ? 0.3 : 0);
-    Object.assign(this, { color: "polarity", share: 1, selected: null, sample: 0, epoch: null, drawn: 0 });
+    const color = facts.samples ? "activation" : facts.polarities ? "polarity" : "layer";
+    Object.assign(this, { color, share: 1, selected: null, sample: 0, epoch: null, drawn: 0 });
+    this.movingShare = 1;
     this.hiddenGroups = new Set();
     this.afterDrawing = [];
     this.drawing.set("ends", network.ends);
@@ -76,11 +80,21 @@ class View {
       return from.map((value, at) => value + share * (to[at] - value));
     };
     this.epoch = epoch;
-    network.place(between((at) => recording.positions(at)));
+    network.posNow = between((at) => recording.positions(at));
+    network.place();
     network.polarityNow = between((at) => recording.polarities(at));
     this.drawing.set("places", network.places);
     if (this.color === "polarity") this.recolor();
     else this.request();
+  }
+
+  /** Draw layers so many times further apart than they are. */
+  stretch(times) {
+    this.network.stretch = times;
+    this.network.place();
+    this.drawing.set("places", this.network.places);
+    this.camera.fit(this.network.places, () => true);
+    this.request();
   }
 
   resize() {
@@ -103,11 +117,28 @@ class View {
     this.waiting ??= requestAnimationFrame(() => this.draw());
   }
 
-  draw() {
+  /** Draw while the camera moves: where that is slow only the strongest synapses, and all when it is still again. */
+  move() {
+    const now = performance.now(), since = now - (this.movedAt ?? -Infinity);
+    this.movedAt = now;
+    if (since < 2 * STILL_AFTER) {
+      if (since > SLOW) this.movingShare = Math.max(0.02, 0.6 * this.movingShare);
+      else if (since < FAST) this.movingShare = Math.min(1, 1.1 * this.movingShare);
+    }
+    clearTimeout(this.still);
+    this.still = setTimeout(() => this.request(), STILL_AFTER);
+    this.draw(this.movingShare);
+  }
+
+  requestMove() {
+    this.waiting ??= requestAnimationFrame(() => this.move());
+  }
+
+  draw(share = 1) {
     this.waiting = null;
     this.drawing.draw(this.camera, {
       neurons: this.network.count,
-      synapses: this.drawn ? this.synapses : 0,
+      synapses: this.drawn ? Math.ceil(share * this.synapses) : 0,
       shown: this.drawn,
       ground: this.colors.ground.map((part) => part / 255),
       ratio: this.ratio,
@@ -115,16 +146,20 @@ class View {
     for (const follow of this.afterDrawing) follow();
   }
 
-  /** The neuron at a place on the screen, or null: the nearest to the viewer under it, else the nearest within reach. */
+  /** The radius of a neuron on the screen, in pixels. */
+  radius(neuron, depth) {
+    return Math.max(1.3, (FOCAL * this.camera.height * this.network.places[4 * neuron + 3]) / (4 * depth));
+  }
+
+  /** The neuron at a place on the screen, or null: the first one under it, else the nearest within reach. */
   pick(x, y, reach = 4) {
-    const project = this.camera.projector(this.network.places), { places, count } = this.network;
-    const scale = (FOCAL * this.camera.height) / 2;
+    const project = this.camera.projector(this.network.places), { count } = this.network;
     let best = null, bestScore = Infinity;
     for (let at = 0; at < count; at++) {
       const [px, py, depth] = project(at);
       const distance = Math.hypot(px - x, py - y);
       if (distance > 60 || depth <= 0 || !this.isVisible(at)) continue;
-      const radius = Math.max(1.3, (0.5 * scale * places[4 * at + 3]) / depth);
+      const radius = this.radius(at, depth);
       const score = distance <= radius ? depth : distance <= radius + reach ? 1e6 * (1 + distance - radius) : Infinity;
       if (score < bestScore) [best, bestScore] = [at, score];
     }
