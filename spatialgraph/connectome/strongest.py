@@ -1,11 +1,15 @@
 """The strongest synapses of a network, for files and pictures that cannot show all of them."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.graph.network import graph_of
+from spatialgraph.graph.projections import Projection
 
-__all__ = ["strongest"]
+__all__ = ["strongest", "strongest_synapses"]
+
+SCOPES = ("global", "projection")
 
 
 def strongest(
@@ -43,3 +47,61 @@ def strongest(
     if count == len(weight):
         return torch.arange(count, device=weight.device)
     return torch.sort(weight.abs(), descending=True, stable=True).indices[:count].sort().values
+
+
+@torch.no_grad()
+def strongest_synapses(
+    network: nn.Module,
+    *,
+    min_weight: float | None = None,
+    top: int | None = None,
+    fraction: float | None = None,
+    scope: str = "global",
+) -> tuple[Tensor, Tensor]:
+    """Return the synapses of a network with the largest absolute weights, without a list of all synapses.
+
+    Args:
+        network: a graph, or a model that has one.
+        min_weight: as in :func:`strongest`.
+        top: as in :func:`strongest`.
+        fraction: as in :func:`strongest`.
+        scope: ``"global"`` to choose from all synapses together, ``"projection"`` to choose ``top`` or ``fraction`` of
+            each projection.
+
+    Returns:
+        Sources and targets, shape ``(2, K)``, and signed weights, shape ``(K,)``, in the order of ``edge_index``.
+
+    Raises:
+        TypeError: if ``network`` is neither a graph nor a model that has one.
+        ValueError: if more than one of the three is given, or one is out of range, or ``scope`` is unknown; or if a
+            weight is infinite or NaN.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> edges, weight = strongest_synapses(SpatialGraph.layered([784, 20, 10]), top=3)
+        >>> edges.shape, weight.shape
+        (torch.Size([2, 3]), torch.Size([3]))
+    """
+    graph = graph_of(network)
+    checks.choice("scope", scope, SCOPES)
+    strongest(torch.empty(0), min_weight=min_weight, top=top, fraction=fraction)  # checks the three
+    if fraction is not None and scope == "global":
+        top, fraction = round(graph.synapses * fraction), None
+    graph.connectivity.verify()
+    transmission, ends, weights = graph.transmission(), [], []
+    for number, projection in enumerate(graph.projections):
+        weight = checks.finite(f"the weights of projection {number}", transmission.weight(number).flatten())
+        kept = strongest(weight, min_weight=min_weight, top=top, fraction=fraction)
+        ends.append(_ends(projection, kept))
+        weights.append(weight[kept])
+    edges, weight = torch.cat(ends, dim=1), torch.cat(weights)
+    kept = strongest(weight, top=top if scope == "global" else None)
+    return edges[:, kept], weight[kept]
+
+
+def _ends(projection: Projection, kept: Tensor) -> Tensor:
+    """Return the sources and targets of some synapses of a projection."""
+    if projection.is_complete and not projection.is_recurrent:
+        targets = torch.div(kept, projection.n_sources, rounding_mode="floor")
+        return torch.stack([projection.sources[kept % projection.n_sources], projection.targets[targets]])
+    return projection.edge_index()[:, kept]

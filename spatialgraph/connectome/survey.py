@@ -5,8 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from spatialgraph import checks
-from spatialgraph.connectome.strongest import strongest
+from spatialgraph.connectome.strongest import strongest_synapses
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
 
@@ -44,6 +43,7 @@ class Survey:
         min_weight: float | None = None,
         top: int | None = None,
         fraction: float | None = None,
+        scope: str = "global",
     ) -> "Survey":
         """Return the survey of a graph, or of the one of a model, projection by projection.
 
@@ -52,13 +52,16 @@ class Survey:
             min_weight: keep only synapses of at least this absolute weight.
             top: keep only so many synapses, those of the largest absolute weights.
             fraction: keep only this share of the synapses, those of the largest absolute weights.
+            scope: ``"global"`` to choose from all synapses together, ``"projection"`` to choose ``top`` or ``fraction``
+                of each projection.
 
         Returns:
             Tensors on the CPU, weights, lengths and strengths in float64.
 
         Raises:
             TypeError: if ``network`` is neither a graph nor a model that has one.
-            ValueError: if more than one of the three is given, one is out of range, or a weight is infinite or NaN.
+            ValueError: if more than one of the three is given, one is out of range, ``scope`` is unknown, or a weight
+                is infinite or NaN.
 
         Example:
             >>> from spatialgraph import SpatialGraph
@@ -67,23 +70,16 @@ class Survey:
             (torch.Size([5]), [0, 0, 0, 0, 4, 4, 4, 3, 3])
         """
         graph = graph_of(network)
-        strongest(graph.raw_bias.new_zeros(0), min_weight=min_weight, top=top, fraction=fraction)  # refuses wrong ones
-        if fraction is not None:
-            top, fraction = round(graph.synapses * fraction), None
-        graph.connectivity.verify()
-        transmission, sums = graph.transmission(), _Sums(graph.neurons)
-        parts = []
-        for number, projection in enumerate(graph.projections):
-            weight = checks.finite(f"the weights of projection {number}", transmission.weight(number).detach())
-            kept = strongest(weight.flatten(), min_weight=min_weight, top=top)
-            parts.append((*_ends(projection, kept), weight.flatten()[kept].double().cpu()))
-            sums.add(projection, weight)
-        source, target, weight = (torch.cat(part) for part in zip(*parts, strict=True))
-        order = torch.sort(weight.abs(), descending=True, stable=True).indices[:top]
-        source, target, weight = source[order], target[order], weight[order]
+        edges, weight = strongest_synapses(graph, min_weight=min_weight, top=top, fraction=fraction, scope=scope)
+        weight = weight.double().cpu()
+        order = torch.sort(weight.abs(), descending=True, stable=True).indices
+        source, target = edges.cpu()[:, order]
         pos = graph.positions().detach().cpu().double()
         length = torch.linalg.vector_norm(pos[source] - pos[target], dim=1)
-        return cls(source, target, weight, length, sums.fan_in, sums.fan_out, sums.strength)
+        transmission, sums = graph.transmission(), _Sums(graph.neurons)
+        for number, projection in enumerate(graph.projections):
+            sums.add(projection, transmission.weight(number))
+        return cls(source, target, weight[order], length, sums.fan_in, sums.fan_out, sums.strength)
 
 
 class _Sums:
@@ -107,12 +103,3 @@ class _Sums:
         self.fan_in += torch.bincount(target, minlength=len(self.fan_in))
         self.fan_out += torch.bincount(source, minlength=len(self.fan_out))
         self.strength.index_add_(0, source, size).index_add_(0, target, size)
-
-
-def _ends(projection: Projection, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the sources and targets of some synapses of a projection, by their places in its order."""
-    if len(projection.engine.shape) == 2:  # all pairs: no list of them is needed
-        sources = projection.sources[kept % projection.n_sources]
-        return sources.cpu(), projection.targets[kept // projection.n_sources].cpu()
-    source, target = projection.edge_index()[:, kept].cpu()
-    return source, target

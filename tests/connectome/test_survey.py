@@ -71,6 +71,13 @@ def test_the_other_ways_to_select(graph):
     assert Survey.of(graph, min_weight=limit).weight.abs().tolist() == sizes[:3]
 
 
+def test_the_strongest_of_each_projection():
+    graph = layered()
+    survey = Survey.of(graph, top=3, scope="projection")
+    assert torch.bincount(graph.layer[survey.target]).tolist() == [0, 3, 3]
+    assert survey.weight.abs().tolist() == sorted(survey.weight.abs().tolist(), reverse=True)
+
+
 def test_masked_synapses_weigh_nothing():
     graph = layered()
     graph.masked_share = 0.5

@@ -37,6 +37,7 @@ def explore(
     min_weight: float | None = None,
     top: int | None = None,
     fraction: float | None = None,
+    scope: str = "global",
     title: str | None = None,
     activations: Tensor | None = None,
     modules: Tensor | None = None,
@@ -56,6 +57,8 @@ def explore(
         min_weight: keep only synapses of at least this absolute weight.
         top: keep only so many synapses, those of the largest absolute weights; 50,000 where none of the three is given.
         fraction: keep only this share of the synapses, those of the largest absolute weights.
+        scope: ``"global"`` to choose from all synapses together, ``"projection"`` to choose ``top`` or ``fraction`` of
+            each projection.
         title: what stands at the top of the page; None for the kind and size of the network.
         activations: values to colour neurons by, shape ``(N,)``, or ``(samples, N)`` with a slider for the sample.
         modules: module of each neuron, counted from 0, shape ``(N,)``; None for those that the Louvain method finds
@@ -92,7 +95,7 @@ def explore(
     recorded = None if recording is None else epochs_of(graph, recording, shown)
     if min_weight is None and fraction is None and top is None:
         top = _TOP
-    survey = Survey.of(graph, min_weight=min_weight, top=top, fraction=fraction)
+    survey = Survey.of(graph, min_weight=min_weight, top=top, fraction=fraction, scope=scope)
     _refuse_more("synapses on a page", len(survey.weight))
     found = neurons.module_numbers(graph, survey, modules)
     fields = None if shape is None else fields_of(network, graph, shape)
