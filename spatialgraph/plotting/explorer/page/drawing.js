@@ -2,7 +2,7 @@
 // textures that the shaders look up by its number, so that a change of colours or of the epoch writes one texture.
 
 const ROW = 2048;  // entries in a row of a texture, which every WebGL 2 has room for
-const MANY = 6000;  // lines; more are drawn one pixel wide, which is much faster without a graphics processor
+const MANY = 6000;  // lines; more are drawn one pixel wide and in one colour each, as processors alone are slow
 
 const LOOK_UP = `#version 300 es
 precision highp float;
@@ -54,7 +54,7 @@ uniform int corners;
 uniform float width;
 uniform float opacity;
 uniform vec2 size;
-out vec4 ink;
+INTERPOLATION out vec4 ink;
 out float across;
 void main() {
   uint number = uint(count - 1 - gl_VertexID / corners);  // the strongest are drawn last, on top
@@ -82,7 +82,7 @@ void main() {
 
 const SYNAPSE_FRAGMENT = `#version 300 es
 precision highp float;
-in vec4 ink;
+INTERPOLATION in vec4 ink;
 in float across;
 uniform float width;
 out vec4 color;
@@ -104,7 +104,11 @@ class Drawing {
     const gl = this.gl;
     this.textures = {};
     this.neurons = this.program(NEURON_VERTEX, NEURON_FRAGMENT);
-    this.synapses = this.program(SYNAPSE_VERTEX, SYNAPSE_FRAGMENT);
+    const synapses = (interpolation) => [SYNAPSE_VERTEX, SYNAPSE_FRAGMENT].map((text) => (
+      text.replace("INTERPOLATION", interpolation)
+    ));
+    this.lines = this.program(...synapses("flat"));
+    this.ribbons = this.program(...synapses("smooth"));
     gl.bindVertexArray(gl.createVertexArray());
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA);
@@ -179,7 +183,7 @@ class Drawing {
     if (!synapses) return;
     gl.depthMask(false);
     const corners = shown > MANY ? 2 : 6;
-    const forSynapses = this.use(this.synapses, camera);
+    const forSynapses = this.use(corners === 2 ? this.lines : this.ribbons, camera);
     gl.uniform1i(forSynapses.count, synapses);
     gl.uniform1i(forSynapses.corners, corners);
     gl.uniform1f(forSynapses.width, ratio * (shown > 600 ? 0.9 : 1.3));

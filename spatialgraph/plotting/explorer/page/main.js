@@ -119,13 +119,12 @@ async function start() {
   labelOutputs(view);
   drawCompass(view);
   connect(view);
-  new ResizeObserver(() => { view.resize(); view.draw(); }).observe(byId("stage"));
+  new ResizeObserver(() => { if (view.resize()) view.draw(); }).observe(byId("stage"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.recolor());
   view.canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
   view.canvas.addEventListener("webglcontextrestored", () => { view.drawing.build(); view.request(); });
   window.explorer = forScripts(view);
-  view.draw();
-  document.documentElement.dataset.ready = performance.now().toFixed(0);
+  view.afterDrawing.push(() => { document.documentElement.dataset.ready = "true"; });
 }
 
 start().catch((error) => {

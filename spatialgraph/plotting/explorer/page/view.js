@@ -97,13 +97,16 @@ class View {
     this.request();
   }
 
+  /** Give the canvas the pixels that it has room for; tell whether these are others than before. */
   resize() {
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const { clientWidth: width, clientHeight: height } = this.canvas;
+    if (ratio === this.ratio && width === this.camera.width && height === this.camera.height) return false;
     this.ratio = ratio;
     Object.assign(this.camera, { width: Math.max(1, width), height: Math.max(1, height) });
     this.canvas.width = Math.max(1, Math.round(width * ratio));
     this.canvas.height = Math.max(1, Math.round(height * ratio));
+    return true;
   }
 
   home() {
