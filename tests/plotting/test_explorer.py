@@ -1,9 +1,12 @@
 """The explorer's page: what it holds, read back, equals what the network says; wrong arguments are refused."""
 
 import errno
+import importlib
 import os
 import re
+import sys
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -348,6 +351,20 @@ def test_larger_networks_than_a_browser_draws(tmp_path, monkeypatch):
     monkeypatch.setattr(exploring, "_MOST", 17)
     with pytest.raises(ValueError, match="network must have at most 17 neurons, got 18"):
         sg.explore(layered(), tmp_path / "a.html")
+
+
+def test_the_page_of_the_documentation(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "docs"))
+    explorer_page = importlib.import_module("explorer_page")
+    path = explorer_page.write(tmp_path / "explorer")
+    sys.modules.pop("explorer_page")
+    facts, blocks = read_page(path)
+    assert path.name == "mnist.html" and path.stat().st_size < 8e6
+    sizes = [group["count"] for group in facts["groups"]]
+    assert (sizes, facts["synapses"], facts["shown"], facts["samples"]) == ([784, 2048, 10], 1_626_112, 50_000, 10)
+    assert facts["image"] == [28, 28] and len(blocks["fields"]["scale"]) == 2058
+    outputs = blocks["network"]["activation"].reshape(10, -1)[:, -10:]
+    assert (outputs.argmax(1) == np.arange(10)).sum() >= 8  # most digits are told right
 
 
 def test_all_parts_of_the_page_are_in_the_package():
