@@ -72,7 +72,7 @@ def main():
     """Write the picture, in few colours so that it is small."""
     with tempfile.TemporaryDirectory() as folder:
         picture = screenshot(write(folder))
-    picture.quantize(128, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
+    picture.quantize(160, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
     print(PICTURE, f"{PICTURE.stat().st_size / 1000:.0f} kB", file=sys.stderr)
 
 

@@ -181,7 +181,7 @@ class Controls {
     const lines = byId("lines");
     lines.replaceChildren();
     if (!this.view.network.shown) return;
-    if (color === "module") return lines.append("Synapses have the colour of their source.");
+    if (color === "module") return lines.append("Synapses: colour of their source");
     const sign = (shade, text) => {
       const line = element("i");
       line.style.background = cssColor(shade);
