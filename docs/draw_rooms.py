@@ -17,14 +17,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spatialgraph"
 # Level and horizontal place of each room. A room imports from lower levels only.
 PLACES = {
     "experiments": (6, 6.9),
-    "training": (5, 8.4),
-    "deploy": (4, 3.5),
-    "conversion": (4, 5.15),
+    "training": (5, 8.5),
+    "deploy": (4, 3.4),
+    "conversion": (4, 5.1),
     "costs": (4, 9.4),
     "models": (3, 3.5),
     "connectome": (3, 8.1),
     "pruning": (3, 0.9),
-    "plotting": (4, 6.85),
+    "plotting": (4, 6.75),
     "layers": (2, 4.5),
     "neurons": (2, 0.9),
     "graph": (2, 6.3),

@@ -32,7 +32,7 @@ def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "
         bins: number of bins between the lowest and the highest neuron, the same for all layers.
 
     Returns:
-        The axes: last coordinate in length units, and share of the layer's neurons in percent.
+        The axes, with the last coordinate in length units and shares of the layers' neurons in percent.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.
@@ -55,7 +55,8 @@ def depths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> "
         values = last[members.numpy()]
         _draw_shares(values, edges, ax, color, f"{name}, {len(values):,} neurons", filled=True)
     name = axis_names(graph.dim)[-1]
-    ax.set(xlabel=f"{name} (length units)", ylabel="share of the layer's neurons (%)", xlim=(edges[0], edges[-1]))
+    ax.set(xlabel=f"{name} (length units)", ylabel="share of the layer's neurons (%)")
+    ax.set_xlim(2 * edges[0] - edges[1], 2 * edges[-1] - edges[-2])
     return _finish(ax)
 
 
@@ -73,7 +74,7 @@ def degrees(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 40) -> 
         bins: largest number of bins between 0 and the largest degree.
 
     Returns:
-        The axes: degree, and share of the layer's neurons in percent.
+        The axes, with degrees and shares of the layers' neurons in percent.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.

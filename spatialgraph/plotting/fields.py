@@ -43,7 +43,7 @@ def receptive_fields(
         ax: axes to draw on; None for new ones.
         neurons: a layer's number, neuron numbers or a boolean mask of shape ``(N,)``, drawn row by row in this order;
             None for the 24 hidden neurons whose outgoing synapses have the largest sums of absolute weights, strongest
-            first.
+            first, and for the outputs where there are no hidden neurons.
 
     Returns:
         The axes.
@@ -62,7 +62,7 @@ def receptive_fields(
     rows, columns = _checked(shape, len(graph.inputs))
     numbers = _strongest(graph) if neurons is None else neuron_numbers(neurons, graph.connectivity.layer)
     if not len(numbers):
-        raise ValueError("neurons must name at least one neuron, got none")
+        raise ValueError("neurons must name at least one, got none")
     fields = fields_of(graph, numbers).cpu().double().numpy()
     ax = given_or_new(ax)
     limit = float(np.quantile(np.abs(fields), 0.99)) or float(np.abs(fields).max()) or 1.0
@@ -87,7 +87,7 @@ def _checked(shape: Sequence[int], inputs: int) -> tuple[int, int]:
 
 
 def _strongest(graph: SpatialGraph) -> Tensor:
-    """Return the hidden neurons with the largest sums of absolute outgoing weights."""
+    """Return the hidden neurons with the largest sums of outgoing weights; the outputs where there are none."""
     transmission = graph.transmission()
     total = torch.zeros(graph.neurons, dtype=torch.float64, device=graph.raw_bias.device)
     for number, projection in enumerate(graph.projections):
@@ -97,6 +97,8 @@ def _strongest(graph: SpatialGraph) -> Tensor:
         else:
             total.index_add_(0, projection.edge_index()[0], weight.flatten())
     hidden = torch.nonzero(~graph.is_input & ~graph.is_output)[:, 0]
+    if not len(hidden):
+        return graph.outputs
     return hidden[torch.sort(total[hidden], descending=True, stable=True).indices[:_SHOWN]]
 
 

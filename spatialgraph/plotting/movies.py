@@ -40,8 +40,8 @@ def movie(
     """Write a movie of the neurons' positions, a frame for each time of a recording.
 
     The first two axes of space are shown, on the same scales in all frames. Neurons are coloured by their polarity at
-    that time, red for excitatory and blue for inhibitory ones, and grey without. With the network, inputs are small and
-    grey, and outputs are drawn as their numbers, above 20 as black dots. The file is written once it is complete.
+    that time, red for excitatory and blue for inhibitory ones. With the network, inputs are small and grey, and outputs
+    are drawn as their numbers, above 20 as black dots. The file is written once it is complete.
 
     Args:
         recording: what :class:`~spatialgraph.training.RecordPositions` recorded.

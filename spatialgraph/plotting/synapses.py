@@ -34,7 +34,7 @@ def lengths(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 80) -> 
         bins: number of bins between 0 and the longest synapse, the same for all projections.
 
     Returns:
-        The axes: length in length units, and share of the projection's synapses in percent.
+        The axes, with lengths in length units and shares of the projections' synapses in percent.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.
@@ -79,7 +79,7 @@ def weights(network: nn.Module, ax: "Axes | None" = None, *, bins: int = 120) ->
         bins: number of bins of the density along each axis.
 
     Returns:
-        The axes: length in length units, and signed weight.
+        The axes, with lengths in length units and signed weights.
 
     Raises:
         TypeError: if ``network`` is no SpatialGraph and has none, or ``bins`` is not an int.
