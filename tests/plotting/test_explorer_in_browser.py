@@ -255,10 +255,13 @@ def test_samples_change_the_activations(page):
 
 
 def test_epochs_move_neurons(page, recording, graph):
+    set_to(page, "epoch", 3)  # unpacks the recording, and goes as far away as the widest epoch needs
+    page.wait("return explorer.state().epoch === 3")
     now = places_of(page, graph)
     set_to(page, "epoch", 0)
     page.wait("return explorer.state().epoch === 0")
     assert np.linalg.norm(now - places_of(page, graph), axis=1).max() > 20
+    assert (places_of(page, graph) > 0).all() and (places_of(page, graph) < [728, 700]).all()
     assert page.run("return document.getElementById('epoch-out').textContent") == "0"
     set_to(page, "color", "polarity")
     paints = paints_of(page, graph)[:25]

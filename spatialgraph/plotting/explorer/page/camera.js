@@ -37,18 +37,17 @@ class Camera {
     this.distance = Math.max(0.02, Math.min(60, this.distance * factor));
   }
 
-  /** Go so near that all points just fit; `is_shown` tells which count. */
-  fit(points, isShown) {
+  /** How near all points just fit. */
+  fitting(points) {
     const { right, up, towards } = this.frame();
     const aspect = this.width / this.height;
     let distance = 1.5;
     for (let at = 0; at < points.length / 4; at++) {
-      if (!isShown(at)) continue;
       const [x, y, z] = this.seen(points, at, right, up, towards), size = points[4 * at + 3];
       const wide = Math.max((Math.abs(x) + size) / aspect, Math.abs(y) + size);
       distance = Math.max(distance, z + 1.1 * FOCAL * wide);
     }
-    this.distance = distance;
+    return distance;
   }
 
   /** A point's coordinates along the axes of the picture. */

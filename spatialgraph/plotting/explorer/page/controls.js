@@ -81,9 +81,17 @@ class Controls {
     byId("play").addEventListener("click", () => this.play());
   }
 
+  /** The recording, unpacked when it is first asked for. */
+  recorded() {
+    this.recording ??= Recording.unpacked().then((recording) => {
+      this.view.standBack(recording);
+      return recording;
+    });
+    return this.recording;
+  }
+
   async showEpoch(epoch) {
-    this.recording ??= Recording.unpacked();
-    this.view.showEpoch(await this.recording, epoch);
+    this.view.showEpoch(await this.recorded(), epoch);
     byId("epoch").value = epoch;
     this.tell();
   }
@@ -102,7 +110,7 @@ class Controls {
       epoch = Math.min(last, epoch + Math.max(0, now - before) / 500);
       before = now;
       const whole = Math.round(epoch);
-      this.view.showEpoch(await (this.recording ??= Recording.unpacked()), epoch);
+      this.view.showEpoch(await this.recorded(), epoch);
       byId("epoch").value = whole;
       byId("epoch-out").textContent = facts.epochs[whole];
     }

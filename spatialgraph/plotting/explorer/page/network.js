@@ -41,7 +41,7 @@ class Network {
 
   /** Lay neurons where they are now; scaled so that they lie within 1 of the origin, and layers stretched apart. */
   place() {
-    const scales = [1, 1, 1], width = Math.max(0.009, Math.min(0.06, 0.85 / Math.sqrt(this.count)));
+    const scales = [1, 1, 1], width = Math.max(0.009, Math.min(0.045, 0.85 / Math.sqrt(this.count)));
     if (facts.stretched !== null) scales[facts.stretched] = this.stretch;
     const radius = Math.hypot(...this.reach().map((value, axis) => value * scales[axis])) || 1;
     for (let at = 0; at < this.count; at++) {

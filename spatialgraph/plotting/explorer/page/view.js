@@ -93,26 +93,40 @@ class View {
     this.network.stretch = times;
     this.network.place();
     this.drawing.set("places", this.network.places);
-    this.camera.fit(this.network.places, () => true);
+    this.camera.distance = this.camera.fitting(this.network.places);
     this.request();
   }
 
   /** Give the canvas the pixels that it has room for; tell whether these are others than before. */
   resize() {
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const { clientWidth: width, clientHeight: height } = this.canvas;
-    if (ratio === this.ratio && width === this.camera.width && height === this.camera.height) return false;
+    const ratio = Math.min(2, window.devicePixelRatio || 1), { camera, canvas, network } = this;
+    const [width, height] = [Math.max(1, canvas.clientWidth), Math.max(1, canvas.clientHeight)];
+    if (ratio === this.ratio && width === camera.width && height === camera.height) return false;
     this.ratio = ratio;
-    Object.assign(this.camera, { width: Math.max(1, width), height: Math.max(1, height) });
-    this.canvas.width = Math.max(1, Math.round(width * ratio));
-    this.canvas.height = Math.max(1, Math.round(height * ratio));
+    const before = camera.fitting(network.places);
+    Object.assign(camera, { width, height });
+    camera.zoom(camera.fitting(network.places) / before);  // what was seen stays in sight
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
     return true;
   }
 
   home() {
     this.camera.reset();
-    this.camera.fit(this.network.places, () => true);
+    this.camera.distance = this.camera.fitting(this.network.places);
     this.request();
+  }
+
+  /** Go so far away that the neurons are in sight in all epochs. */
+  standBack(recording) {
+    const { network, camera } = this, now = network.posNow;
+    for (let epoch = 0; epoch < facts.epochs.length; epoch++) {
+      network.posNow = recording.positions(epoch);
+      network.place();
+      camera.distance = Math.max(camera.distance, camera.fitting(network.places));
+    }
+    network.posNow = now;
+    network.place();
   }
 
   /** Draw before the browser shows its next picture, however often this is called. */
