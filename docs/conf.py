@@ -3,9 +3,11 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-import spatialgraph  # noqa: E402 - found by the line above where the package is not installed
+import explorer_page  # noqa: E402 - found by the line above, as is the package where it is not installed
+
+import spatialgraph  # noqa: E402
 
 project = "spatialgraph"
 version = release = spatialgraph.__version__
@@ -71,3 +73,13 @@ html_css_files = ["tables.css"]
 html_title = f"spatialgraph {version}"
 html_show_copyright = False
 html_show_sphinx = False
+
+
+def write_explorer(app):
+    """Write the page that the explorer's tutorial shows, beside the other pages."""
+    if app.builder.format == "html":
+        explorer_page.write(Path(app.outdir) / "explorer")
+
+
+def setup(app):
+    app.connect("builder-inited", write_explorer)

@@ -29,6 +29,7 @@ from spatialgraph.models.learning_rates import parameter_groups
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.rnn import SpatialRNN
 from spatialgraph.models.snn import SpatialSNN
+from spatialgraph.plotting.explorer.exploring import explore
 from spatialgraph.pruning.isolated import drop_isolated, isolated
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.pruning.regrowth import regrow_
@@ -65,6 +66,7 @@ __all__ = [
     "communicability_cost",
     "drop_isolated",
     "embed",
+    "explore",
     "export",
     "from_frames",
     "from_igraph",

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -122,3 +123,14 @@ def test_a_record_keeps_the_summaries_of_cases_that_are_not_measured_again(bench
     assert third.about["rows"] == {"a": 1.0, "b": 2.0}
     assert third.get({"case": "a", "epochs": 1}, dict)["accuracy"] == 1.0
     assert third.get({"case": "a", "epochs": 2}, lambda: {"accuracy": 3.0})["accuracy"] == 3.0
+
+
+def test_a_page_of_the_explorer_is_written_to_be_measured(benchmark, tmp_path):
+    explorer = benchmark("explorer")
+    graph = explorer.network(800)
+    assert (graph.neurons, len(graph.inputs), len(graph.outputs)) == (800, 784, 10)
+    explorer.write_explorer(graph, 50, tmp_path / "a.html")
+    assert '"shown": 50' in (tmp_path / "a.html").read_text("utf-8")
+    assert explorer.SCRIPTS.keys() == explorer.WRITERS.keys()
+    seconds, megabytes = explorer.of_processes(os.getpid())
+    assert seconds > 0.1 and 50 < megabytes < 50_000
