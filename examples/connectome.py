@@ -19,15 +19,17 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import atomic, experiments, plotting, training
 from spatialgraph.connectome.analysis import Analysis
+from spatialgraph.graph.network import graph_of
 
 CLASSES = 10
 FILES = ("network.graphml", "network.gexf", "network.h5", "network.npz")
@@ -53,7 +55,7 @@ def accuracy(model: nn.Module, data: training.Mnist) -> float:
 def without(model: nn.Module, neurons: Sequence[int]) -> nn.Module:
     """Return a copy without the synapses of some neurons."""
     result = copy.deepcopy(model)
-    graph = result.graph
+    graph = graph_of(result)
     removed = torch.zeros(graph.neurons, dtype=torch.bool)
     removed[list(neurons)] = True
     graph.keep_(~removed[graph.edge_index].any(0))
@@ -62,7 +64,7 @@ def without(model: nn.Module, neurons: Sequence[int]) -> nn.Module:
 
 def figures(model: nn.Module, activity: torch.Tensor | None) -> dict[str, Callable[[], Axes]]:
     """Return what draws each figure of the report, by its title."""
-    graph = model.graph
+    graph = graph_of(model)
     drawn: dict[str, Callable[[], Axes]] = {
         "The network in space": lambda: plotting.network(model),
         "Depth of the neurons by layer": lambda: plotting.depths(model),
@@ -82,7 +84,7 @@ def figures(model: nn.Module, activity: torch.Tensor | None) -> dict[str, Callab
 def png(ax: Axes) -> str:
     """Return a figure as an address that holds the whole image."""
     buffer = io.BytesIO()
-    ax.figure.savefig(buffer, format="png", dpi=110)
+    cast(Figure, ax.figure).savefig(buffer, format="png", dpi=110)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -154,7 +156,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     found = sg.analyse(model, nulls=args.nulls)
     print(found)
     named = [outlier.neuron for outlier in found.outliers]
-    facts, activity, accuracies = {"neurons": f"{found.neurons:,}", "synapses": f"{found.synapses:,}"}, None, {}
+    facts = {"neurons": f"{found.neurons:,}", "synapses": f"{found.synapses:,}"}
+    activity, accuracies = None, {}
     if isinstance(model, sg.SpatialMLP) and model.graph.inputs.numel() == data.test_images.shape[1]:
         accuracies = {"accuracy": accuracy(model, data), "without_outliers": accuracy(without(model, named), data)}
         facts["accuracy"] = f"{accuracies['accuracy']:.2f} % ({data.source})"
