@@ -119,15 +119,15 @@ def report(model: nn.Module, found: Analysis, facts: dict[str, str], activity: t
         "</figure>"
         for title, draw in figures(model, activity).items()
     )
-    outliers = table(["neuron", "reason"], [[str(each.neuron), each.reason] for each in found.outliers[:50]])
+    outliers = table(["neuron", "reason"], [[str(each.neuron), each.reason] for each in found.outliers[:20]])
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>A network as a connectome</title><style>{STYLE}</style>
 <h1>A network as a connectome</h1>
 {table(["", ""], [[name, value] for name, value in facts.items()])}
 <h2>Explorer</h2><iframe title="The network in space" srcdoc="{html.escape(page)}"></iframe>
 <h2>Measures</h2>{measures(found)}
-<h2>Outliers</h2><p>{len(found.outliers)} neurons stand out.</p>{outliers}
 <h2>Figures</h2>{images}
+<h2>Outliers</h2><p>{len(found.outliers)} neurons stand out; the first of them:</p>{outliers}
 </html>
 """
 

@@ -333,3 +333,22 @@ def test_a_connectome_is_embedded_analysed_and_trained(load, capsys):
 def test_the_worm_needs_its_package(load):
     with pytest.raises(ImportError, match="pip install cect"):
         load("celegans").read_worm()
+
+
+def test_a_report_on_a_network(load, capsys):
+    pytest.importorskip("igraph")
+    pytest.importorskip("h5py")
+    example = load("connectome")
+    options = ["--nulls", "1", "--out", "here"]
+    result = example.main(["--hidden", "20", "--epochs", "1", "--keep", "0.3", *options])
+    assert json.loads(Path("here/metrics.json").read_text()) == result
+    assert abs(result["accuracies"]["accuracy"] - result["accuracies"]["without_outliers"]) < 5.0
+    synapses = result["analysis"]["synapses"]
+    assert {sg.read(Path("here") / name).synapses for name in example.FILES} == {synapses}
+    text = Path("here/report.html").read_text()
+    assert text.count("data:image/png;base64,") == 8 and text.count("<iframe") == 1 and "<h2>Outliers</h2>" in text
+    assert "http" not in re.sub(r'srcdoc="[^"]*"', "", text)
+
+    sg.save(sg.load("here/network.safetensors").graph, "graph.safetensors")
+    of_graph = example.main(["--load", "graph.safetensors", *options])
+    assert of_graph["analysis"]["values"] == result["analysis"]["values"] and of_graph["accuracies"] == {}
