@@ -46,7 +46,7 @@ def strongest(
         count = round(count * checks.between("fraction", fraction, 0.0, 1.0))
     if count == len(weight):
         return torch.arange(count, device=weight.device)
-    return torch.sort(weight.abs(), descending=True, stable=True).indices[:count].sort().values
+    return _largest(weight.abs(), count)
 
 
 @torch.no_grad()
@@ -97,6 +97,16 @@ def strongest_synapses(
     edges, weight = torch.cat(ends, dim=1), torch.cat(weights)
     kept = strongest(weight, top=top if scope == "global" else None)
     return edges[:, kept], weight[kept]
+
+
+def _largest(size: Tensor, count: int) -> Tensor:
+    """Return the places of the largest numbers, in ascending order; of equal ones the first, and NaN before all."""
+    if not count:
+        return torch.arange(0, device=size.device)
+    size = size.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    least = torch.topk(size, count, sorted=False).values.amin()  # to sort all of them would take ten times as long
+    above, equal = (torch.nonzero(mark)[:, 0] for mark in (size > least, size == least))
+    return torch.cat([above, equal[: count - len(above)]]).sort().values
 
 
 def _ends(projection: Projection, kept: Tensor) -> Tensor:

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.connectome.modules import find_modules
 from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.plotting.axes import SIGNED, given_or_new
 from spatialgraph.plotting.groups import drawable, groups
@@ -22,6 +23,8 @@ _ORDERS = ("layer", "module")
 # The least share of a side that a group gets, so that ten outputs show beside thousands of hidden neurons. With many
 # groups it is less; the names of narrow ones would cover others.
 _LEAST = 0.05
+# So many rows of a dense matrix are summed at a time.
+_ROWS = 256
 
 
 @torch.no_grad()
@@ -105,15 +108,28 @@ def _binned(graph: SpatialGraph, found: list[np.ndarray], bins: list[int]) -> np
     for members, own in zip(found, bins, strict=True):
         bin_of[members] = first + np.arange(len(members)) * own // len(members)
         first += own
-    total = np.zeros(count * count)
+    total = np.zeros((count, count))
     transmission = graph.transmission()
     for number, projection in enumerate(graph.projections):
-        weight = checks.finite(f"the weights of projection {number}", transmission.weight(number))
-        source, target = bin_of[projection.edge_index().cpu().numpy()]
-        total += np.bincount(source * count + target, weight.flatten().cpu().double().numpy(), count * count)
+        weight = checks.finite(f"the weights of projection {number}", transmission.weight(number)).cpu()
+        total += _summed(projection, weight, torch.from_numpy(bin_of), count).numpy()
     members_of = np.bincount(bin_of, minlength=count)
-    result: np.ndarray = total.reshape(count, count) / np.outer(members_of, members_of)
+    result: np.ndarray = total / np.outer(members_of, members_of)
     return result
+
+
+def _summed(projection: Projection, weight: Tensor, bin_of: Tensor, count: int) -> Tensor:
+    """Return the sums of a projection's weights in each pixel, shape ``(count, count)``, float64."""
+    if projection.is_complete and not projection.is_recurrent:  # then there is no need to list the synapses
+        targets, sources = bin_of[projection.targets.cpu()], bin_of[projection.sources.cpu()]
+        rows = weight.new_zeros(count, projection.n_sources, dtype=torch.float64)
+        matrix = weight.view(projection.n_targets, projection.n_sources)
+        for some, bins in zip(matrix.split(_ROWS), targets.split(_ROWS), strict=True):
+            rows.index_add_(0, bins, some.double())
+        return rows.new_zeros(count, count).index_add_(0, sources, rows.t())
+    source, target = bin_of[projection.edge_index().cpu()]
+    total = torch.zeros(count * count, dtype=torch.float64)
+    return total.index_add_(0, source * count + target, weight.flatten().double()).view(count, count)
 
 
 def _draw_groups(names: list[str], ends: np.ndarray, ax: "Axes") -> None:

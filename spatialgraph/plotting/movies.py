@@ -48,7 +48,7 @@ def movie(
         path: the file, ``.gif``, or ``.mp4`` where the program ffmpeg is installed.
         network: the network that was recorded, which tells inputs and outputs; None where it is not known.
         ax: axes to draw on, whose figure is the frame; None for new ones.
-        fps: frames per second.
+        fps: frames per second, from 0.1 to 50; the times of a GIF are whole hundredths of a second.
         dpi: dots per inch.
 
     Returns:
@@ -57,7 +57,7 @@ def movie(
     Raises:
         TypeError: if an argument is of the wrong type.
         ValueError: if the recording is empty, ``network`` has another number of neurons, ``path`` another suffix, or
-            ``fps`` or ``dpi`` is not above 0.
+            ``fps`` or ``dpi`` is out of range.
         RuntimeError: if a movie of the suffix ``.mp4`` is asked for and ffmpeg is not installed.
         OSError: if the file cannot be written; an existing file is then unchanged.
         ImportError: if matplotlib is not installed.
@@ -70,7 +70,7 @@ def movie(
         'epoch 0'
     """
     suffix = _suffix(path)
-    checks.positive("fps", fps)
+    checks.between("fps", fps, 0.1, 50.0)  # browsers slow down faster GIFs
     checks.integer("dpi", dpi, minimum=1)
     if not isinstance(recording, Recording):
         raise TypeError(f"recording must be a Recording, got {type(recording).__name__}")
@@ -114,7 +114,7 @@ def _prepare(recording: Recording, network: nn.Module | None, ax: "Axes") -> Cal
         dots.set_offsets(pos[number, rest].numpy())
         dots.set_array(polarity[number, rest].numpy())
         outputs(pos[number, is_output])
-        ax.set_title(f"epoch {epochs[number]:g}")
+        ax.set_title(f"epoch {epochs[number]:.10g}")
 
     return draw
 
@@ -164,7 +164,7 @@ def _mp4(ax: "Axes", draw: Callable[[int], None], count: int, fps: float, dpi: i
     if not FFMpegWriter.isAvailable():
         raise RuntimeError("a movie of the suffix .mp4 needs the program ffmpeg, which is not installed; write a .gif")
     with tempfile.TemporaryDirectory() as folder:
-        file, writer = Path(folder) / "movie.mp4", FFMpegWriter(fps=max(1, round(fps)))
+        file, writer = Path(folder) / "movie.mp4", FFMpegWriter(fps=fps)  # type: ignore[arg-type] # ffmpeg takes fractions
         with writer.saving(ax.figure.figure, str(file), dpi):
             for number in range(count):
                 draw(number)

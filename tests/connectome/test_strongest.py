@@ -3,6 +3,8 @@
 import pytest
 import torch
 from changed_graphs import dag_graph
+from hypothesis import given
+from hypothesis import strategies as st
 
 import spatialgraph as sg
 from spatialgraph.connectome.strongest import strongest, strongest_synapses
@@ -39,6 +41,16 @@ def test_of_each_projection(graph, choice):
     )
     assert torch.equal(edges, torch.cat([each for each, _ in expected], dim=1))
     assert torch.equal(found, torch.cat([each for _, each in expected]))
+
+
+@given(
+    values=st.lists(st.sampled_from([0.0, -1.0, 1.0, 2.0, -2.5, float("inf"), float("nan")]), max_size=12),
+    top=st.integers(0, 13),
+)
+def test_ties_are_kept_in_their_order_as_by_sorting(values, top):
+    size = [float("inf") if value != value else abs(value) for value in values]
+    expected = sorted(sorted(range(len(values)), key=lambda place: -size[place])[:top])
+    assert strongest(torch.tensor(values), top=top).tolist() == expected
 
 
 def test_equal_weights_in_their_order():

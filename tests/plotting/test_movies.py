@@ -104,7 +104,7 @@ def test_mp4(tmp_path):
         (sg.Recording(), "a.gif", {}, ValueError, "recording must hold at least one time, got none"),
         (recorded(1)[0], "a.avi", {}, ValueError, "the suffix of path must be one of '.gif', '.mp4', got '.avi'"),
         (recorded(1)[0], 3, {}, TypeError, "path must be a string or a path, got int"),
-        (recorded(1)[0], "a.gif", {"fps": 0}, ValueError, "fps must be above 0, got 0"),
+        (recorded(1)[0], "a.gif", {"fps": 0}, ValueError, "fps must be between 0.1 and 50, got 0"),
         (recorded(1)[0], "a.gif", {"dpi": 0}, ValueError, "dpi must be at least 1, got 0"),
         (
             recorded(1)[0],
