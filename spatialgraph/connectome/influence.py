@@ -47,7 +47,7 @@ class Influence:
         ...         sums.append(graph.transmission().send(0, x).sum())
         ...     sums.append(observer.sendings)
         >>> influence = Influence(graph)
-        >>> influence.start(torch.Size(), sums[1])
+        >>> influence.start((), sums[1])
         >>> influence.add(sums[2], sums[3], sums[5])
         >>> torch.allclose(influence.synapses(), graph.weights())
         True
@@ -62,7 +62,7 @@ class Influence:
         self._scales: dict[tuple[int, int], Tensor | None] = {}
         self._before: Sequence[Sending] = ()
 
-    def start(self, samples: torch.Size, sendings: Sequence[Sending]) -> None:
+    def start(self, samples: tuple[int, ...], sendings: Sequence[Sending]) -> None:
         """Begin a path.
 
         Args:
@@ -158,7 +158,7 @@ def _delayed(engine: Engine, weight: Tensor, step: _Step) -> Tensor:
     return engine.send_delayed(now, weight, delay, *past)
 
 
-def _check_samples(shape: torch.Size, samples: torch.Size) -> None:
+def _check_samples(shape: tuple[int, ...], samples: tuple[int, ...]) -> None:
     """Check that activations have the samples' axes, and one of time steps before them at most."""
     extra = len(shape) - len(samples)
     if extra not in (0, 1) or shape[extra:] != samples:
@@ -188,7 +188,8 @@ def _steps(
 def _gradients(output: Tensor, sendings: Sequence[Sending]) -> list[Tensor]:
     """Return the gradients of the sum of outputs with respect to all that was sent and received."""
     wanted = [values for sending in sendings for values in _tensors(sending)]
-    grads = torch.autograd.grad(output.sum(), wanted, allow_unused=True) if output.requires_grad else [None]
+    is_linked = output.requires_grad and all(values.requires_grad for values in wanted)
+    grads = torch.autograd.grad(output.sum(), wanted, allow_unused=True) if is_linked else [None]
     if all(grad is None for grad in grads):
         raise RuntimeError("the output must depend on what the network sends by operations with gradients, got none")
     return [torch.zeros_like(values) if grad is None else grad for values, grad in zip(wanted, grads, strict=True)]

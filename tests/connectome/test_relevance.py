@@ -405,6 +405,19 @@ class Tokens(nn.Module):
         return self.change(self.network(x))
 
 
+class Unrecorded(nn.Module):
+    """Runs its network without a record, as reentrant checkpoints do."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = sg.SpatialMLP([5, 6, 3])
+
+    def forward(self, x):
+        with torch.no_grad():
+            y = self.network(x)
+        return y + x.sum(-1, keepdim=True)
+
+
 def test_outputs_must_be_those_of_the_samples():
     x = torch.rand(4, 4, 5)
     with pytest.raises(ValueError, match=r"outputs of shape \(4, 4, 'outputs'\) for the samples of its network, got"):
@@ -413,6 +426,8 @@ def test_outputs_must_be_those_of_the_samples():
         sg.relevance(Tokens(lambda y: {"y": y}), x, 0)
     with pytest.raises(RuntimeError, match="by operations with gradients, got none"):
         sg.relevance(Tokens(torch.Tensor.detach), x, 0)
+    with pytest.raises(RuntimeError, match="by operations with gradients, got none"):
+        sg.relevance(Unrecorded(), x, 0)
     with pytest.raises(ValueError, match="read_out of the network must give one output for all time steps, got 'all'"):
         sg.relevance(sg.SpatialRNN([5, 6, 3], read_out="all", batch_first=True), x, 0)
 
