@@ -13,12 +13,13 @@
    with the same edges and shuffled weights.
 3. Compares measures of network neuroscience with null models.
 4. Trains positions and polarities as a recurrent network that reads digits row by row, beside a network with shuffled
-   edges: sensory neurons receive the rows, motor neurons are read out.
+   edges: linear layers lead from the rows to the sensory neurons, and from the motor neurons to the digits.
 
 Prints tables and writes ``celegans.json``, the network, and its graph for other programs to ``runs/celegans``.
 """
 
 import argparse
+import copy
 import dataclasses
 import importlib.util
 import json
@@ -82,12 +83,12 @@ def read_worm() -> Worm:
 
 
 def embedded(worm: Worm, graph: nx.DiGraph, args: argparse.Namespace, seed: int = 0) -> sg.Embedding:
-    """Find positions for a graph with the worm's neurons; rows of an image enter at sensory neurons."""
+    """Find positions for a graph with the worm's neurons, whose sensory neurons receive and motor neurons are read."""
     return sg.embed(
         graph,
         args.dim,
-        inputs=worm.sensory[:SIDE],
-        outputs=worm.motor[:CLASSES],
+        inputs=worm.sensory,
+        outputs=worm.motor,
         law=args.law,
         steps=args.steps,
         generator=torch.Generator().manual_seed(seed),
@@ -122,22 +123,22 @@ def shuffled_edges(graph: nx.DiGraph, rng: np.random.Generator) -> nx.DiGraph:
 
 
 class Reader(nn.Module):
-    """A recurrent network that reads images row by row.
-
-    Neurons of the worm without incoming or outgoing synapses are inputs and outputs of the network, too. They come
-    before those that were added, receive nothing and are not read.
-    """
+    """A recurrent network that reads images row by row, between a linear layer into it and one out of it."""
 
     def __init__(self, graph: sg.SpatialGraph) -> None:
         super().__init__()
-        self.network = sg.SpatialRNN(graph, cell="leaky", read_out="mean")
+        self.network = sg.SpatialRNN(copy.deepcopy(graph), cell="leaky", read_out="mean")
+        with torch.no_grad():  # weights of the size of those of a new network
+            polarity = self.network.graph.raw_polarity
+            polarity /= polarity.abs().mean()
+        self.senses = nn.Linear(SIDE, graph.inputs.numel())
+        self.answers = nn.Linear(graph.outputs.numel(), CLASSES)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of images ``(batch, 784)``."""
         rows = images.view(-1, SIDE, SIDE).transpose(0, 1)
-        others = self.network.graph.inputs.numel() - SIDE
-        logits: Tensor = self.network(F.pad(rows, (others, 0)))[0]
-        return logits[:, -CLASSES:]
+        logits: Tensor = self.answers(self.network(self.senses(rows))[0])
+        return logits
 
 
 def train_reader(graph: sg.SpatialGraph, args: argparse.Namespace, data: datasets.Mnist) -> float:
