@@ -17,7 +17,7 @@ function labelOutputs(view) {
     for (const [at, label] of labels) {
       const [x, y, depth] = project(at);
       label.hidden = !view.isVisible(at) || depth <= 0;
-      label.style.transform = `translate(${x + view.radius(at, depth) + 4}px, ${y - 10}px)`;
+      label.style.transform = `translate(${x + view.radius(at, depth) + 7}px, ${y - 10}px)`;
     }
   });
 }
