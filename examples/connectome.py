@@ -5,7 +5,7 @@
     python examples/connectome.py --hidden 2048 --epochs 20 --keep 0.05 --nulls 20
     python examples/connectome.py --hidden 30 --epochs 1 --nulls 2                   # a quick look
 
-Trains a network and prunes it, or loads one. Then names its outliers and measures the accuracy without them, compares
+Trains a network, prunes it and trains on, or loads one. Then names its outliers and measures the accuracy without them, compares
 the network with null models, and writes to ``runs/connectome``: ``report.html``, one file with tables, figures and the
 explorer; the network for other programs; and ``metrics.json``.
 """
@@ -36,13 +36,15 @@ FILES = ("network.graphml", "network.gexf", "network.h5", "network.npz")
 
 
 def trained(args: argparse.Namespace, data: training.Mnist) -> nn.Module:
-    """Return a trained network with the share of the synapses that is to be kept."""
+    """Return a trained network, pruned to the share of the synapses that is to be kept, and trained on."""
     torch.manual_seed(args.seed)
     model = sg.SpatialMLP([data.train_images.shape[1], *args.hidden, CLASSES], dim=args.dim)
     recipe = dataclasses.replace(training.RECIPES["fast"], epochs=args.epochs)
     training.fit(model, (data.train_images, data.train_labels), recipe, args.out / "training", seed=args.seed)
     if args.keep < 1.0:
         sg.prune_(model.graph, 1.0 - args.keep)
+        again = dataclasses.replace(recipe, epochs=-(-args.epochs // 2), learning_rate=0.2 * recipe.learning_rate)
+        training.fit(model, (data.train_images, data.train_labels), again, args.out / "pruned", seed=args.seed)
     return model
 
 
