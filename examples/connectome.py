@@ -5,9 +5,9 @@
     python examples/connectome.py --hidden 2048 --epochs 20 --keep 0.05 --nulls 20
     python examples/connectome.py --hidden 30 --epochs 1 --nulls 2                   # a quick look
 
-Trains a network, prunes it and trains on, or loads one. Then names its outliers and measures the accuracy without them, compares
-the network with null models, and writes to ``runs/connectome``: ``report.html``, one file with tables, figures and the
-explorer; the network for other programs; and ``metrics.json``.
+Trains a network, prunes it and trains on, or loads one. Then names its outliers and measures the accuracy without them,
+compares the network with null models, and writes to ``runs/connectome``: ``report.html``, one file with tables, figures
+and the explorer; the network for other programs; and ``metrics.json``.
 """
 
 import argparse
