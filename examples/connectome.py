@@ -7,7 +7,7 @@
 
 Trains a network, prunes it and trains on, or loads one. Then names its outliers and measures the accuracy without them,
 compares the network with null models, and writes to ``runs/connectome``: ``report.html``, one file with tables, figures
-and the explorer; the network for other programs; and ``metrics.json``.
+and the explorer; the network for other programs, of more than 100,000 synapses the strongest; and ``metrics.json``.
 """
 
 import argparse
@@ -32,6 +32,8 @@ from spatialgraph.connectome.analysis import Analysis
 from spatialgraph.graph.network import graph_of
 
 CLASSES = 10
+# A GEXF file of more synapses has more than 20 MB.
+MOST = 100_000
 FILES = ("network.graphml", "network.gexf", "network.h5", "network.npz")
 
 
@@ -167,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         activity = sg.activations(model, data.test_images[data.test_labels == 0].mean(0)).detach()
 
     for name in FILES:
-        sg.export(model, args.out / name)
+        sg.export(model, args.out / name, top=MOST if found.synapses > MOST else None)
     sg.save(model, args.out / "network.safetensors")
     page = sg.explore(model, args.out / "explorer.html", activations=activity)
     text = report(model, found, facts, activity, page.read_text(encoding="utf-8"))
