@@ -134,6 +134,30 @@ def adjacency():
     return figure
 
 
+def spikes():
+    """The hidden neurons and the outputs of a spiking network, for an image of a three."""
+    model, data = fitted(sg.SpatialSNN([784, 100, 10]), epochs=2), digits()
+    with torch.no_grad():
+        run = model.simulate(data.test_images[data.test_labels == 3][:1])
+    figure, axes = panels(2, width=9.0, height=3.4)
+    plotting.raster(run.spikes[0][:, 0], axes[0], by_first_spike=True)
+    plotting.potentials(run.potentials[-1][:, 0], axes[1])
+    return figure
+
+
+def history():
+    """Accuracies over a training."""
+    data = digits()
+    (x, y), held_out = ((data.train_images[part], data.train_labels[part]) for part in (slice(8000), slice(8000, None)))
+    recipe = training.Recipe(epochs=8, learning_rate=0.03, batch_size=100)
+    with tempfile.TemporaryDirectory() as folder:
+        model = sg.SpatialMLP([784, 256, 10])
+        rows = training.fit(model, (x, y), recipe, Path(folder) / "run", validation=held_out, progress=False)
+    figure, ax = panels()
+    plotting.history(rows, ax)
+    return figure
+
+
 def movie():
     """A training of a smaller network."""
     model, record = sg.SpatialMLP([784, 256, 10]), training.RecordPositions()
@@ -153,6 +177,8 @@ DRAWINGS = (
     weights,
     degrees,
     adjacency,
+    spikes,
+    history,
     movie,
 )
 PICTURES = {drawing.__name__: drawing for drawing in DRAWINGS}

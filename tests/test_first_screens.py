@@ -16,6 +16,13 @@ if "without-numba" in sys.argv:
 import torch
 import spatialgraph as sg
 
+# Nothing that takes long is imported before it is used.
+assert not {"torch_geometric", "lightning", "networkx", "pandas", "matplotlib"} & sys.modules.keys()
+assert {"SpatialConv", "SpatialGNN", "SpatialSimpleConv"} <= set(dir(sg))
+assert not hasattr(sg, "SpatialLayer") and "torch_geometric" not in sys.modules
+from spatialgraph import *
+assert issubclass(SpatialConv, sys.modules["torch_geometric"].nn.MessagePassing) and sg.SpatialConv is SpatialConv
+
 torch.manual_seed(0)
 model = sg.SpatialMLP([12, 8, 3])
 optimizer = torch.optim.AdamW(model.parameters())
@@ -68,18 +75,3 @@ def test_no_warnings_of_others(arguments, tmp_path):
     shown = screen(["-c", SCRIPT], tmp_path, *arguments).splitlines()
     assert [line for line in shown if "of my own" not in line] == []
     assert len(shown) == 6
-
-
-def test_pyg_is_imported_on_first_use(tmp_path):
-    code = """
-import sys
-import spatialgraph as sg
-
-assert not {"torch_geometric", "lightning", "numba", "networkx", "pandas", "matplotlib"} & sys.modules.keys()
-assert {"SpatialConv", "SpatialGNN", "SpatialSimpleConv"} <= set(dir(sg))
-assert not hasattr(sg, "SpatialLayer") and "torch_geometric" not in sys.modules
-from spatialgraph import *
-assert issubclass(SpatialConv, sys.modules["torch_geometric"].nn.MessagePassing)
-assert sg.SpatialConv is SpatialConv
-"""
-    assert screen(["-c", code], tmp_path) == ""

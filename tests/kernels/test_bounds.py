@@ -6,10 +6,9 @@ A few hundred random calls here; ten thousand, or with Numba's own bounds checks
     NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=runs/checked python scripts/fuzz_bounds.py --calls 10000
 """
 
+import importlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -32,12 +31,13 @@ LAW = InverseDistance()
 
 
 @pytest.mark.parametrize("more", [(), ("--without-numba",)], ids=["fused", "tensors"])
-def test_random_calls_end_in_right_results_or_exceptions(more):
-    command = [sys.executable, ROOT / "scripts" / "fuzz_bounds.py", "--calls", "300", "--seed", "7", *more]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
-    outcome = json.loads(done.stdout)
-    assert done.returncode == 0 and outcome["findings"] == []
+def test_random_calls_end_in_right_results_or_exceptions(more, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))  # of its workers
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    script = importlib.import_module("fuzz_bounds")
+    assert script.main(["--calls", "300", "--seed", "7", *more]) == 0
+    outcome = json.loads(capsys.readouterr().out)
+    assert outcome["findings"] == []
     assert outcome["calls"] == 300
     assert outcome["outcomes"]["right"] > 100 and outcome["outcomes"]["ValueError"] > 40
 
