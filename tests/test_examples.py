@@ -1,5 +1,6 @@
 """The examples as a user runs them: short trainings on the bundled sample."""
 
+import dataclasses
 import importlib.util
 import json
 import re
@@ -23,7 +24,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 @pytest.fixture
 def load(monkeypatch, tmp_path):
-    """Import an example by its name, in an empty folder and without a network."""
+    """Import an example by its name, in an empty folder, without a network and with half of the sample."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
     loaded = []
@@ -32,9 +33,13 @@ def load(monkeypatch, tmp_path):
         loaded.append(name)
         module = importlib.import_module(name)
         load_mnist = module.training.load_mnist
-        monkeypatch.setattr(
-            module.training, "load_mnist", lambda folder: load_mnist(folder or tmp_path, download=False)
-        )
+
+        def some(folder):
+            data = load_mnist(folder or tmp_path, download=False)
+            half = {name: getattr(data, name)[:5000] for name in ("train_images", "train_labels")}
+            return dataclasses.replace(data, **half)
+
+        monkeypatch.setattr(module.training, "load_mnist", some)
         return module
 
     yield by_name
@@ -272,7 +277,7 @@ def test_recurrent_networks_read_rows(load, capsys, cell):
 
 # Sparse networks ----
 
-KNN = ["--epochs", "2", "--hidden", "30", "--dim", "2", "--k", "8", "--every", "3", "--out", "here"]
+KNN = ["--epochs", "2", "--hidden", "30", "--dim", "2", "--k", "8", "--every", "1", "--out", "here"]
 
 
 def test_nearest_sources_rewired(load, capsys):
