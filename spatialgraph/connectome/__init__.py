@@ -1,1 +1,1 @@
-"""Networks as data: files, and graphs of other libraries."""
+"""Networks as data: files, graphs of other libraries, measures and activity."""

@@ -1,4 +1,4 @@
-"""Figures; every function takes ``ax=None`` and returns the axes."""
+"""Figures, which take ``ax=None`` and return the axes, and the explorer."""
 
 from spatialgraph.plotting.distributions import degrees, depths
 from spatialgraph.plotting.fields import receptive_fields
