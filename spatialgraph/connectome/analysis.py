@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "Chance", "analyse"]
 
-# Up to so many neurons the paths of all are measured; beyond, those of some drawn at random.
-_ALL_PATHS = 3000
+# Paths are measured from as many neurons, drawn at random, as follow so many synapses; from some in any case.
+_FOLLOWED = 300_000_000
 _SOURCES = 50
 
 NULLS = {"degree": degree_null, "strength": strength_null, "length": length_null}
@@ -127,7 +127,8 @@ def analyse(network: nn.Module, *, nulls: int = 20, seed: int = 0, progress: boo
     ``degree`` keeps the in- and out-degree of every neuron and the weights of its outgoing synapses; ``strength`` keeps
     its numbers of excitatory and inhibitory synapses, in and out, and nearly its strengths; ``length`` shuffles the
     lengths of the synapses. See :mod:`spatialgraph.connectome.nulls`. The rich-club coefficient is that of the neurons
-    of the tenth with the most synapses. Of more than 3,000 neurons, paths from 50 of them are measured.
+    of the tenth with the most synapses. Of large networks, paths from some neurons are measured: as many as follow 300
+    million synapses, and at least 50.
 
     Args:
         network: a graph, or a model that has one.
@@ -180,7 +181,7 @@ def _describe(
         "wiring_efficiency": measures.wiring_efficiency(edges),
         "reachable_pairs": _paths(edges, seed)[1],
         "modules": float(by_neuron["module"].max(initial=-1) + 1),
-        "small_world_propensity": small_world_propensity(edges, rng, _sources(edges.count)),
+        "small_world_propensity": small_world_propensity(edges, rng, _sources(edges)),
     }
     return values, by_neuron
 
@@ -208,11 +209,12 @@ def _rich_club_of_hubs(edges: WeightedEdges) -> float:
 
 def _paths(edges: WeightedEdges, seed: int) -> tuple[float, float]:
     """Return the path length and the share of pairs with a path, from the same neurons in every null model."""
-    return measures.path_length(edges, _sources(edges.count), np.random.default_rng(seed))
+    return measures.path_length(edges, _sources(edges), np.random.default_rng(seed))
 
 
-def _sources(count: int) -> int | None:
-    return None if count <= _ALL_PATHS else _SOURCES
+def _sources(edges: WeightedEdges) -> int:
+    """Return the number of neurons from which paths are measured."""
+    return max(_SOURCES, min(edges.count, _FOLLOWED // max(1, len(edges.weight))))
 
 
 def _chance(

@@ -4,9 +4,14 @@ They are those of the `Brain Connectivity Toolbox <https://doi.org/10.1016/j.neu
 Sporns, 2010), on sparse matrices. Weights count by their absolute values unless a measure says otherwise.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from spatialgraph.connectome.weighted_edges import WeightedEdges, among
+
+if TYPE_CHECKING:
+    import scipy.sparse
 
 __all__ = [
     "clustering",
@@ -17,6 +22,9 @@ __all__ = [
     "total_wiring",
     "wiring_efficiency",
 ]
+
+# Matrices with more entries than one in so many are multiplied as dense ones, which is faster.
+_DENSE = 20
 
 
 def excitatory_share(edges: WeightedEdges) -> float:
@@ -60,7 +68,7 @@ def clustering(edges: WeightedEdges) -> np.ndarray:
     exists = edges.matrix((weight > 0).astype(np.float64))
     root = edges.matrix(np.cbrt(weight / weight.max(initial=np.finfo(float).tiny)))
     both = root + root.T
-    triangles = _diagonal_of_product(both @ both, both) / 2.0
+    triangles = _diagonal_of_cube(both) / 2.0
     degree = np.asarray((exists + exists.T).sum(axis=1)).ravel()
     possible = degree * (degree - 1.0) - 2.0 * _diagonal_of_product(exists, exists)
     return np.divide(triangles, possible, out=np.zeros(edges.count), where=(triangles > 0) & (possible > 0))
@@ -109,6 +117,16 @@ def rich_club(edges: WeightedEdges) -> np.ndarray:
     between = len(lower) - np.cumsum(np.bincount(lower, minlength=size))
     pairs = members * (members - 1.0)
     result: np.ndarray = np.divide(between, pairs, out=np.full(size, np.nan), where=pairs > 0)
+    return result
+
+
+def _diagonal_of_cube(matrix: "scipy.sparse.csr_array") -> np.ndarray:
+    """Return the diagonal of the third power of a symmetric matrix."""
+    count = matrix.shape[0]
+    if matrix.nnz * _DENSE < count * count:
+        return _diagonal_of_product(matrix @ matrix, matrix)
+    dense = matrix.toarray()
+    result: np.ndarray = np.einsum("ij,ij->i", dense @ dense, dense)
     return result
 
 

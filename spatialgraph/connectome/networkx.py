@@ -54,8 +54,11 @@ def digraph(tables: Tables) -> "networkx.DiGraph":
     rows = zip(*(column.tolist() for column in tables.neurons.values()), strict=True)
     result.add_nodes_from((number, dict(zip(names, row, strict=True))) for number, row in enumerate(rows))
     columns = {name: column.tolist() for name, column in tables.synapses.items()}
-    source, target = columns.pop("source"), columns.pop("target")
-    edges = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    source, target, weight = columns.pop("source"), columns.pop("target"), columns.pop("weight")
+    edges = [{"weight": value} for value in weight]
+    for name, column in columns.items():  # column by column: twice as fast as a dictionary of a row
+        for edge, value in zip(edges, column, strict=True):
+            edge[name] = value
     result.add_edges_from(zip(source, target, edges, strict=True))
     return result
 

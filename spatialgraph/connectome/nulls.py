@@ -76,18 +76,20 @@ def _swapped(edges: WeightedEdges, group: np.ndarray, rng: np.random.Generator) 
         order = order[np.argsort(group[order], kind="stable")]
         one, two = order[: len(order) // 2 * 2].reshape(-1, 2).T
         proposed = np.stack([source[one] * count + target[two], source[two] * count + target[one]])
-        is_new = ~among(proposed, _repeated(np.concatenate([source * count + target, proposed.ravel()]))).any(0)
+        is_new = _is_single(proposed, np.concatenate([source * count + target, proposed.ravel()]), count).all(0)
         is_open = (source[one] != target[two]) & (source[two] != target[one]) & (group[one] == group[two])
         one, two = one[is_new & is_open], two[is_new & is_open]
         target[one], target[two] = target[two], target[one]
     return target
 
 
-def _repeated(numbers: np.ndarray) -> np.ndarray:
-    """Return the numbers that are there more than once, in order."""
+def _is_single(proposed: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
+    """Tell which proposed edges are there only once among edges with these numbers, below ``count ** 2``."""
+    if count * count <= 8 * len(numbers):  # so many edges that a table of all pairs is faster than sorting
+        single: np.ndarray = np.bincount(numbers, minlength=count * count)[proposed] == 1
+        return single
     numbers = np.sort(numbers)
-    result: np.ndarray = numbers[1:][numbers[1:] == numbers[:-1]]
-    return result
+    return ~among(proposed, numbers[1:][numbers[1:] == numbers[:-1]])
 
 
 def _handed_out(edges: WeightedEdges, null: WeightedEdges, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
