@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Analysis", "Chance", "analyse"]
 
 # Paths are measured from as many neurons, drawn at random, as follow so many synapses; from some in any case.
-_FOLLOWED = 300_000_000
+_FOLLOWED = 100_000_000
 _SOURCES = 50
 
 NULLS = {"degree": degree_null, "strength": strength_null, "length": length_null}
@@ -127,7 +127,7 @@ def analyse(network: nn.Module, *, nulls: int = 20, seed: int = 0, progress: boo
     ``degree`` keeps the in- and out-degree of every neuron and the weights of its outgoing synapses; ``strength`` keeps
     its numbers of excitatory and inhibitory synapses, in and out, and nearly its strengths; ``length`` shuffles the
     lengths of the synapses. See :mod:`spatialgraph.connectome.nulls`. The rich-club coefficient is that of the neurons
-    of the tenth with the most synapses. Of large networks, paths from some neurons are measured: as many as follow 300
+    of the tenth with the most synapses. Of large networks, paths from some neurons are measured: as many as follow 100
     million synapses, and at least 50.
 
     Args:
