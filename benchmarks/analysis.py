@@ -8,7 +8,6 @@ Each network is analysed in a process of its own with null models of three kinds
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -57,8 +56,20 @@ def measure(case: str, nulls: int) -> dict[str, Any]:
         "synapses": found.synapses,
         "nulls_of_each_kind": nulls,
         "seconds": round(time.perf_counter() - began, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_memory(),
     }
+
+
+def peak_memory() -> int | None:
+    """Return the most memory that this process has held, in MB; None where the system does not say.
+
+    ``getrusage`` would count what the process held that started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def in_a_process(case: str, nulls: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from torch import nn
 
 from spatialgraph.connectome.tables import Tables
@@ -53,9 +54,10 @@ def digraph(tables: Tables) -> "networkx.DiGraph":
     names = list(tables.neurons)
     rows = zip(*(column.tolist() for column in tables.neurons.values()), strict=True)
     result.add_nodes_from((number, dict(zip(names, row, strict=True))) for number, row in enumerate(rows))
-    columns = {name: column.tolist() for name, column in tables.synapses.items()}
-    source, target, weight = columns.pop("source"), columns.pop("target"), columns.pop("weight")
-    edges = [{"weight": value} for value in weight]
+    numbers = np.array(range(len(result)), dtype=object)  # one int for each neuron, not for each synapse
+    source, target = (numbers[tables.synapses[end]].tolist() for end in ("source", "target"))
+    columns = {name: column.tolist() for name, column in tables.synapses.items() if name not in ("source", "target")}
+    edges = [{"weight": value} for value in columns.pop("weight")]
     for name, column in columns.items():  # column by column: twice as fast as a dictionary of a row
         for edge, value in zip(edges, column, strict=True):
             edge[name] = value
