@@ -25,7 +25,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments import CLASSES, Candidate, Figures, Program
 from spatialgraph.graph.network import graph_of
 from spatialgraph.laws import Compact
 from spatialgraph.plotting.axes import COLORS
@@ -135,7 +135,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--every", type=int, default=10, metavar="N", help="steps from one selection of edges to the next (10)")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="learned_connectivity",
     description=__doc__,
     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
@@ -147,7 +147,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

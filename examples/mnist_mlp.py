@@ -17,7 +17,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment
+from spatialgraph.experiments import CLASSES, Candidate, Program
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), tables 1 and 3.
 PAPER_SPATIAL = {"fixed": "90.18", "learned": "92.17 ± 0.24", "free": "93.37 ± 0.40"}
@@ -40,7 +40,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     return models
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="mnist_mlp",
     description=__doc__,
     presets={
@@ -60,7 +60,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

@@ -21,7 +21,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, plotting, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment
+from spatialgraph.experiments import CLASSES, Candidate, Program
 from spatialgraph.models.spiking_network import SpikingNetwork
 
 # Test accuracies in percent from Erb et al., 2025 (https://arxiv.org/abs/2506.13410), table 2.
@@ -105,7 +105,7 @@ def draw_raster(model: SpikingNetwork, image: torch.Tensor, path: Path) -> None:
     experiments.save_figure(figure, path)
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="mnist_snn",
     description=__doc__,
     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
@@ -122,7 +122,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

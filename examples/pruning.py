@@ -23,7 +23,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments import CLASSES, Candidate, Figures, Program
 from spatialgraph.plotting.axes import COLORS
 
 # Percent of the synapses of each layer.
@@ -188,7 +188,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(baseline=[14, 2048])
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="pruning",
     description=__doc__,
     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
@@ -199,7 +199,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

@@ -24,7 +24,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments import CLASSES, Candidate, Figures, Program
 from spatialgraph.graph.network import graph_of
 
 COLUMNS = {
@@ -112,7 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--until", type=float, default=0.25, metavar="X", help="share of the training with regrowth (0.25)")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="regrowth",
     description=__doc__,
     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
@@ -125,7 +125,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

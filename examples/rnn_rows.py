@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment
+from spatialgraph.experiments import CLASSES, Candidate, Program
 
 SIDE = 28
 
@@ -96,7 +96,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     return models
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="rnn_rows",
     description=__doc__,
     presets={"gated": {"hidden": [240], "dim": 36, "spacing": "free", "law": "cosine:1.5"}},
@@ -107,7 +107,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

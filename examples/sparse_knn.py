@@ -26,7 +26,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import experiments, training
-from spatialgraph.experiments import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments import CLASSES, Candidate, Figures, Program
 from spatialgraph.plotting.axes import COLORS
 from spatialgraph.wiring import KNN, AllToAll, Wiring
 
@@ -124,7 +124,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--until", type=float, default=0.1, metavar="X", help="share of the training with rewiring (0.1)")
 
 
-EXPERIMENT = Experiment(
+PROGRAM = Program(
     name="sparse_knn",
     description=__doc__,
     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
@@ -136,7 +136,7 @@ EXPERIMENT = Experiment(
 )
 
 
-main = functools.partial(experiments.run, EXPERIMENT)
+main = functools.partial(experiments.run_program, PROGRAM)
 
 if __name__ == "__main__":
     experiments.as_script(main)

@@ -117,7 +117,7 @@ def test_spiking_networks_resume_with_the_same_neurons_only(load):
     example = load("mnist_snn")
     first = example.main([*SHORT, "--num-steps", "3", "--out", "here"])
     assert example.main([*SHORT, "--num-steps", "3", "--out", "here", "--resume"]) == first
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*beta was 0.95, got 0.5"):
+    with pytest.raises(example.experiments.OtherSettings, match=r"resume needs the settings.*beta was 0.95, got 0.5"):
         example.main([*SHORT, "--num-steps", "3", "--out", "here", "--resume", "--beta", "0.5"])
 
 
@@ -125,7 +125,7 @@ def test_the_papers_figures_stand_beside_its_networks_only(load):
     example = load("mnist_snn")
 
     def papers(*options):
-        args = example.experiments.parse(example.EXPERIMENT, ["--baseline", "14", "15", *options])
+        args = example.experiments.parse(example.PROGRAM, ["--baseline", "14", "15", *options])
         return [candidate.paper for candidate in example.candidates(args, 784)]
 
     assert papers() == ["92.16 ± 0.52", "90.31", ""]
@@ -178,14 +178,14 @@ def test_regrowth_keeps_its_budget(load, capsys):
     points = written["points_against_all_to_all"][name]
     assert points == pytest.approx(100 * (regrown.mean - whole.mean), abs=1e-3)
     assert example.main([*SPARSE, "--out", "here", "--resume"]) == [whole, regrown, static]
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*share was 0.3, got 0.1"):
+    with pytest.raises(example.experiments.OtherSettings, match=r"resume needs the settings.*share was 0.3, got 0.1"):
         example.main([*SPARSE, "--out", "here", "--resume", "--share", "0.1"])
 
 
 def test_sparse_networks_start_alike(load):
     example = load("regrowth")
     for start in ("random", "nearest"):
-        args = example.experiments.parse(example.EXPERIMENT, [*SPARSE, "--start", start])
+        args = example.experiments.parse(example.PROGRAM, [*SPARSE, "--start", start])
         graphs = []
         for candidate in example.candidates(args, 784)[1:]:
             torch.manual_seed(0)
@@ -215,7 +215,7 @@ def test_the_quick_look_of_regrowth_regrows_and_without_a_short_interval_says_so
 
 
 def test_the_presets_of_the_perceptron(example):
-    args = example.experiments.parse(example.EXPERIMENT, ["--preset", "compact"])
+    args = example.experiments.parse(example.PROGRAM, ["--preset", "compact"])
     (candidate,) = example.candidates(args, 784)
     assert candidate.name == "spatial 784-200-143-10, d=9, learned, graded, cosine:3"
     assert sum(parameter.numel() for parameter in candidate.build().parameters()) == 10579

@@ -1,11 +1,15 @@
-"""Resumable trainings of several models on MNIST, with command line, folders, tables and figures, for the examples."""
+"""Resumable trainings of several models on MNIST, on one machine or several, with tables and figures."""
 
-from spatialgraph.experiments.experiment import CLASSES, Candidate, Experiment, Figures
+from spatialgraph.experiments.candidate import CLASSES, Candidate
+from spatialgraph.experiments.data import LazyMnist, load_mnist
+from spatialgraph.experiments.experiment import Experiment
 from spatialgraph.experiments.options import is_papers, make_law, make_wiring, parse, spatial_name, spatial_options
 from spatialgraph.experiments.pictures import save_figure
-from spatialgraph.experiments.records import finish, finished, prepare
+from spatialgraph.experiments.program import Figures, Program
+from spatialgraph.experiments.records import OtherSettings, finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
-from spatialgraph.experiments.runs import as_script, load_mnist, run
+from spatialgraph.experiments.runs import Run, runs_of
+from spatialgraph.experiments.scripts import as_script, run_program
 from spatialgraph.experiments.timing import step_milliseconds
 
 __all__ = [
@@ -13,6 +17,10 @@ __all__ = [
     "Candidate",
     "Experiment",
     "Figures",
+    "LazyMnist",
+    "OtherSettings",
+    "Program",
+    "Run",
     "as_script",
     "command_line",
     "finish",
@@ -23,7 +31,8 @@ __all__ = [
     "make_wiring",
     "parse",
     "prepare",
-    "run",
+    "run_program",
+    "runs_of",
     "save_figure",
     "spatial_name",
     "spatial_options",

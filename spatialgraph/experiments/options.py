@@ -1,4 +1,4 @@
-"""The command line of an experiment."""
+"""The command line of a program."""
 
 import argparse
 import math
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spatialgraph import laws, wiring
-from spatialgraph.experiments.experiment import Experiment
+from spatialgraph.experiments.program import Program
 from spatialgraph.graph.penalties import PENALTIES
 
 __all__ = ["is_papers", "make_law", "make_wiring", "parse", "spatial_name", "spatial_options"]
@@ -23,11 +23,11 @@ _WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
 }
 
 
-def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(program: Program, argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; the options of a preset and a protocol fill what was not given.
 
     Args:
-        experiment: the experiment.
+        program: the program.
         argv: the arguments; None for those of the process.
 
     Raises:
@@ -35,24 +35,24 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
 
     Example:
         >>> from spatialgraph.training import Recipe
-        >>> experiment = Experiment(
+        >>> program = Program(
         ...     name="mnist",
         ...     description="",
         ...     presets={"paper3d": {"hidden": [2048], "dim": 3, "spacing": "learned"}},
         ...     recipes={"fast": Recipe(), "paper": Recipe(epochs=300)},
         ...     candidates=lambda args, features: [],
         ... )
-        >>> args = parse(experiment, ["--dim", "2", "--seeds", "3"])
+        >>> args = parse(program, ["--dim", "2", "--seeds", "3"])
         >>> args.hidden, args.dim, args.seeds, args.polarity
         ([2048], 2, 3, 'graded')
     """
     parser = argparse.ArgumentParser(
-        description=experiment.description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=program.description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    _add_network(parser, experiment)
-    _add_training(parser, experiment)
+    _add_network(parser, program)
+    _add_training(parser, program)
     _add_run(parser)
-    experiment.add_options(parser)
+    program.add_options(parser)
     args = parser.parse_args(argv)
     if args.seed is not None and args.seeds is not None:
         parser.error("--seed and --seeds exclude each other")
@@ -61,7 +61,7 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
     if args.patience is not None and not args.validate:
         parser.error("--patience needs --validate")
     _check_numbers(parser, args)
-    _fill(args, experiment)
+    _fill(args, program)
     penalties = [_penalty(parser, given) for given in args.penalty]
     args.penalty = dict(penalties)
     if len(args.penalty) < len(penalties):
@@ -71,7 +71,7 @@ def parse(experiment: Experiment, argv: Sequence[str] | None = None) -> argparse
 
 def _check_numbers(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Refuse numbers that no network or training can have."""
-    for name in ("hidden", "dim", "baseline", "epochs", "batch_size"):
+    for name in ("hidden", "dim", "baseline", "epochs", "batch_size", "jobs", "threads"):
         given = getattr(args, name)
         for number in given if isinstance(given, list) else [given]:
             if number is not None and number < 1:
@@ -94,12 +94,12 @@ def _penalty(parser: argparse.ArgumentParser, given: str) -> tuple[str, float]:
     parser.error(f"--penalty must be one of {names} with a finite factor, such as wiring:1e-4, got {given}")
 
 
-def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+def _add_network(parser: argparse.ArgumentParser, program: Program) -> None:
     add = parser.add_argument
     add(
         "--preset",
-        choices=experiment.presets,
-        default=next(iter(experiment.presets)),
+        choices=program.presets,
+        default=next(iter(program.presets)),
         help="network to start from; the options below override it",
     )
     add("--hidden", type=int, nargs="+", metavar="N", help="neurons in each hidden layer")
@@ -118,11 +118,11 @@ def _add_network(parser: argparse.ArgumentParser, experiment: Experiment) -> Non
     )
 
 
-def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> None:
+def _add_training(parser: argparse.ArgumentParser, program: Program) -> None:
     add = parser.add_argument
-    fast, paper = experiment.recipes["fast"], experiment.recipes["paper"]
+    fast, paper = program.recipes["fast"], program.recipes["paper"]
     protocols = f"fast: {fast.epochs} epochs; paper: the paper's {paper.epochs}"
-    add("--protocol", choices=experiment.recipes, default="fast", help=protocols)
+    add("--protocol", choices=program.recipes, default="fast", help=protocols)
     add("--epochs", type=int, help="number of epochs (default: the protocol's)")
     add("--batch-size", type=int, metavar="N", help="images per step (default: the protocol's)")
     add("--learning-rate", type=float, metavar="X", help="(peak) learning rate (default: the protocol's)")
@@ -136,13 +136,15 @@ def _add_training(parser: argparse.ArgumentParser, experiment: Experiment) -> No
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or auto")
+    add("--threads", type=int, metavar="N", help="threads of each training (default: PyTorch's number over --jobs)")
+    add("--jobs", type=int, default=1, metavar="N", help="trainings at a time, each in a process of its own (1)")
     add("--data-dir", help="MNIST folder; download target")
     add("--resume", action="store_true", help="continue an interrupted run; finished trainings are not repeated")
     add("--out", type=Path, help="folder for the results (default: below runs/, named after the options)")
 
 
-def _fill(args: argparse.Namespace, experiment: Experiment) -> None:
-    for name, value in experiment.presets[args.preset].items():
+def _fill(args: argparse.Namespace, program: Program) -> None:
+    for name, value in program.presets[args.preset].items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     if args.polarity is None:

@@ -11,17 +11,48 @@ from torch import nn
 
 from spatialgraph import atomic, training
 
-__all__ = ["finish", "finished", "note", "prepare"]
+__all__ = ["METRICS", "OtherSettings", "clear", "finish", "finished", "lock_of", "note", "prepare", "threads_of"]
 
-_SETTINGS = "settings.json"
-_METRICS = "metrics.json"
+_SETTINGS, _THREADS = "settings.json", "threads"
+METRICS = "metrics.json"
+"""The file that marks a training as finished."""
 
 # Required metrics of a finished training.
 _NEEDED = {"accuracy": float, "parameters": int, "synapses": int | None, "seconds": int | float}
 
 
+class OtherSettings(ValueError):
+    """The training to resume has other settings."""
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the folder that is locked while a process trains in ``folder``, which is emptied meanwhile.
+
+    Example:
+        >>> lock_of(Path("runs/linear/seed-0")).as_posix()
+        'runs/.locks/linear_seed-0'
+    """
+    return folder.parent.parent / ".locks" / f"{folder.parent.name}_{folder.name}"
+
+
+def clear(folder: Path) -> None:
+    """Delete an earlier training.
+
+    Args:
+        folder: the folder; nothing happens if it does not exist.
+
+    Raises:
+        BlockingIOError: if a process trains in it.
+        OSError: if the folder cannot be used.
+    """
+    with training.claim(lock_of(folder)), training.claim(folder):
+        _empty(folder)
+
+
 def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
     """Prepare a folder: delete an earlier training, or check that the one to resume has the same settings.
+
+    The settings are written to the folder, with PyTorch's number of threads, on which the last bits of sums depend.
 
     Args:
         folder: the folder; created if it does not exist.
@@ -29,7 +60,7 @@ def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         resume: whether to continue the training in the folder.
 
     Raises:
-        SystemExit: if the training to resume has other settings.
+        OtherSettings: if the training to resume has other settings.
         OSError: if the folder cannot be used, or is used by another training.
 
     Example:
@@ -39,7 +70,7 @@ def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         >>> prepare(folder, {"epochs": 4}, resume=True)
         Traceback (most recent call last):
             ...
-        SystemExit: --resume needs the settings of the run in ...: epochs was 3, got 4
+        spatialgraph.experiments.records.OtherSettings: resume needs the settings of the run in ...: epochs was 3, got 4
     """
     with training.claim(folder):
         if resume and (before := _read(folder / _SETTINGS)) is not None:
@@ -48,7 +79,21 @@ def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         if resume and any(folder.iterdir()):
             note(f"{folder} has files but no settings: they are deleted, and the training starts from the beginning")
         _empty(folder)
-        atomic.write_text(folder / _SETTINGS, json.dumps(settings, indent=1))
+        atomic.write_text(folder / _SETTINGS, json.dumps(settings | {_THREADS: torch.get_num_threads()}, indent=1))
+
+
+def threads_of(folder: Path) -> int:
+    """Return the number of threads that the training in a folder began with, or PyTorch's where there is none.
+
+    Args:
+        folder: a folder prepared by :func:`prepare`.
+
+    Example:
+        >>> threads_of(Path("nowhere")) == torch.get_num_threads()
+        True
+    """
+    threads = (_read(folder / _SETTINGS) or {}).get(_THREADS)
+    return threads if isinstance(threads, int) and threads > 0 else torch.get_num_threads()
 
 
 def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
@@ -67,7 +112,7 @@ def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
         0.5
     """
     atomic.write(folder / "model.pt", functools.partial(torch.save, model.state_dict()))
-    atomic.write_text(folder / _METRICS, json.dumps(figures, indent=1))
+    atomic.write_text(folder / METRICS, json.dumps(figures, indent=1))
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -81,7 +126,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
         >>> print(finished(Path(tempfile.mkdtemp())))
         None
     """
-    path = folder / _METRICS
+    path = folder / METRICS
     figures = _read(path)
     if figures is None:
         return None
@@ -102,7 +147,7 @@ def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any]) 
     for name, value in settings.items():
         if before.get(name) != value:
             was = f"{name} was {before.get(name)!r}, got {value!r}"
-            raise SystemExit(f"--resume needs the settings of the run in {folder}: {was}")
+            raise OtherSettings(f"resume needs the settings of the run in {folder}: {was}")
 
 
 def _empty(folder: Path) -> None:

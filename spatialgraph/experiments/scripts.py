@@ -1,20 +1,21 @@
-"""A run of an experiment: all models with all seeds, and the report on them."""
+"""Programs as scripts: all that a command line asks for, and the report on it."""
 
 import dataclasses
 import statistics
 import sys
-import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from spatialgraph import training
-from spatialgraph.experiments import records, reports
-from spatialgraph.experiments.experiment import Experiment, Figures
+from spatialgraph.experiments import reports
+from spatialgraph.experiments.experiment import Experiment
 from spatialgraph.experiments.options import parse
-from spatialgraph.experiments.plans import check_folders, folder_of, folder_of_seed, recipe_of
-from spatialgraph.experiments.trainings import train_seed
+from spatialgraph.experiments.plans import experiment_of, folder_of
+from spatialgraph.experiments.program import Figures, Program
+from spatialgraph.experiments.records import OtherSettings
 
-__all__ = ["as_script", "load_mnist", "run"]
+__all__ = ["as_script", "run_program"]
 
 
 def as_script(main: Callable[[], object]) -> None:
@@ -24,7 +25,8 @@ def as_script(main: Callable[[], object]) -> None:
         main: the example.
 
     Raises:
-        SystemExit: if the example was interrupted, a file could not be used, or a loss or parameter was not finite.
+        SystemExit: if the example was interrupted, a file could not be used, a training to resume had other
+            settings, or a loss or parameter was not finite.
 
     Example:
         >>> def main():
@@ -40,65 +42,48 @@ def as_script(main: Callable[[], object]) -> None:
         sys.exit("Interrupted; the same command with --resume continues.")
     except OSError as error:
         sys.exit(f"{error}. The same command with --resume continues once this is fixed.")
-    except FloatingPointError as error:
+    except (FloatingPointError, OtherSettings) as error:
         sys.exit(str(error))
 
 
-def run(experiment: Experiment, argv: Sequence[str] | None = None) -> list[training.Result]:
+def run_program(program: Program, argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train all models with all seeds that the command line asks for, print tables, and write the results.
 
     Args:
-        experiment: the experiment.
+        program: the program.
         argv: the arguments; None for those of the process.
 
     Returns:
         A row for each model; none in all processes but the first.
 
     Raises:
-        SystemExit: if an option is invalid, or a training to resume had other settings.
+        SystemExit: if an option is invalid.
+        OtherSettings: if a training to resume had other settings.
+        FloatingPointError: if a loss was not finite.
         OSError: if a file or folder cannot be used.
     """
-    args = parse(experiment, argv)
-    data = load_mnist(args.data_dir)
-    folder = folder_of(experiment, args)
-    seeds = list(range(args.seeds)) if args.seeds else [args.seed or 0]
-    candidates = experiment.candidates(args, data.train_images.shape[1])
-    check_folders(candidates)
-    trained = [
-        [train_seed(experiment, listed, seed, data, args, folder_of_seed(folder, listed, seed)) for seed in seeds]
-        for listed in candidates
-    ]
+    args = parse(program, argv)
+    folder, experiment = folder_of(program, args), experiment_of(program, args)
+    results = experiment.run(folder, jobs=args.jobs, threads=args.threads, device=args.device, resume=args.resume)
     if not training.is_main_process():
         return []
-    results = [
-        reports.summary(listed.name, each, listed.paper if data.source == "MNIST" else "")
-        for listed, each in zip(candidates, trained, strict=True)
-    ]
-    figures = {
-        listed.name: [figures.get("examined", {}) for figures in each]
-        for listed, each in zip(candidates, trained, strict=True)
-    }
-    about: dict[str, Any] = {"command": reports.command_line(experiment.name, argv), "data": data.source}
-    about |= _recipes({listed.name: recipe_of(experiment, args, listed) for listed in candidates})
+    source = experiment.data().source
+    figures = _figures(experiment, folder)
+    about: dict[str, Any] = {"command": reports.command_line(program.name, argv), "data": source}
+    about |= _recipes({run.candidate.name: run.recipe for run in experiment.runs})
     about |= {"figures": figures} if any(any(rows) for rows in figures.values()) else {}
-    about |= experiment.report(results, figures, folder, data.source)
-    more = _means(experiment.columns, figures) if experiment.columns else ""
+    about |= program.report(results, figures, folder, source)
+    more = _means(program.columns, figures) if program.columns else ""
     reports.write_report(folder, results, about, judged_on="validation" if args.validate else "test", more=more)
     return results
 
 
-def load_mnist(folder: str | None) -> training.Mnist:
-    """Load MNIST, or the sample that is part of the package, which a printed note says.
-
-    Args:
-        folder: folder with MNIST; None for the usual places.
-    """
-    with warnings.catch_warnings(record=True) as notes:
-        warnings.simplefilter("always")
-        data = training.load_mnist(folder)
-    for note in notes:
-        records.note(str(note.message))
-    return data
+def _figures(experiment: Experiment, folder: Path) -> Figures:
+    """Return the further metrics of each model's runs."""
+    figures: Figures = {}
+    for run, found in zip(experiment.runs, experiment.metrics(folder), strict=True):
+        figures.setdefault(run.candidate.name, []).append((found or {}).get("examined", {}))
+    return figures
 
 
 def _recipes(recipes: dict[str, training.Recipe]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The training of one model with one seed."""
 
-import argparse
-import sys
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +10,75 @@ from torch import nn
 
 from spatialgraph import training
 from spatialgraph.experiments import pictures, records
-from spatialgraph.experiments.experiment import Candidate, Experiment
-from spatialgraph.experiments.plans import recipe_of, settings_of
+from spatialgraph.experiments.runs import Run
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["train_seed"]
+__all__ = ["train", "using_threads"]
 
 
-def train_seed(
-    experiment: Experiment,
-    candidate: Candidate,
-    seed: int,
-    data: training.Mnist,
-    args: argparse.Namespace,
-    folder: Path,
-) -> dict[str, Any]:
-    """Train one model with one seed, or read the metrics of a finished training.
+def train(run: Run, data: training.Mnist, folder: Path, device: str = "cpu") -> None:
+    """Train one model with one seed, from where its folder shows it to be; nothing if it is finished.
+
+    A training that is continued keeps the number of threads that it began with, and ends at the same bits.
 
     Args:
-        experiment: the experiment.
-        candidate: the model.
-        seed: the seed.
+        run: the run.
         data: the digits.
-        args: the options.
-        folder: folder of this training.
+        folder: its folder.
+        device: where to train.
 
-    Returns:
-        The metrics; empty in processes other than the first.
+    Raises:
+        OtherSettings: if the folder holds a training with other settings.
     """
     if training.is_main_process():
-        records.prepare(folder, settings_of(experiment, args, candidate, data), args.resume)
-    if args.resume and (figures := records.finished(folder)) is not None:
-        print(f"{candidate.name}, seed {seed}: finished before", flush=True)
-        return figures
-    print(f"{candidate.name}, seed {seed}", flush=True)
-    torch.manual_seed(seed)
-    model = candidate.build()
-    learned, judged = _parts(data, args.validate)
+        records.prepare(folder, run.all_settings(data), resume=True)
+    if records.finished(folder) is None:
+        with using_threads(records.threads_of(folder)):
+            _train(run, data, folder, device)
+
+
+@contextlib.contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch use a number of threads, None for as many as before; then as many as before.
+
+    Example:
+        >>> with using_threads(1):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if count is None else count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _train(run: Run, data: training.Mnist, folder: Path, device: str) -> None:
+    torch.manual_seed(run.seed)
+    candidate, model = run.candidate, run.candidate.build()
+    learned, judged = _parts(data, run.validate)
     rows = training.fit(
         model,
         learned,
-        recipe_of(experiment, args, candidate),
+        run.recipe,
         folder,
-        seed=seed,
-        validation=judged if args.validate else None,
-        patience=args.patience,
-        penalty=args.penalty if args.penalty and _graph(model) is not None else None,
+        seed=run.seed,
+        validation=judged if run.validate else None,
+        patience=run.patience,
+        penalty=run.penalty if run.penalty and _graph(model) is not None else None,
         callbacks=candidate.callbacks(model),
-        device=args.device,
-        resume=args.resume,
-        progress=sys.stderr.isatty(),
+        device=device,
+        resume=True,
+        progress=False,
     )
     if not training.is_main_process():
-        return {}
+        return
     candidate.finish()
     model.eval()
-    figures = _figures(candidate, model, judged, seed, folder) | {"seconds": rows[-1]["seconds"]}
+    figures = _figures(run, model, judged, folder) | {"seconds": rows[-1]["seconds"]}
     pictures.draw_history(rows, candidate.name, folder / "accuracy.png")
     records.finish(folder, model, figures)
-    return figures
 
 
 def _parts(data: training.Mnist, validate: bool) -> tuple[training.Images, training.Images]:
@@ -79,16 +89,15 @@ def _parts(data: training.Mnist, validate: bool) -> tuple[training.Images, train
     return (images, labels), (held_out, their_labels)
 
 
-def _figures(
-    candidate: Candidate, model: nn.Module, judged: training.Images, seed: int, folder: Path
-) -> dict[str, Any]:
-    torch.manual_seed(seed)  # evaluation may draw random numbers; a resumed run draws the same
+def _figures(run: Run, model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
+    torch.manual_seed(run.seed)  # evaluation may draw random numbers; a resumed run draws the same
     figures = {
-        "seed": seed,
+        "seed": run.seed,
         "accuracy": training.accuracy(model, judged),
         "parameters": sum(p.numel() for p in model.parameters()),
         "synapses": _synapses(model),
-        "examined": candidate.examine(model, judged, folder),
+        "threads": torch.get_num_threads(),
+        "examined": run.candidate.examine(model, judged, folder),
     }
     if (graph := _graph(model)) is not None:
         figures["gaps"] = graph.positions.gaps.tolist()

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
+from digit_files import write_digits
 from torch import nn
 
 pytest.importorskip("lightning")
@@ -14,7 +14,8 @@ pytest.importorskip("matplotlib")
 import spatialgraph as sg
 from spatialgraph import experiments, training
 from spatialgraph.experiments.options import parse
-from spatialgraph.experiments.plans import check_folders, folder_name, folder_of
+from spatialgraph.experiments.plans import folder_of
+from spatialgraph.experiments.runs import folder_name
 
 
 def candidates(args, features):
@@ -28,7 +29,7 @@ def candidates(args, features):
     return [experiments.Candidate(experiments.spatial_name(args, sizes), build, paper)]
 
 
-EXPERIMENT = experiments.Experiment(
+PROGRAM = experiments.Program(
     name="tiny",
     description="Train a small network.",
     presets={"paper3d": {"hidden": [12], "dim": 2, "spacing": "learned"}},
@@ -38,7 +39,7 @@ EXPERIMENT = experiments.Experiment(
 
 
 def main(argv):
-    return experiments.run(EXPERIMENT, argv)
+    return experiments.run_program(PROGRAM, argv)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def test_resume_repeats_nothing_and_refuses_other_settings(capsys):
     again = main([*SHORT, "--out", "here", "--resume"])
     assert again == first
     assert "finished before" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*penalty was {}, got {'wiring': 1.0}"):
+    with pytest.raises(experiments.OtherSettings, match=r"resume needs the settings.*penalty was {}, got {'wiring'"):
         main([*SHORT, "--out", "here", "--resume", "--penalty", "wiring:1"])
 
 
@@ -132,24 +133,11 @@ def test_options_that_make_no_sense(argv, capsys):
 
 def test_each_patience_has_a_folder_of_its_own():
     given = [["--validate"], ["--validate", "--patience", "2"], ["--validate", "--patience", "3"]]
-    folders = {folder_of(EXPERIMENT, parse(EXPERIMENT, argv)) for argv in given}
+    folders = {folder_of(PROGRAM, parse(PROGRAM, argv)) for argv in given}
     assert len(folders) == 3
 
 
 # What is resumed, and what of a damaged disk ----
-
-
-def write_digits(folder, seed=0, train=100, test=40):
-    """Write images of noise in the format of MNIST."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    generator = np.random.default_rng(seed)
-    for name, count in (("train", train), ("t10k", test)):
-        images = generator.integers(0, 256, (count, 28, 28)).astype(np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", np.arange(count).astype(np.uint8) % 10)):
-            header = np.array([0x800 + array.ndim, *array.shape], ">u4")
-            (raw / f"{name}-{kind}-ubyte").write_bytes(header.tobytes() + array.tobytes())
-    return str(folder)
 
 
 def tiny(folder, *more):
@@ -167,7 +155,7 @@ def test_other_data_are_named_and_not_taken_for_those_before(tmp_path):
     assert written["data"].startswith("other 28 x 28 images (sha256 ")
     assert result.paper == ""
     assert main(tiny(first, "--resume")) == [result]
-    with pytest.raises(SystemExit, match=r"--resume needs the settings.*data was 'other .*', got 'other .*'"):
+    with pytest.raises(experiments.OtherSettings, match=r"resume needs the settings.*data was 'other .*', got 'other"):
         main(tiny(second, "--resume"))
 
 
@@ -249,5 +237,5 @@ def test_options_of_any_text_make_plain_folders(tmp_path):
 
 def test_models_of_one_folder_are_refused():
     pair = [experiments.Candidate(name, nn.Identity) for name in ("net, 10%", "net 10 %")]
-    with pytest.raises(ValueError, match="candidates must have names with different folders, got 'net, 10%' and"):
-        check_folders(pair)
+    with pytest.raises(ValueError, match="runs must have different folders, got 'net, 10%, seed 0' and 'net 10 %"):
+        experiments.Experiment(experiments.runs_of(pair, training.Recipe()))

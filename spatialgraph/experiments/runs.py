@@ -1,0 +1,112 @@
+"""A run: the training of one model with one seed."""
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spatialgraph import training
+from spatialgraph.experiments.candidate import Candidate
+
+__all__ = ["Run", "check_folders", "folder_name", "runs_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The training of one model with one seed.
+
+    Args:
+        candidate: the model.
+        recipe: the schedule.
+        seed: seed of the initial values, of the order of the images and of all other random numbers.
+        validate: whether the model is evaluated on held-out training images, not on the test images.
+        patience: with ``validate``, stop after so many epochs without a better accuracy; None never stops early.
+        penalty: factors of penalties of spatial networks that are added to the loss, as for
+            :func:`~spatialgraph.training.fit`.
+        settings: what else decides how the training comes out, as JSON values. A run is continued with the same
+            settings only.
+
+    Example:
+        >>> from torch import nn
+        >>> run = Run(Candidate("linear", lambda: nn.Linear(784, 10)), training.Recipe(epochs=5), seed=1)
+        >>> run.name, run.folder("runs").as_posix()
+        ('linear, seed 1', 'runs/linear/seed-1')
+    """
+
+    candidate: Candidate
+    recipe: training.Recipe = dataclasses.field(default_factory=training.Recipe)
+    seed: int = 0
+    validate: bool = False
+    patience: int | None = None
+    penalty: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of the model, and the seed."""
+        return f"{self.candidate.name}, seed {self.seed}"
+
+    def folder(self, base: str | Path) -> Path:
+        """Return the folder of this run below that of the experiment."""
+        return Path(base) / folder_name(self.candidate.name) / f"seed-{self.seed}"
+
+    def all_settings(self, data: training.Mnist) -> dict[str, Any]:
+        """Return everything besides model and seed that decides how the training comes out."""
+        own = {"validate": self.validate, "patience": self.patience, "penalty": dict(self.penalty)}
+        return dataclasses.asdict(self.recipe) | own | dict(self.settings) | {"data": data.source}
+
+
+def runs_of(
+    candidates: Iterable[Candidate],
+    recipe: training.Recipe,
+    seeds: Iterable[int] = (0,),
+    **options: Any,  # noqa: ANN401 - those of Run
+) -> list[Run]:
+    """Return a run of each model with each seed.
+
+    Args:
+        candidates: the models.
+        recipe: the schedule of all of them.
+        seeds: the seeds.
+        **options: ``validate``, ``patience``, ``penalty`` and ``settings`` as in :class:`Run`.
+
+    Example:
+        >>> from torch import nn
+        >>> models = [Candidate(name, lambda: nn.Linear(784, 10)) for name in "ab"]
+        >>> [run.name for run in runs_of(models, training.Recipe(), seeds=range(2))]
+        ['a, seed 0', 'a, seed 1', 'b, seed 0', 'b, seed 1']
+    """
+    seeds = list(seeds)
+    return [Run(candidate, recipe, seed, **options) for candidate in candidates for seed in seeds]
+
+
+def folder_name(name: str) -> str:
+    """Return a name of letters, digits, dots, dashes and underscores.
+
+    Example:
+        >>> folder_name("spatial 784-100-10, d=2, knn:32, 10 % in training")
+        'spatial_784-100-10_d2_knn_32_10_in_training'
+    """
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name.replace("=", "")).strip("_.")
+
+
+def check_folders(runs: Sequence[Run]) -> None:
+    """Check that no two runs have the same folder.
+
+    Raises:
+        ValueError: if two have.
+
+    Example:
+        >>> from torch import nn
+        >>> check_folders(runs_of([Candidate("a b", nn.Identity), Candidate("a, b", nn.Identity)], training.Recipe()))
+        Traceback (most recent call last):
+            ...
+        ValueError: runs must have different folders, got 'a b, seed 0' and 'a, b, seed 0' for a_b/seed-0
+    """
+    names: dict[str, str] = {}
+    for run in runs:
+        place = run.folder("").as_posix()
+        if place in names:
+            raise ValueError(f"runs must have different folders, got {names[place]!r} and {run.name!r} for {place}")
+        names[place] = run.name
