@@ -107,8 +107,8 @@ def shuffled_weights(graph: nx.DiGraph, rng: np.random.Generator) -> nx.DiGraph:
 
 def shuffled_edges(graph: nx.DiGraph, rng: np.random.Generator) -> nx.DiGraph:
     """Return a graph with the same in- and out-degrees; edges keep their sources and weights."""
-    from spatialgraph.connectome.nulls import degree_null
-    from spatialgraph.connectome.weighted_edges import WeightedEdges
+    from spatialgraph.connectome.analysis.nulls import degree_null
+    from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 
     names = list(graph)
     place = {name: number for number, name in enumerate(names)}

@@ -28,7 +28,7 @@ from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import atomic, experiments, plotting, training
-from spatialgraph.connectome.analysis import Analysis
+from spatialgraph.connectome.analysis.analysis import Analysis
 from spatialgraph.graph.network import graph_of
 
 CLASSES = 10

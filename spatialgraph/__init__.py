@@ -4,15 +4,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from spatialgraph import functional, laws, neurons, wiring
-from spatialgraph.connectome.activity import activations
-from spatialgraph.connectome.adjacency import to_adjacency
-from spatialgraph.connectome.analysis import analyse
-from spatialgraph.connectome.conductance import Relevance, relevance
-from spatialgraph.connectome.files import load, save
-from spatialgraph.connectome.formats import export, read
-from spatialgraph.connectome.frames import from_frames, to_frames
-from spatialgraph.connectome.igraph import from_igraph, to_igraph
-from spatialgraph.connectome.networkx import from_networkx, to_networkx
+from spatialgraph.connectome.activity.activity import activations
+from spatialgraph.connectome.activity.conductance import Relevance, relevance
+from spatialgraph.connectome.analysis.analysis import analyse
+from spatialgraph.connectome.formats.adjacency import to_adjacency
+from spatialgraph.connectome.formats.files import load, save
+from spatialgraph.connectome.formats.formats import export, read
+from spatialgraph.connectome.formats.frames import from_frames, to_frames
+from spatialgraph.connectome.formats.igraph import from_igraph, to_igraph
+from spatialgraph.connectome.formats.networkx import from_networkx, to_networkx
 from spatialgraph.connectome.receptive_fields import receptive_fields
 from spatialgraph.conversion.embedding import Embedding, embed
 from spatialgraph.conversion.linear import Conversion, from_linear

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.connectome.files import save
+from spatialgraph.connectome.formats.files import save
 from spatialgraph.costs.tables import Cost, ProjectionCost, Summary
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection

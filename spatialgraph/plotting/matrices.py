@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.connectome.modules import find_modules
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis.modules import find_modules
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.plotting.axes import SIGNED, given_or_new
@@ -43,7 +43,7 @@ def adjacency(
         ax: axes to draw on; None for new ones.
         order: ``"layer"`` to sort the neurons by layer (without layers by inputs, hidden neurons, outputs), or
             ``"module"`` to sort them by module, largest first, and within by layer (see
-            :func:`~spatialgraph.connectome.modules.find_modules`).
+            :func:`~spatialgraph.connectome.analysis.modules.find_modules`).
         pixels: number of pixels along an axis, at least one for each group.
         seed: seed of the search for modules.
 

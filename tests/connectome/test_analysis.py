@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import spatialgraph as sg
-from spatialgraph.connectome.analysis import NULLS, analyse
+from spatialgraph.connectome.analysis.analysis import NULLS, analyse
 from spatialgraph.wiring import KNN
 
 pytest.importorskip("igraph")

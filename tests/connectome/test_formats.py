@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from references import assert_same, randomise
 
 import spatialgraph as sg
-from spatialgraph.connectome.formats import FORMATS
+from spatialgraph.connectome.formats.formats import FORMATS
 from spatialgraph.wiring import KNN, Random
 
 pytest.importorskip("h5py")

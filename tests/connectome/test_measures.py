@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spatialgraph as sg
-from spatialgraph.connectome import measures
-from spatialgraph.connectome.modules import find_modules
-from spatialgraph.connectome.outliers import find_outliers, influence, median_lengths
-from spatialgraph.connectome.small_world import small_world_propensity
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis import measures
+from spatialgraph.connectome.analysis.modules import find_modules
+from spatialgraph.connectome.analysis.outliers import find_outliers, influence, median_lengths
+from spatialgraph.connectome.analysis.small_world import small_world_propensity
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.wiring import KNN
 
 pytest.importorskip("igraph")

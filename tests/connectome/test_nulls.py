@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spatialgraph.connectome.nulls import degree_null, length_null, strength_null
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis.nulls import degree_null, length_null, strength_null
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 
 
 def network(seed):

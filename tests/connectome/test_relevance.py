@@ -14,8 +14,8 @@ from references import assert_close, engine_policy, randomise
 from torch import nn
 
 import spatialgraph as sg
-from spatialgraph.connectome import conductance as own
-from spatialgraph.connectome.paths import spread
+from spatialgraph.connectome.activity import conductance as own
+from spatialgraph.connectome.activity.paths import spread
 from spatialgraph.wiring import KNN, AllToAll
 
 DOUBLE = torch.float64

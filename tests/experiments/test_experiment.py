@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,3 +212,18 @@ def test_progress_bars_name_the_runs(digits, tmp_path, capsys, monkeypatch):
 def test_numbers_that_make_no_sense(digits, tmp_path, name, value):
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got {value}"):
         dense(digits).run(tmp_path, **{name: value})
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a file system of limited size")
+def test_a_disk_that_really_fills_up(digits, undisturbed, tmp_path):
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(tmp_path)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted")
+    try:
+        stopped = started(tmp_path, digits)
+        stopped.communicate(timeout=300)
+        assert stopped.returncode != 0 and 0 < epochs_in(tmp_path) < 4 * EPOCHS
+        subprocess.run(["mount", "-o", "remount,size=50m", str(tmp_path)], check=True)
+        assert ended(started(tmp_path, digits)) == undisturbed
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)

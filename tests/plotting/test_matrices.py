@@ -9,8 +9,8 @@ pytest.importorskip("matplotlib")
 
 import spatialgraph as sg
 from spatialgraph import plotting
-from spatialgraph.connectome.modules import find_modules
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis.modules import find_modules
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.wiring import KNN, AllToAll
 
 

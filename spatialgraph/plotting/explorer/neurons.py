@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.connectome.modules import find_modules
+from spatialgraph.connectome.analysis.modules import find_modules
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.connectome.survey import Survey
-from spatialgraph.connectome.weighted_edges import WeightedEdges
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.plotting.explorer.blocks import smallest
 

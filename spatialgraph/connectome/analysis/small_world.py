@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from spatialgraph.connectome.measures import clustering, path_length
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis.measures import clustering, path_length
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 
 __all__ = ["small_world_propensity"]
 

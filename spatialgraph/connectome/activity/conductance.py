@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.connectome.influence import Influence
-from spatialgraph.connectome.parts import check_single_call, draws_kept, find_network, uncompiled
-from spatialgraph.connectome.paths import spread
+from spatialgraph.connectome.activity.influence import Influence
+from spatialgraph.connectome.activity.parts import check_single_call, draws_kept, find_network, uncompiled
+from spatialgraph.connectome.activity.paths import spread
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.observer import Sending
 
@@ -66,7 +66,7 @@ def relevance(
     layered network without skip connections and recurrent synapses. An output neuron has the sum of its synapses. The
     integrals are sums over steps, of differences between the ends of a step times the gradient at its midpoint: exact
     for linear networks, with an error that falls with the square of the number of steps for smooth ones. Steps are
-    shorter where the outputs bend (see :func:`~spatialgraph.connectome.paths.spread`).
+    shorter where the outputs bend (see :func:`~spatialgraph.connectome.activity.paths.spread`).
 
     With time steps everything is summed over them. A recurrent neuron has the relevance of all that it sends: a signal
     that passes through it again counts again. What it keeps, by a leak, a gate or a potential, is not sent. The

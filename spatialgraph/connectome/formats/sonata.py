@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.tables import Tables
 
 __all__ = ["read_sonata", "write_sonata"]
 
@@ -73,7 +73,7 @@ def read_sonata(data: bytes) -> Tables:
     """Read what :func:`write_sonata` wrote, or another file with one population of nodes and at most one of edges.
 
     Node identifiers must be ``0 .. N-1``. Columns of other names than those of
-    :class:`~spatialgraph.connectome.tables.Tables` are not read into a network.
+    :class:`~spatialgraph.connectome.formats.tables.Tables` are not read into a network.
 
     Raises:
         ImportError: if h5py is not installed.

@@ -8,7 +8,7 @@ import safetensors
 from torch import Tensor, nn
 
 from spatialgraph import atomic
-from spatialgraph.connectome.file_format import build, pack, settings_of
+from spatialgraph.connectome.formats.file_format import build, pack, settings_of
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.saved_models import describe_model, restore_model
 from spatialgraph.graph.sealed import seal, unseal

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from spatialgraph.connectome.tables import Tables
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.weighted_edges import WeightedEdges
 
 __all__ = ["find_modules"]
 

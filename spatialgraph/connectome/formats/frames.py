@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def to_frames(
         fraction: keep only this share of the synapses, those of the largest absolute weights.
 
     Returns:
-        The columns of :class:`~spatialgraph.connectome.tables.Tables`. The attribute ``attrs`` of the first table
-        holds the settings of the network.
+        The columns of :class:`~spatialgraph.connectome.formats.tables.Tables`. The attribute ``attrs`` of the first
+        table holds the settings of the network.
 
     Raises:
         ImportError: if pandas is not installed.

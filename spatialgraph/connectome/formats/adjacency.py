@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from spatialgraph.connectome.tables import Tables
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.graph.fields import axis_names
 
 if TYPE_CHECKING:

@@ -5,7 +5,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from spatialgraph.connectome.parts import SpatialNetwork, check_single_call, draws_kept, find_network, uncompiled
+from spatialgraph.connectome.activity.parts import (
+    SpatialNetwork,
+    check_single_call,
+    draws_kept,
+    find_network,
+    uncompiled,
+)
 
 __all__ = ["activations"]
 

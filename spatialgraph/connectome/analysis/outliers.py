@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from spatialgraph import checks
-from spatialgraph.connectome.weighted_edges import WeightedEdges
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spatialgraph.connectome.networkx import digraph
-from spatialgraph.connectome.tables import Tables
+from spatialgraph.connectome.formats.networkx import digraph
+from spatialgraph.connectome.formats.tables import Tables
 
 if TYPE_CHECKING:
     import networkx

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import nn
 
-from spatialgraph.connectome.tables import Tables
+from spatialgraph.connectome.formats.tables import Tables
 
 if TYPE_CHECKING:
     import scipy.sparse

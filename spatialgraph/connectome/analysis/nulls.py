@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from spatialgraph.connectome.weighted_edges import WeightedEdges, among
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges, among
 
 __all__ = ["length_null", "degree_null", "strength_null"]
 

@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from spatialgraph import atomic
-from spatialgraph.connectome.adjacency import read_npz, write_npz
-from spatialgraph.connectome.graphml import read_gexf, read_graphml, write_gexf, write_graphml
-from spatialgraph.connectome.networkx import from_networkx
-from spatialgraph.connectome.sonata import read_sonata, write_sonata
-from spatialgraph.connectome.tables import Tables
+from spatialgraph.connectome.formats.adjacency import read_npz, write_npz
+from spatialgraph.connectome.formats.graphml import read_gexf, read_graphml, write_gexf, write_graphml
+from spatialgraph.connectome.formats.networkx import from_networkx
+from spatialgraph.connectome.formats.sonata import read_sonata, write_sonata
+from spatialgraph.connectome.formats.tables import Tables
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["FORMATS", "Format", "export", "read"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from spatialgraph.connectome.weighted_edges import WeightedEdges, among
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges, among
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -8,13 +8,13 @@ import numpy as np
 from torch import nn
 
 from spatialgraph import checks
-from spatialgraph.connectome import measures
-from spatialgraph.connectome.modules import find_modules
-from spatialgraph.connectome.nulls import degree_null, length_null, strength_null
+from spatialgraph.connectome.analysis import measures
+from spatialgraph.connectome.analysis.modules import find_modules
+from spatialgraph.connectome.analysis.nulls import degree_null, length_null, strength_null
+from spatialgraph.connectome.analysis.outliers import Outlier, find_outliers
+from spatialgraph.connectome.analysis.small_world import small_world_propensity
+from spatialgraph.connectome.analysis.weighted_edges import WeightedEdges
 from spatialgraph.connectome.optional import imported
-from spatialgraph.connectome.outliers import Outlier, find_outliers
-from spatialgraph.connectome.small_world import small_world_propensity
-from spatialgraph.connectome.weighted_edges import WeightedEdges
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
@@ -126,9 +126,9 @@ def analyse(network: nn.Module, *, nulls: int = 20, seed: int = 0, progress: boo
 
     ``degree`` keeps the in- and out-degree of every neuron and the weights of its outgoing synapses; ``strength`` keeps
     its numbers of excitatory and inhibitory synapses, in and out, and nearly its strengths; ``length`` shuffles the
-    lengths of the synapses. See :mod:`spatialgraph.connectome.nulls`. The rich-club coefficient is that of the neurons
-    of the tenth with the most synapses. Of large networks, paths from some neurons are measured: as many as follow 100
-    million synapses, and at least 50.
+    lengths of the synapses. See :mod:`spatialgraph.connectome.analysis.nulls`. The rich-club coefficient is that of the
+    neurons of the tenth with the most synapses. Of large networks, paths from some neurons are measured: as many as
+    follow 100 million synapses, and at least 50.
 
     Args:
         network: a graph, or a model that has one.

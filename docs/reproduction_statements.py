@@ -1,0 +1,162 @@
+"""What the paper states, each checked against what was measured by one protocol.
+
+A check returns whether the statement held and the numbers that say so, or None where a run is missing.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+NEARLY = 1.0  # points
+LEVEL = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Statement:
+    """A statement, its check, and why it did not hold where it did not."""
+
+    text: str
+    check: Callable
+    reason: str = ""
+
+
+def above(better, worse, text, reason=""):
+    """The first network is better than the second."""
+
+    def check(measured):
+        one, other = measured.mean(better), measured.mean(worse)
+        if one is None or other is None:
+            return None
+        return one > other, f"{one:.2f} against {other:.2f}"
+
+    return Statement(text, check, reason)
+
+
+def above_pruned(other, amounts, text, after, reason=""):
+    """The pruned spatial network is better than another one at each amount."""
+
+    def check(measured):
+        pairs = []
+        for amount in amounts:
+            names = ("learned", other) if after else (f"{each}, {amount} % in training" for each in ("learned", other))
+            one, two = (measured.mean(name, amount if after else None) for name in names)
+            if one is None or two is None:
+                return None
+            pairs.append((amount, one, two))
+        words = "; ".join(f"{amount} %: {one:.2f} against {two:.2f}" for amount, one, two in pairs)
+        return all(one > two for _, one, two in pairs), words
+
+    return Statement(text, check, reason)
+
+
+def nearly_unpruned(measured):
+    """At 80 % in training nearly as accurate as without pruning."""
+    whole, pruned = measured.mean("learned"), measured.mean("learned, 80 % in training")
+    if whole is None or pruned is None:
+        return None
+    return abs(whole - pruned) < NEARLY, f"{pruned:.2f} against {whole:.2f}"
+
+
+def maintained(measured):
+    """At 90 % in training less than 3 points are lost."""
+    whole, pruned = measured.mean("learned"), measured.mean("learned, 90 % in training")
+    if whole is None or pruned is None:
+        return None
+    return whole - pruned < 3.0, f"{pruned:.2f} against {whole:.2f}"
+
+
+def agrees(network, paper):
+    """At least the paper's accuracy, or within a point of it."""
+
+    def check(measured):
+        mean = measured.mean(network)
+        return None if mean is None else (mean >= paper - NEARLY, f"{mean:.2f}, the paper {paper}")
+
+    return check
+
+
+def overlaps(measured):
+    """More than one in a hundred pairs of neurons of adjacent layers is in reverse order, for both pairs of layers."""
+    runs = measured["free"]
+    if not runs:
+        return None
+    shares = [max(run["examined"]["overlap"][gap] for run in runs) for gap in range(2)]
+    return min(shares) > 0.01, " and ".join(
+        f"{100 * share:.1f} %" for share in shares
+    ) + " of the pairs in reverse order"
+
+
+DIMENSIONS = {3: "fixed", 5: "d=5", 8: "d=8", 16: "d=16", 32: "d=32"}
+MATCHED = {3: 14, 5: 20, 8: 32, 16: 60, 32: 117}
+
+
+def _by_dimension(measured):
+    found = {dim: measured.mean(name) for dim, name in DIMENSIONS.items()}
+    return None if None in found.values() else found
+
+
+def rises(measured):
+    """Accuracy rises with each step from 3 to 16 dimensions."""
+    found = _by_dimension(measured)
+    if found is None:
+        return None
+    values = [found[dim] for dim in (3, 5, 8, 16)]
+    return values == sorted(values), ", ".join(f"d = {dim}: {found[dim]:.2f}" for dim in (3, 5, 8, 16))
+
+
+def levels_off(measured):
+    """From 16 to 32 dimensions less than half a point is gained."""
+    found = _by_dimension(measured)
+    if found is None:
+        return None
+    return found[32] - found[16] < LEVEL, f"d = 16: {found[16]:.2f}, d = 32: {found[32]:.2f}"
+
+
+def dense_ahead(measured):
+    """At each number of dimensions the dense network with as many parameters is better."""
+    found, dense = _by_dimension(measured), {dim: measured.mean(f"dense {MATCHED[dim]}") for dim in DIMENSIONS}
+    if found is None or None in dense.values():
+        return None
+    words = "; ".join(f"d = {dim}: {found[dim]:.2f} against {dense[dim]:.2f}" for dim in DIMENSIONS)
+    return all(dense[dim] > found[dim] for dim in DIMENSIONS), words
+
+
+def as_the_perceptron(measured):
+    """The spiking network is within a point of the perceptron, or better."""
+    one, other = measured.mean("spiking learned"), measured.mean("learned")
+    return None if one is None or other is None else (one > other - NEARLY, f"{one:.2f} against {other:.2f}")
+
+
+STATEMENTS = [
+    Statement("The fixed spacing reaches 90.18 %.", agrees("fixed", 90.18)),
+    Statement("The learned spacing reaches 92.17 %.", agrees("learned", 92.17)),
+    Statement("The free spacing reaches 93.37 %.", agrees("free", 93.37)),
+    Statement("The spiking network with fixed spacing reaches 91.87 %.", agrees("spiking fixed", 91.87)),
+    Statement("The spiking network with learned spacing reaches 92.16 %.", agrees("spiking learned", 92.16)),
+    above("learned", "fixed", "Learned spacing beats fixed spacing."),
+    above("free", "learned", "Free spacing beats learned spacing."),
+    Statement("With free spacing the layers overlap along z.", overlaps),
+    above("dense 14", "learned", "The dense perceptron with as many parameters beats the one with learned spacing."),
+    above("dense 17", "free", "The dense perceptron with as many parameters beats the one with free spacing."),
+    above(
+        "spiking learned",
+        "spiking dense 14",
+        "The spatial spiking network beats the dense one with as many parameters.",
+    ),
+    above(
+        "spiking dense 2048",
+        "spiking learned",
+        "The dense spiking network with as many synapses beats the spatial one.",
+    ),
+    above("spiking learned", "spiking fixed", "In spiking networks too, learned spacing beats fixed spacing."),
+    Statement("The spiking network is about as accurate as the perceptron.", as_the_perceptron),
+    Statement("Accuracy rises with the number of dimensions.", rises),
+    Statement("Beyond 16 dimensions it levels off.", levels_off),
+    Statement("In all dimensions the dense perceptron with as many parameters is better.", dense_ahead),
+    above_pruned("dense 14", (80, 90, 95, 98), "Pruned by 80 % and more after training, it beats dense 14.", True),
+    above_pruned("dense 2048", (95,), "Pruned by 95 % after training, it beats dense 2,048.", True),
+    above_pruned("dense 14", (80, 90, 95, 98), "Pruned by more than 60 % in training, it beats dense 14.", False),
+    Statement("Pruned by 80 % in training, it is nearly as accurate as without pruning.", nearly_unpruned),
+    Statement(
+        "It keeps its accuracy beyond 80 % of pruning in training (here: 3 points lost at most, at 90 %).", maintained
+    ),
+]

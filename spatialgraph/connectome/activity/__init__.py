@@ -1,0 +1,1 @@
+"""Activity: what neurons do, and how much they contribute to an output."""

@@ -1,0 +1,1 @@
+"""Analysis: measures of network neuroscience, null models and outliers."""

@@ -1,0 +1,1 @@
+"""Formats: networks as networkx, igraph and PyG graphs, tables, matrices and files."""
