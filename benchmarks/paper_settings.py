@@ -64,6 +64,15 @@ def fast_gains() -> list[Run]:
     ]
 
 
+def free_rates() -> list[Run]:
+    """Try gains, batches and peak rates of the free spacing."""
+    return [
+        _run(f"free, gain {gain}, batch {batch}, rate {rate}", functools.partial(spatial, "free", gain, True), recipe)
+        for gain, batch, rate in ((3.0, 100, 0.03), (1.0, 100, 0.015), (1.0, 100, 0.06), (1.0, 600, 0.05))
+        for recipe in [dataclasses.replace(FAST, batch_size=batch, learning_rate=rate)]
+    ]
+
+
 def dense_rates() -> list[Run]:
     """Try peak rates of dense networks."""
     return [
@@ -104,6 +113,7 @@ STUDIES = {
     "paper": paper_gains,
     "paper_spiking": paper_spiking_gains,
     "fast": fast_gains,
+    "free": free_rates,
     "spiking": spiking_rates,
     "dimensions": dimensions,
 }

@@ -105,7 +105,7 @@ def fig6(measured):
     layers = [slice(0, 784), slice(784, len(pos) - 10), slice(len(pos) - 10, len(pos))]
     figure, axes = panels(3, 11.0, 3.8)
     for ax, members, title in zip(axes, layers, ("inputs", "hidden neurons", "outputs"), strict=True):
-        values = np.abs(activity[members]) / (np.abs(activity[members]).max() or 1.0)
+        values = activity[members].clip(min=0.0) / (activity[members].max() or 1.0)
         is_output = members is layers[2]
         colors = np.where(sign[members] < 0, BLUE, "#C1272D") if not is_output else np.full(10, GREY)
         ax.scatter(*pos[members, :2].T, s=3 + 60 * values, c=colors, alpha=0.6, linewidths=0)

@@ -84,7 +84,7 @@ class Experiment:
             BlockingIOError: if ``resume`` is false and another process trains one of the runs.
             OSError: if a file or folder cannot be used, or the disk is full; what was written before can be continued.
         """
-        checks.integer("jobs", jobs, minimum=1)
+        jobs = max(1, min(checks.integer("jobs", jobs, minimum=1), len(self.runs)))
         share = max(1, torch.get_num_threads() // jobs)
         threads = share if threads is None else checks.integer("threads", threads, minimum=1)
         data = self.data()

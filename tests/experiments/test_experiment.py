@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -186,6 +187,13 @@ def test_a_run_that_diverges_leaves_the_others_alone(digits, tmp_path):
     with pytest.raises(FloatingPointError, match=r"1 of 2 runs failed: bad, seed 0: .*loss"):
         experiment.run(tmp_path)
     assert [result.model for result in experiment.results(tmp_path)] == ["good"]
+
+
+def test_images_are_loaded_once_and_not_sent_to_other_processes(digits):
+    data = experiments.LazyMnist(digits)
+    assert data() is data()
+    assert len(pickle.dumps(data)) < 1000
+    assert torch.equal(pickle.loads(pickle.dumps(data))().train_images, data().train_images)
 
 
 def test_resume_off_starts_over(digits, tmp_path, capsys):
