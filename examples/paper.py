@@ -16,7 +16,6 @@ Prints a table, and writes all that was measured to ``runs.json``. ``docs/make_r
 """
 
 import argparse
-import copy
 import dataclasses
 import functools
 import json
@@ -42,7 +41,7 @@ AMOUNTS = (20, 40, 60, 80, 90, 95, 98)
 
 # Chosen on held-out training images (docs/results/paper_settings.json); None is the default gain of the library.
 GAINS: dict[str, dict[str, float | None]] = {
-    "fast": {"fixed": None, "learned": None, "free": None},
+    "fast": {"fixed": None, "learned": None, "free": 1.0},
     "paper": {"fixed": 0.2, "learned": 0.05, "free": 0.2},
 }
 SPIKING_GAINS: dict[str, dict[str, float | None]] = {
@@ -52,6 +51,7 @@ SPIKING_GAINS: dict[str, dict[str, float | None]] = {
 FAST_RECIPES: dict[str, training.Recipe] = {
     "free": dataclasses.replace(training.RECIPES["fast"], batch_size=100, learning_rate=0.03),
     "dense 2048": dataclasses.replace(training.RECIPES["fast"], learning_rate=0.005),
+    "spiking dense 2048": dataclasses.replace(training.RECIPES["fast_spiking"], learning_rate=0.003),
 }
 
 
@@ -66,7 +66,7 @@ class Row:
         paper: the paper's accuracy in percent, with the standard deviation where it is given; empty if it is not.
         spiking: whether it is trained by the protocols for spiking networks.
         examine: returns further metrics, as in :class:`~spatialgraph.experiments.Candidate`.
-        pruned: percent of the synapses that are masked in training.
+        pruned: percent of the synapses that are masked in training, which the name of the run tells.
     """
 
     name: str
@@ -109,15 +109,7 @@ def dense_spiking(protocol: str, hidden: int) -> sg.DenseSNN:
 
 def prune_afterwards(model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
     """Return the accuracies of a trained network without its smallest weights, for each amount."""
-    accuracies = {}
-    for amount in AMOUNTS:
-        pruned = copy.deepcopy(model)
-        if isinstance(pruned, sg.SpatialMLP):
-            sg.prune_(pruned.graph, amount / 100, by="weight")
-        else:
-            sg.prune_linear_(pruned, amount / 100)
-        accuracies[str(amount)] = training.accuracy(pruned, judged)
-    return {"after_training": accuracies}
+    return {"after_training": experiments.accuracies_after_pruning(model, judged, AMOUNTS)}
 
 
 def measure_depths(model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
@@ -183,11 +175,7 @@ def rows() -> list[Row]:
     ]
     found += [Row(f"d={dim}", ("fig5",), build_with(spatial, spacing="fixed", dim=dim)) for dim in (5, 8, 16, 32)]
     found += [Row(f"dense {hidden}", ("fig5",), build_with(dense, hidden=hidden)) for hidden in (20, 32, 60, 117)]
-    found += [
-        Row(f"{name}, {amount} % in training", ("fig3b",), build, pruned=amount)
-        for amount in AMOUNTS
-        for name, build in pruning.items()
-    ]
+    found += [Row(name, ("fig3b",), build, pruned=amount) for amount in AMOUNTS for name, build in pruning.items()]
     return found
 
 
@@ -199,39 +187,14 @@ def recipe_of(row: Row, protocol: str, epochs: int | None = None) -> training.Re
     if protocol == "paper":
         recipe = training.RECIPES["paper_spiking" if row.spiking else "paper"]
     else:
-        name = row.name.partition(",")[0]
-        recipe = FAST_RECIPES.get(name, training.RECIPES["fast_spiking" if row.spiking else "fast"])
+        recipe = FAST_RECIPES.get(row.name, training.RECIPES["fast_spiking" if row.spiking else "fast"])
     return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
-
-
-class PrunedBuild:
-    """Builds a network whose smallest weights are masked in training, and removes the masks afterwards."""
-
-    def __init__(self, row: Row, protocol: str) -> None:
-        self.row, self.protocol = row, protocol
-        self.pruner: sg.PruneWhileTraining | sg.PruneLinearWhileTraining | None = None
-
-    def build(self) -> nn.Module:
-        """Return the network."""
-        model, amount = self.row.build(self.protocol), self.row.pruned / 100
-        if isinstance(model, sg.SpatialMLP):
-            self.pruner = sg.PruneWhileTraining(amount).attach(model.graph)
-        else:
-            self.pruner = sg.PruneLinearWhileTraining(amount).attach(model)
-        return model
-
-    def finish(self) -> None:
-        """Remove the weights for good."""
-        if self.pruner is not None:
-            self.pruner.remove()
 
 
 def candidate(row: Row, protocol: str) -> Candidate:
     """Return a network to train."""
-    if row.pruned:
-        masked = PrunedBuild(row, protocol)
-        return Candidate(row.name, masked.build, row.paper, finish=masked.finish, examine=row.examine)
-    return Candidate(row.name, functools.partial(row.build, protocol), row.paper, examine=row.examine)
+    whole = Candidate(row.name, functools.partial(row.build, protocol), row.paper, examine=row.examine)
+    return experiments.pruned_in_training(whole, row.pruned) if row.pruned else whole
 
 
 def experiment(

@@ -10,8 +10,6 @@ Models are evaluated on the test images after training. ``--resume`` continues a
 """
 
 import argparse
-import copy
-import dataclasses
 import functools
 import itertools
 import statistics
@@ -54,29 +52,8 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
         networks.append(Candidate(name, dense, learning_rate=rate, examine=prune_afterwards))
     listed = []
     for network in networks:
-        listed += [network, *(pruned_in_training(network, amount) for amount in AMOUNTS)]
+        listed += [network, *(experiments.pruned_in_training(network, amount) for amount in AMOUNTS)]
     return listed
-
-
-def pruned_in_training(network: Candidate, amount: int) -> Candidate:
-    """Return a network that is trained without its smallest weights."""
-    pruners: list[sg.PruneWhileTraining | sg.PruneLinearWhileTraining] = []
-
-    def build_and_attach() -> nn.Module:
-        model = network.build()
-        if isinstance(model, sg.SpatialMLP):
-            pruners.append(sg.PruneWhileTraining(amount / 100).attach(model.graph))
-        else:
-            pruners.append(sg.PruneLinearWhileTraining(amount / 100).attach(model))
-        return model
-
-    return dataclasses.replace(
-        network,
-        name=with_amount(network.name, amount),
-        build=build_and_attach,
-        finish=lambda: pruners[-1].remove(),
-        examine=Candidate.examine,
-    )
 
 
 def with_amount(name: str, amount: int) -> str:
@@ -86,15 +63,7 @@ def with_amount(name: str, amount: int) -> str:
 
 def prune_afterwards(model: nn.Module, judged: training.Images, folder: Path) -> dict[str, Any]:
     """Return the accuracies of a trained network without its smallest weights, for each amount."""
-    accuracies = {}
-    for amount in AMOUNTS:
-        pruned = copy.deepcopy(model)
-        if isinstance(pruned, sg.SpatialMLP):
-            sg.prune_(pruned.graph, amount / 100, by="weight")
-        else:
-            sg.prune_linear_(pruned, amount / 100)
-        accuracies[str(amount)] = training.accuracy(pruned, judged)
-    return {"after_training": accuracies}
+    return {"after_training": experiments.accuracies_after_pruning(model, judged, AMOUNTS)}
 
 
 def report(results: list[training.Result], figures: Figures, folder: Path, data: str) -> dict[str, Any]:

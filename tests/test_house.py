@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "costs": "connectome models graph checks",
     "deploy": "models graph neurons checks",
     "training": "graph datasets atomic distributed checks",
-    "experiments": "training plotting graph wiring laws checks atomic",
+    "experiments": "training plotting pruning graph wiring laws checks atomic",
 }
 
 

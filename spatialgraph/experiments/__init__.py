@@ -6,6 +6,7 @@ from spatialgraph.experiments.experiment import Experiment
 from spatialgraph.experiments.options import is_papers, make_law, make_wiring, parse, spatial_name, spatial_options
 from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.program import Figures, Program
+from spatialgraph.experiments.pruned import accuracies_after_pruning, pruned_in_training
 from spatialgraph.experiments.records import OtherSettings, finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
 from spatialgraph.experiments.runs import Run, runs_of
@@ -21,6 +22,7 @@ __all__ = [
     "OtherSettings",
     "Program",
     "Run",
+    "accuracies_after_pruning",
     "as_script",
     "command_line",
     "finish",
@@ -31,6 +33,7 @@ __all__ = [
     "make_wiring",
     "parse",
     "prepare",
+    "pruned_in_training",
     "run_program",
     "runs_of",
     "save_figure",

@@ -11,7 +11,7 @@ from torch import nn
 from spatialgraph import training
 from spatialgraph.experiments import pictures, records
 from spatialgraph.experiments.runs import Run
-from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.graph.network import graph_or_none
 
 __all__ = ["train", "using_threads"]
 
@@ -66,7 +66,7 @@ def _train(run: Run, data: training.Mnist, folder: Path, device: str) -> None:
         seed=run.seed,
         validation=judged if run.validate else None,
         patience=run.patience,
-        penalty=run.penalty if run.penalty and _graph(model) is not None else None,
+        penalty=run.penalty if run.penalty and graph_or_none(model) is not None else None,
         callbacks=candidate.callbacks(model),
         device=device,
         resume=True,
@@ -99,20 +99,14 @@ def _figures(run: Run, model: nn.Module, judged: training.Images, folder: Path) 
         "threads": torch.get_num_threads(),
         "examined": run.candidate.examine(model, judged, folder),
     }
-    if (graph := _graph(model)) is not None:
+    if (graph := graph_or_none(model)) is not None:
         figures["gaps"] = graph.positions.gaps.tolist()
         pictures.draw_layers(graph, folder / "layers.png")
     return figures
 
 
-def _graph(model: nn.Module) -> SpatialGraph | None:
-    """Return the graph of a spatial network; None of any other model."""
-    graph = getattr(model, "graph", None)
-    return graph if isinstance(graph, SpatialGraph) else None
-
-
 def _synapses(model: nn.Module) -> int:
     """Return the number of synapses; for dense networks, that of nonzero numbers in their weight matrices."""
-    if (graph := _graph(model)) is not None:
+    if (graph := graph_or_none(model)) is not None:
         return graph.synapses
     return sum(int(weights.count_nonzero()) for weights in model.parameters() if weights.dim() > 1)
