@@ -18,8 +18,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "spatialgraph"
 PLACES = {
     "experiments": (6, 6.9),
     "training": (5, 8.5),
-    "deploy": (4, 3.4),
-    "conversion": (4, 5.1),
+    "deploy": (5, 2.0),
+    "conversion": (4, 4.9),
     "costs": (4, 9.4),
     "models": (3, 3.5),
     "connectome": (3, 8.1),
