@@ -151,4 +151,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    experiments.as_script(main)
+    experiments.as_script(main, option="")

@@ -10,7 +10,7 @@ import statistics
 import textwrap
 from pathlib import Path
 
-from reproduction_choices import CHOICES
+from reproduction_choices import choices
 from reproduction_data import PROTOCOLS, RESULTS, Measured, mean_and_deviation, merge
 from reproduction_figures import AMOUNTS, FIGURES, PRUNED, is_there
 from reproduction_statements import DIMENSIONS, MATCHED, STATEMENTS
@@ -135,14 +135,20 @@ def overlap(measured):
     return " ".join(lines)
 
 
+def smallest_gap(measured):
+    """The smallest learned distance of two layers."""
+    runs = [run for protocol in PROTOCOLS for run in measured[protocol].runs if run["network"].endswith("learned")]
+    return min((gap for run in runs for gap in run["gaps"]), default=float("nan"))
+
+
 def sources():
     lines = []
     for protocol in PROTOCOLS:
         path = RESULTS / f"reproduction_{protocol}.json"
         if path.exists():
             found = json.loads(path.read_text())
-            threads = sorted({run["threads"] for run in found["runs"]})
-            lines.append(f"- {NAMES[protocol]}: {len(found['runs'])} runs on {threads[0]} thread each, by")
+            threads = ", ".join(map(str, sorted({run["threads"] for run in found["runs"]})))
+            lines.append(f"- {NAMES[protocol]}: {len(found['runs'])} runs, threads of each: {threads}; by")
             lines += [f"  `{command}`" for command in dict.fromkeys(each["command"] for each in found["sources"])]
     return "\n".join(lines)
 
@@ -157,7 +163,7 @@ def page(draw=True):
         "Every table and figure of [Erb et al. (2025)](https://arxiv.org/abs/2506.13410), with the numbers measured by "
         "this library beside those of the paper. `python examples/paper.py` trains all networks, "
         "`python docs/make_reproduction.py` makes this page from `docs/results/reproduction_paper.json` and "
-        "`reproduction_fast.json`; nothing on it is typed by hand. Accuracies are those on the 10,000 test images of "
+        "`reproduction_fast.json`, which hold all measured numbers. Accuracies are those on the 10,000 test images of "
         "MNIST, read once after training, as mean and standard deviation over the seeds.",
         sources(),
         "The paper's protocol is Adam with a constant rate of 0.005 for 300 epochs (spiking networks: 200), batches of "
@@ -176,7 +182,12 @@ def page(draw=True):
                 parts += [f"{when}, {NAMES[protocol]}, accuracy in percent:", pruning(measured[protocol], after)]
     parts += [shown["fig3"], "## Figure 4: the layers along z", overlap(measured), shown["fig4"]]
     parts += ["## Figure 5: dimensions", dimensions(paper, fast), shown["fig5"]]
-    parts += ["## Figure 6: layer maps", shown["fig6"], "## What the paper leaves open", table(*CHOICES)]
+    parts += [
+        "## Figure 6: layer maps",
+        shown["fig6"],
+        "## What the paper leaves open",
+        table(*choices(smallest_gap(measured))),
+    ]
     return "\n\n".join(wrapped(part) for part in parts if part) + "\n"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PROTOCOLS = ("paper", "fast")
+EPOCHS = {"paper": (300, 200), "fast": (20,)}
 
 
 def file_of(protocol):
@@ -58,6 +59,9 @@ def merge(folder):
         new = json.loads(source.read_text())
         if new["data"] != "MNIST":
             raise SystemExit(f"{source} must be of MNIST, got {new['data']}")
+        for run in new["runs"]:
+            if run["recipe"]["epochs"] not in EPOCHS[protocol]:
+                raise SystemExit(f"{source} must hold whole runs, got {run['recipe']['epochs']} epochs")
         old = json.loads(target.read_text()) if target.exists() else {"sources": [], "runs": []}
         runs = {(run["network"], run["seed"]): run for run in [*old["runs"], *new["runs"]]}
         origin = {"command": new["command"], "environment": new["environment"]}

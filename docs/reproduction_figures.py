@@ -24,17 +24,19 @@ def panels(columns, width, height=3.4, **options):
 def fig2(measured):
     """Accuracy on the training images by epoch."""
     figure, axes = panels(2, 9.5, sharey=True)
+    lowest = 100.0
     for ax, (title, names) in zip(axes, CURVES.items(), strict=True):
         for name, color in zip(names, COLORS, strict=True):
             curves = [run["train_accuracy"] for run in measured[name]]
-            if curves:
-                mean = 100 * np.mean(curves, axis=0)
+            mean = [100 * statistics.fmean(epoch) for epoch in zip(*curves, strict=False)]
+            if mean:
                 ax.plot(range(1, len(mean) + 1), mean, color=color, label=name)
-        ax.set(title=title, xlabel="epoch", ylim=(80, 100))
+                lowest = min(lowest, *mean[2:])
+        ax.set(title=title, xlabel="epoch")
         ax.grid(alpha=0.3)
         if ax.lines:
             ax.legend(fontsize=8, loc="lower right")
-    axes[0].set_ylabel("accuracy on training images (%)")
+    axes[0].set(ylabel="accuracy on training images (%)", ylim=(lowest - 1.0, 100.0))
     return figure
 
 

@@ -210,11 +210,10 @@ def experiment(
     return Experiment(runs, LazyMnist(data))
 
 
-def record(runs: Sequence[Run], folder: Path) -> list[dict[str, Any]]:
+def record(studied: Experiment, folder: Path) -> list[dict[str, Any]]:
     """Return what was measured in each finished run, with the accuracy on the training images by epoch."""
     found = []
-    for run in runs:
-        figures = experiments.finished(run.folder(folder))
+    for run, figures in zip(studied.runs, studied.metrics(folder), strict=True):
         if figures is None:
             continue
         history = json.loads((run.folder(folder) / "history.json").read_text())
@@ -251,18 +250,20 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what is asked for, print a table, write all that is finished, and return the rows."""
     args = parse(argv)
-    folder = args.out / args.protocol
-    studied = experiment(args.protocol, range(args.seeds), args.only, args.epochs, args.data_dir)
-    results = studied.run(folder, jobs=args.jobs, threads=1, resume=args.resume)
-    finished = record(experiment(args.protocol, range(args.seeds), epochs=args.epochs).runs, folder)
-    about = {
-        "command": experiments.command_line("paper", argv),
-        "environment": training.environment(),
-        "data": studied.data().source,
-        "protocol": args.protocol,
-        "runs": finished,
-    }
-    atomic.write_text(folder / "runs.json", json.dumps(about) + "\n")
+    folder, seeds = args.out / args.protocol, range(args.seeds)
+    studied = experiment(args.protocol, seeds, args.only, args.epochs, args.data_dir)
+    try:
+        studied.run(folder, jobs=args.jobs, threads=1, resume=args.resume)
+    finally:  # also what was finished before an error
+        about = {
+            "command": experiments.command_line("paper", argv),
+            "environment": training.environment(),
+            "data": studied.data().source,
+            "protocol": args.protocol,
+            "runs": record(experiment(args.protocol, seeds, epochs=args.epochs), folder),
+        }
+        atomic.write_text(folder / "runs.json", json.dumps(about) + "\n")
+    results = studied.results(folder)
     print(f"\n{training.table(results)}\n\nWritten to {folder}")
     return results
 

@@ -6,6 +6,7 @@ python small_experiment.py FOLDER DATA JOBS
 import functools
 import hashlib
 import json
+import os
 import sys
 
 import spatialgraph as sg
@@ -14,13 +15,19 @@ from spatialgraph import experiments, training
 EPOCHS = 12
 
 
-def small_experiment(data):
-    """Two networks with two seeds, on the images of a folder."""
+def small_experiment(data, epochs=EPOCHS, log=os.devnull):
+    """Two networks with two seeds, on the images of a folder; each start of a training adds a line to a log."""
+
+    def started(model):
+        with open(log, "a") as file:
+            file.write(f"{type(model).__name__}\n")
+        return ()
+
     models = [
-        experiments.Candidate("spatial", functools.partial(sg.SpatialMLP, [784, 16, 10], 2)),
-        experiments.Candidate("dense", lambda: sg.DenseMLP([784, 8, 10])),
+        experiments.Candidate("spatial", functools.partial(sg.SpatialMLP, [784, 16, 10], 2), callbacks=started),
+        experiments.Candidate("dense", lambda: sg.DenseMLP([784, 8, 10]), callbacks=started),
     ]
-    recipe = training.Recipe(epochs=EPOCHS, learning_rate=0.05, batch_size=25)
+    recipe = training.Recipe(epochs=epochs, learning_rate=0.05, batch_size=25)
     return experiments.Experiment(experiments.runs_of(models, recipe, seeds=(0, 1)), experiments.LazyMnist(data))
 
 
@@ -40,7 +47,7 @@ def _without_times(figures):
 
 
 if __name__ == "__main__":
-    _, folder, data, jobs = sys.argv
-    experiment = small_experiment(data)
-    experiment.run(folder, jobs=int(jobs), threads=1)
+    _, folder, data, jobs, *epochs = sys.argv
+    experiment = small_experiment(data, *map(int, epochs), log=f"{folder}.log")
+    experiments.as_script(lambda: experiment.run(folder, jobs=int(jobs), threads=1), option="")
     print(json.dumps(measured(experiment, folder)))

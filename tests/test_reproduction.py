@@ -99,7 +99,10 @@ def statement(docs, text):
 
 def test_statements_compare_means(docs):
     check = statement(docs, "Learned spacing beats fixed")
-    assert check(measured(docs, learned=[92.0, 93.0], fixed=[92.4, 92.4])) == (True, "92.50 against 92.40")
+    assert check(measured(docs, learned=[92.0, 93.0], fixed=[92.4, 92.4])) == (
+        True,
+        "92.50 ± 0.71 against 92.40 ± 0.00",
+    )
     assert check(measured(docs, learned=[92.0], fixed=[92.4])) == (False, "92.00 against 92.40")
     assert check(measured(docs, learned=[92.0])) is None
 
@@ -137,12 +140,15 @@ def test_merged_runs_replace_those_of_the_same_network_and_seed(docs, tmp_path, 
         data.merge(tmp_path / "runs")
         return json.loads((tmp_path / "reproduction_fast.json").read_text())
 
-    one, two = ({"network": name, "seed": 0, "accuracy": 0.5} for name in ("fixed", "learned"))
+    recipe = {"epochs": 20}
+    one, two = ({"network": name, "seed": 0, "accuracy": 0.5, "recipe": recipe} for name in ("fixed", "learned"))
     merge([one, two], "first")
     better = one | {"accuracy": 0.6}
     found = merge([better], "second")
     assert found["runs"] == [better, two]
     assert [source["command"] for source in found["sources"]] == ["first", "second"]
+    with pytest.raises(SystemExit, match="must hold whole runs, got 1 epochs"):
+        merge([one | {"recipe": {"epochs": 1}}], "quick look")
 
 
 def test_other_images_are_refused(docs, tmp_path, monkeypatch):

@@ -79,55 +79,61 @@ class Experiment:
 
         Raises:
             TypeError: if ``jobs`` or ``threads`` is not an int.
-            ValueError: if ``jobs`` or ``threads`` is below 1, or a run to continue had other settings.
-            FloatingPointError: if the loss of a run was not finite; the other runs are trained all the same.
+            ValueError: if ``jobs`` or ``threads`` is below 1, or there are several jobs under ``torchrun``.
+            OtherSettings: if a run to continue had other settings or another network.
+            FloatingPointError: at the end, if the loss of a run was not finite; the other runs are finished then.
             BlockingIOError: if ``resume`` is false and another process trains one of the runs.
+            ChildProcessError: if a process of several jobs was killed.
             OSError: if a file or folder cannot be used, or the disk is full; what was written before can be continued.
         """
         jobs = max(1, min(checks.integer("jobs", jobs, minimum=1), len(self.runs)))
         share = max(1, torch.get_num_threads() // jobs)
         threads = share if threads is None else checks.integer("threads", threads, minimum=1)
+        if training.is_distributed() and jobs > 1:
+            raise ValueError(f"jobs must be 1 under torchrun, whose processes share each batch, got {jobs}")
         data = self.data()
         if training.is_main_process():
-            for run in () if resume else self.runs:
-                records.clear(run.folder(folder))
+            if not resume:
+                records.clear(run.folder(folder) for run in self.runs)
             workers.prepare(self.runs, data, folder, threads)
         watched = [(run.name, run.folder(folder), run.recipe.epochs) for run in self.runs]
         with Progress(watched, progress):
-            if jobs == 1:
-                failures = workers.work(self.runs, data, folder, device=device, threads=threads)
+            if training.is_distributed():
+                workers.together(self.runs, data, folder, device, resume)
+            elif jobs == 1:
+                workers.work(self.runs, data, folder, device, threads, is_alone=True)
             else:
-                failures = workers.in_processes(self.work, folder, jobs, threads, device)
-        if failures:
-            raise FloatingPointError(f"{len(failures)} of {len(self.runs)} runs failed: {'; '.join(failures)}")
-        return self.results(folder) if training.is_main_process() else []
+                workers.in_processes(self.work, self.data, folder, jobs, threads, device)
+        if not training.is_main_process():
+            return []
+        self._check_finished(folder)
+        return self.results(folder)
 
-    def work(self, folder: str | Path, *, threads: int | None = None, device: str = "cpu") -> list[str]:
+    def work(self, folder: str | Path, *, threads: int | None = None, device: str = "cpu") -> None:
         """Train the runs that no other process trains, and return when all are finished.
 
-        This is what a job on another machine calls. It prints nothing.
+        This is what a job on another machine calls. It draws no progress bars.
 
         Args:
-            folder: as in :meth:`run`, on a file system that all machines share.
+            folder: as in :meth:`run`, on a file system that all machines share, with locks.
             threads: threads of this process; None for PyTorch's number.
             device: as in :meth:`run`.
 
-        Returns:
-            For each run that this process could not finish, as its loss was not finite, a sentence.
-
         Raises:
-            ValueError: if a run to continue had other settings.
-            OSError: if a file or folder cannot be used, or the disk is full.
+            FloatingPointError: at the end, if the loss of a run was not finite.
+            OtherSettings: if a run to continue had other settings or another network.
+            OSError: if a file or folder cannot be used, the disk is full, or the file system has no locks.
         """
-        return workers.work(self.runs, self.data(), folder, device=device, threads=threads)
+        threads = torch.get_num_threads() if threads is None else checks.integer("threads", threads, minimum=1)
+        workers.work(self.runs, self.data(), folder, device, threads, is_alone=False)
 
     def metrics(self, folder: str | Path) -> list[dict[str, Any] | None]:
-        """Return the metrics of each run, and None for those that are not finished.
+        """Return the metrics of each run, and None for those that are not finished or have other settings.
 
         Args:
             folder: as in :meth:`run`.
         """
-        return [records.finished(run.folder(folder)) for run in self.runs]
+        return [records.finished(run.folder(folder)) if run.is_in(folder) else None for run in self.runs]
 
     def results(self, folder: str | Path) -> list[training.Result]:
         """Return a row for each model, of those of its runs that are finished; no row where there are none.
@@ -141,3 +147,9 @@ class Experiment:
             if figures is not None:
                 trained.setdefault(run.candidate.name, []).append(figures)
         return [reports.summary(name, figures, papers[name]) for name, figures in trained.items()]
+
+    def _check_finished(self, folder: str | Path) -> None:
+        """Refuse to report on fewer runs than were trained."""
+        missing = [run.name for run, found in zip(self.runs, self.metrics(folder), strict=True) if found is None]
+        if missing:
+            raise FileNotFoundError(f"another process has removed or replaced runs in {folder}: {', '.join(missing)}")

@@ -101,8 +101,8 @@ class _Watched:
 
     def look(self) -> dict[str, Any] | None:
         """Return the metrics of the run if it is finished, and note how many epochs it has trained."""
-        self.done = len(_read(self.folder / "history.json") or ())
-        figures = _read(self.folder / records.METRICS)
+        rows, figures = _read(self.folder / "history.json"), _read(self.folder / records.METRICS)
+        self.done = len(rows) if isinstance(rows, list) else 0
         return figures if isinstance(figures, dict) and {"accuracy", "seconds"} <= set(figures) else None
 
     def show(self, bars: bool) -> None:

@@ -1,8 +1,10 @@
 """The folder of one training: its settings, and its metrics once it is finished."""
 
+import contextlib
 import functools
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,25 @@ from torch import nn
 
 from spatialgraph import atomic, training
 
-__all__ = ["METRICS", "OtherSettings", "clear", "finish", "finished", "lock_of", "note", "prepare", "threads_of"]
+__all__ = [
+    "METRICS",
+    "RESERVED",
+    "OtherSettings",
+    "check_network",
+    "clear",
+    "finish",
+    "finished",
+    "lock_of",
+    "note",
+    "prepare",
+    "settings_of",
+    "threads_of",
+]
 
-_SETTINGS, _THREADS = "settings.json", "threads"
+_SETTINGS = "settings.json"
+# What stands beside the settings in their file.
+RESERVED = ("network", "threads")
+"""Names that settings cannot have."""
 METRICS = "metrics.json"
 """The file that marks a training as finished."""
 
@@ -35,18 +53,23 @@ def lock_of(folder: Path) -> Path:
     return folder.parent.parent / ".locks" / f"{folder.parent.name}_{folder.name}"
 
 
-def clear(folder: Path) -> None:
-    """Delete an earlier training.
+def clear(folders: Iterable[Path]) -> None:
+    """Delete earlier trainings, all of them or none.
 
     Args:
-        folder: the folder; nothing happens if it does not exist.
+        folders: their folders, which are created where they do not exist.
 
     Raises:
-        BlockingIOError: if a process trains in it.
-        OSError: if the folder cannot be used.
+        BlockingIOError: if a process trains in one of them.
+        OSError: if a folder cannot be used.
     """
-    with training.claim(lock_of(folder)), training.claim(folder):
-        _empty(folder)
+    folders = list(folders)
+    with contextlib.ExitStack() as locks:
+        for folder in folders:
+            locks.enter_context(training.claim(lock_of(folder)))
+            locks.enter_context(training.claim(folder))
+        for folder in folders:
+            _empty(folder)
 
 
 def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
@@ -79,7 +102,7 @@ def prepare(folder: Path, settings: dict[str, Any], resume: bool) -> None:
         if resume and any(folder.iterdir()):
             note(f"{folder} has files but no settings: they are deleted, and the training starts from the beginning")
         _empty(folder)
-        atomic.write_text(folder / _SETTINGS, json.dumps(settings | {_THREADS: torch.get_num_threads()}, indent=1))
+        atomic.write_text(folder / _SETTINGS, json.dumps(settings | {"threads": torch.get_num_threads()}, indent=1))
 
 
 def threads_of(folder: Path) -> int:
@@ -92,8 +115,41 @@ def threads_of(folder: Path) -> int:
         >>> threads_of(Path("nowhere")) == torch.get_num_threads()
         True
     """
-    threads = (_read(folder / _SETTINGS) or {}).get(_THREADS)
+    threads = (_read(folder / _SETTINGS) or {}).get("threads")
     return threads if isinstance(threads, int) and threads > 0 else torch.get_num_threads()
+
+
+def check_network(folder: Path, network: dict[str, Any]) -> None:
+    """Check that the training in a folder is that of a network; a new training notes which it is.
+
+    Args:
+        folder: a folder prepared by :func:`prepare`.
+        network: what tells networks apart, as JSON values.
+
+    Raises:
+        OtherSettings: if the training is that of another network.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> prepare(folder, {"epochs": 3}, resume=False)
+        >>> check_network(folder, {"parameters": 8})
+        >>> check_network(folder, {"parameters": 9})
+        Traceback (most recent call last):
+            ...
+        spatialgraph.experiments.records.OtherSettings: resume needs the network of ...: parameters was 8, got 9
+    """
+    settings = _read(folder / _SETTINGS) or {}
+    if "network" not in settings:
+        atomic.write_text(folder / _SETTINGS, json.dumps(settings | {"network": network}, indent=1))
+        return
+    for name, (before, now) in _differences(settings["network"], network).items():
+        raise OtherSettings(f"resume needs the network of the run in {folder}: {name} was {before!r}, got {now!r}")
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """Return the settings of the training in a folder; empty where there is none."""
+    return {name: value for name, value in (_read(folder / _SETTINGS) or {}).items() if name not in RESERVED}
 
 
 def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
@@ -107,6 +163,7 @@ def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
     Example:
         >>> import tempfile
         >>> folder = Path(tempfile.mkdtemp())
+        >>> prepare(folder, {"epochs": 3}, resume=False)
         >>> finish(folder, nn.Linear(3, 2), {"accuracy": 0.5, "parameters": 8, "synapses": 6, "seconds": 1.0})
         >>> finished(folder)["accuracy"]
         0.5
@@ -116,7 +173,7 @@ def finish(folder: Path, model: nn.Module, figures: dict[str, Any]) -> None:
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """Return the metrics of a finished training; None if it is not finished.
+    """Return the metrics of a finished training; None if it is not finished, or has no settings.
 
     Args:
         folder: the folder of the training.
@@ -128,7 +185,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / METRICS
     figures = _read(path)
-    if figures is None:
+    if figures is None or _read(folder / _SETTINGS) is None:
         return None
     # The default stands for a missing entry, because None is a valid number of synapses.
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(figures.get(name, ...), kind)]
@@ -144,10 +201,16 @@ def note(text: str) -> None:
 
 
 def _check_same(folder: Path, before: dict[str, Any], settings: dict[str, Any]) -> None:
-    for name, value in settings.items():
-        if before.get(name) != value:
-            was = f"{name} was {before.get(name)!r}, got {value!r}"
-            raise OtherSettings(f"resume needs the settings of the run in {folder}: {was}")
+    known = {name: value for name, value in before.items() if name not in RESERVED}
+    for name, (old, new) in _differences(known, settings).items():
+        raise OtherSettings(f"resume needs the settings of the run in {folder}: {name} was {old!r}, got {new!r}")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return what differs, as it is in JSON; None stands for what is missing."""
+    now = json.loads(json.dumps(now))
+    pairs = {name: (before.get(name), now.get(name)) for name in {**now, **before}}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _empty(folder: Path) -> None:

@@ -1,12 +1,14 @@
 """A run: the training of one model with one seed."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spatialgraph import training
+from spatialgraph import checks, training
+from spatialgraph.experiments import records
 from spatialgraph.experiments.candidate import Candidate
 
 __all__ = ["Run", "check_folders", "folder_name", "runs_of"]
@@ -27,6 +29,11 @@ class Run:
         settings: what else decides how the training comes out, as JSON values. A run is continued with the same
             settings only.
 
+    Raises:
+        TypeError: if an argument is of the wrong type, or a setting no JSON value.
+        ValueError: if ``seed`` or ``patience`` is negative, ``patience`` is given without ``validate``, or a setting
+            has a name that is taken.
+
     Example:
         >>> from torch import nn
         >>> run = Run(Candidate("linear", lambda: nn.Linear(784, 10)), training.Recipe(epochs=5), seed=1)
@@ -42,6 +49,28 @@ class Run:
     penalty: Mapping[str, float] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the fields, and bring numbers and settings to plain types."""
+        if not isinstance(self.candidate, Candidate):
+            raise TypeError(f"candidate must be a Candidate, got {type(self.candidate).__name__}")
+        if not isinstance(self.recipe, training.Recipe):
+            raise TypeError(f"recipe must be a Recipe, got {type(self.recipe).__name__}")
+        object.__setattr__(self, "seed", checks.integer("seed", self.seed, minimum=0))
+        object.__setattr__(self, "validate", checks.flag("validate", self.validate))
+        if self.patience is not None:
+            object.__setattr__(self, "patience", checks.integer("patience", self.patience, minimum=0))
+            if not self.validate:
+                raise ValueError(f"patience needs validate=True, got patience={self.patience} without")
+        penalty = {name: checks.number(f"penalty[{name!r}]", factor) for name, factor in dict(self.penalty).items()}
+        object.__setattr__(self, "penalty", penalty)
+        taken = {*dataclasses.asdict(self.recipe), "validate", "patience", "penalty", "data", *records.RESERVED}
+        for name in sorted(taken & set(self.settings)):
+            raise ValueError(f"settings must have other names than those of a run, got {name!r}")
+        try:
+            object.__setattr__(self, "settings", json.loads(json.dumps(dict(self.settings))))
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"settings must hold JSON values, got {dict(self.settings)!r} ({error})") from None
+
     @property
     def name(self) -> str:
         """The name of the model, and the seed."""
@@ -53,8 +82,16 @@ class Run:
 
     def all_settings(self, data: training.Mnist) -> dict[str, Any]:
         """Return everything besides model and seed that decides how the training comes out."""
+        return self._settings() | {"data": data.source}
+
+    def is_in(self, base: str | Path) -> bool:
+        """Tell whether the folder of this run holds a training with its settings, of whichever data."""
+        found = records.settings_of(self.folder(base))
+        return {name: value for name, value in found.items() if name != "data"} == self._settings()
+
+    def _settings(self) -> dict[str, Any]:
         own = {"validate": self.validate, "patience": self.patience, "penalty": dict(self.penalty)}
-        return dataclasses.asdict(self.recipe) | own | dict(self.settings) | {"data": data.source}
+        return dataclasses.asdict(self.recipe) | own | dict(self.settings)
 
 
 def runs_of(
@@ -107,6 +144,7 @@ def check_folders(runs: Sequence[Run]) -> None:
     names: dict[str, str] = {}
     for run in runs:
         place = run.folder("").as_posix()
-        if place in names:
-            raise ValueError(f"runs must have different folders, got {names[place]!r} and {run.name!r} for {place}")
-        names[place] = run.name
+        key = place.casefold()  # some disks do not tell upper case from lower
+        if key in names:
+            raise ValueError(f"runs must have different folders, got {names[key]!r} and {run.name!r} for {place}")
+        names[key] = run.name

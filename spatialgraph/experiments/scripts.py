@@ -18,11 +18,12 @@ from spatialgraph.experiments.records import OtherSettings
 __all__ = ["as_script", "run_program"]
 
 
-def as_script(main: Callable[[], object]) -> None:
+def as_script(main: Callable[[], object], *, option: str = "--resume") -> None:
     """Run an example; end it with a message, without a traceback, on errors that its user can mend.
 
     Args:
         main: the example.
+        option: option with which the example continues what was interrupted; empty if it does so without.
 
     Raises:
         SystemExit: if the example was interrupted, a file could not be used, a training to resume had other
@@ -36,12 +37,13 @@ def as_script(main: Callable[[], object]) -> None:
             ...
         SystemExit: No space left on device. The same command with --resume continues once this is fixed.
     """
+    again = f"the same command with {option}" if option else "the same command"
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the same command with --resume continues.")
+        sys.exit(f"Interrupted; {again} continues.")
     except OSError as error:
-        sys.exit(f"{error}. The same command with --resume continues once this is fixed.")
+        sys.exit(f"{error}. {again[0].upper()}{again[1:]} continues once this is fixed.")
     except (FloatingPointError, OtherSettings) as error:
         sys.exit(str(error))
 

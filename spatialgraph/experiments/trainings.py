@@ -1,6 +1,7 @@
 """The training of one model with one seed."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from spatialgraph import training
 from spatialgraph.experiments import pictures, records
 from spatialgraph.experiments.runs import Run
 from spatialgraph.graph.network import graph_or_none
+from spatialgraph.graph.tables import settings
 
 __all__ = ["train", "using_threads"]
 
 
-def train(run: Run, data: training.Mnist, folder: Path, device: str = "cpu") -> None:
+def train(run: Run, data: training.Mnist, folder: Path, device: str = "cpu", resume: bool = True) -> None:
     """Train one model with one seed, from where its folder shows it to be; nothing if it is finished.
 
     A training that is continued keeps the number of threads that it began with, and ends at the same bits.
@@ -26,15 +28,28 @@ def train(run: Run, data: training.Mnist, folder: Path, device: str = "cpu") -> 
         data: the digits.
         folder: its folder.
         device: where to train.
+        resume: whether to continue what the folder holds, which must be empty otherwise.
 
     Raises:
-        OtherSettings: if the folder holds a training with other settings.
+        OtherSettings: if the folder holds a training with other settings or of another network.
     """
     if training.is_main_process():
         records.prepare(folder, run.all_settings(data), resume=True)
-    if records.finished(folder) is None:
-        with using_threads(records.threads_of(folder)):
-            _train(run, data, folder, device)
+    with using_threads(records.threads_of(folder)):
+        torch.manual_seed(run.seed)
+        model = run.candidate.build()
+        if training.is_main_process():
+            records.check_network(folder, _described(model))
+        if records.finished(folder) is None:
+            _train(run, model, data, folder, device, resume)
+
+
+def _described(model: nn.Module) -> dict[str, Any]:
+    """Return what tells networks apart."""
+    graph = graph_or_none(model)
+    own = {} if graph is None else settings(graph)
+    modules = re.sub(r" at 0x[0-9a-f]+", "", str(model))  # functions have another address in each process
+    return {"parameters": sum(p.numel() for p in model.parameters()), "modules": modules} | own
 
 
 @contextlib.contextmanager
@@ -54,9 +69,8 @@ def using_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _train(run: Run, data: training.Mnist, folder: Path, device: str) -> None:
-    torch.manual_seed(run.seed)
-    candidate, model = run.candidate, run.candidate.build()
+def _train(run: Run, model: nn.Module, data: training.Mnist, folder: Path, device: str, resume: bool) -> None:
+    candidate = run.candidate
     learned, judged = _parts(data, run.validate)
     rows = training.fit(
         model,
@@ -69,7 +83,7 @@ def _train(run: Run, data: training.Mnist, folder: Path, device: str) -> None:
         penalty=run.penalty if run.penalty and graph_or_none(model) is not None else None,
         callbacks=candidate.callbacks(model),
         device=device,
-        resume=True,
+        resume=resume,
         progress=False,
     )
     if not training.is_main_process():

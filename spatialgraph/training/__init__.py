@@ -16,7 +16,7 @@ from spatialgraph.training.recording import RecordPositions
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.rewiring import Rewire
 from spatialgraph.training.samples import Images
-from spatialgraph.training.trainer import accuracy, fit, is_main_process
+from spatialgraph.training.trainer import accuracy, fit, is_distributed, is_main_process
 
 __all__ = [
     "RECIPES",
@@ -35,6 +35,7 @@ __all__ = [
     "distil",
     "environment",
     "fit",
+    "is_distributed",
     "is_main_process",
     "load_mnist",
     "markdown",

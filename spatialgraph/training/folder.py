@@ -9,7 +9,7 @@ __all__ = ["claim"]
 
 
 @contextlib.contextmanager
-def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
+def claim(folder: str | os.PathLike[str]) -> Iterator[bool]:
     """Create a folder if it does not exist, and lock it against other trainings.
 
     The lock is released when the process ends, even by a kill. There is none if the system or file system does not
@@ -18,6 +18,9 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
     Args:
         folder: the folder.
 
+    Yields:
+        Whether it is locked.
+
     Raises:
         NotADirectoryError: if ``folder`` is a file.
         PermissionError: if ``folder`` is not writable.
@@ -25,8 +28,9 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
 
     Example:
         >>> import tempfile
-        >>> with claim(Path(tempfile.mkdtemp()) / "run"):
-        ...     pass
+        >>> with claim(Path(tempfile.mkdtemp()) / "run") as is_locked:
+        ...     is_locked
+        True
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -34,25 +38,26 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"folder must be one that can be written, got {folder}")
-    with _lock(folder):
-        yield
+    with _lock(folder) as is_locked:
+        yield is_locked
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def _lock(folder: Path) -> Iterator[bool]:
     try:
         import fcntl
     except ImportError:  # not available on Windows
-        yield
+        yield False
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        is_locked = True
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BlockingIOError(f"folder must not be that of another running training, got {folder}") from None
         except OSError:  # a file system without locks
-            pass
-        yield
+            is_locked = False
+        yield is_locked
     finally:
         os.close(descriptor)

@@ -27,7 +27,7 @@ from spatialgraph.training.recipes import Recipe
 from spatialgraph.training.samples import Images, checked
 from spatialgraph.training.task import Classifier, EpochSeed, History, Loss, WithSettings, cross_entropy
 
-__all__ = ["accuracy", "check_model_type", "fit", "is_main_process"]
+__all__ = ["accuracy", "check_model_type", "fit", "is_distributed", "is_main_process"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,16 @@ def is_main_process() -> bool:
         True
     """
     return _Processes.from_environment().rank == 0
+
+
+def is_distributed() -> bool:
+    """Tell whether this process is one of several that ``torchrun`` started.
+
+    Example:
+        >>> is_distributed()
+        False
+    """
+    return _Processes.from_environment().world > 1
 
 
 def fit(
