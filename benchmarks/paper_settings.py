@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for run, figures in zip(runs, studied.metrics(args.out), strict=True)
             if figures is not None
         ]
-        command = experiments.command_line("paper_settings", argv).replace("examples/", "benchmarks/")
+        command = f"python benchmarks/paper_settings.py --only {' '.join(args.only)} --jobs {args.jobs}"
         about = {"command": command, "environment": training.environment(), "data": studied.data().source, "runs": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1) + "\n")
 

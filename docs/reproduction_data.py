@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -64,7 +65,8 @@ def merge(folder):
                 raise SystemExit(f"{source} must hold whole runs, got {run['recipe']['epochs']} epochs")
         old = json.loads(target.read_text()) if target.exists() else {"sources": [], "runs": []}
         runs = {(run["network"], run["seed"]): run for run in [*old["runs"], *new["runs"]]}
-        origin = {"command": new["command"], "environment": new["environment"]}
+        command = re.sub(r" --(out|data-dir) \S+", "", new["command"])  # where it was run is of no interest
+        origin = {"command": command, "environment": new["environment"]}
         sources = [each for each in old["sources"] if each != origin] + [origin]
         lines = ",\n  ".join(json.dumps(runs[key]) for key in sorted(runs))
         head = json.dumps({"protocol": protocol, "data": new["data"], "sources": sources}, indent=1)
