@@ -33,6 +33,7 @@ def fig2(measured):
                 ax.plot(range(1, len(mean) + 1), mean, color=color, label=name)
                 lowest = min(lowest, *mean[2:])
         ax.set(title=title, xlabel="epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.grid(alpha=0.3)
         if ax.lines:
             ax.legend(fontsize=8, loc="lower right")

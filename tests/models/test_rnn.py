@@ -199,10 +199,13 @@ def test_it_learns_to_remember(cell):
     labels = (x[0, :, 0] > 0.5).long()
     model = sg.SpatialRNN([2, 32, 2], dim=4, cell=cell, generator=generator)
     optimizer = torch.optim.Adam(sg.parameter_groups(model, lr=1e-3))
-    for _ in range(150 if cell == "gated" else 400):
+    for _ in range(1500):  # how many it takes differs between processors, which round differently
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x)[0], labels).backward()
+        loss = nn.functional.cross_entropy(model(x)[0], labels)
+        loss.backward()
         optimizer.step()
+        if loss < 0.1:
+            break
     assert (model(x)[0].argmax(1) == labels).float().mean() > 0.9
 
 
