@@ -44,6 +44,7 @@ GAINS: dict[str, dict[str, float | None]] = {
     "fast": {"fixed": None, "learned": None, "free": 1.0},
     "paper": {"fixed": 0.2, "learned": 0.05, "free": 0.2},
 }
+# Those of the protocol "paper" are still to be chosen: they are the gains that suited perceptrons before.
 SPIKING_GAINS: dict[str, dict[str, float | None]] = {
     "fast": {"fixed": None, "learned": None},
     "paper": {"fixed": 1.0, "learned": 0.05},
