@@ -2,6 +2,7 @@
 
     python examples/paper.py                                      # all, fast protocol, three seeds
     python examples/paper.py --only table1 fig5 --jobs 2
+    python examples/paper.py --only learned "learned, 80 % in training"
     python examples/paper.py --protocol paper --only table1 --seeds 1
     python examples/paper.py --only table1 --seeds 1 --epochs 1   # a quick look
 
@@ -201,11 +202,11 @@ def candidate(row: Row, protocol: str) -> Candidate:
 def experiment(
     protocol: str, seeds: Sequence[int], only: Sequence[str] = (), epochs: int | None = None, data: str | None = None
 ) -> Experiment:
-    """Return the runs of a protocol, of some tables and figures or of all."""
+    """Return the runs of a protocol, of some tables, figures and networks or of all."""
     runs = [
         Run(candidate(row, protocol), recipe_of(row, protocol, epochs), seed, settings={"protocol": protocol})
         for row in rows()
-        if not only or set(only) & set(row.shown)
+        if not only or set(only) & {candidate(row, protocol).name, *row.shown}
         for seed in seeds
     ]
     return Experiment(runs, LazyMnist(data))
@@ -233,7 +234,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--only", nargs="+", choices=PARTS, default=[], metavar="PART", help=f"some of {', '.join(PARTS)} (all)")
+    names = [candidate(row, "fast").name for row in rows()]
+    parts = f"some of {', '.join(PARTS)}, or names of networks (all)"
+    add("--only", nargs="+", choices=[*PARTS, *names], default=[], metavar="PART", help=parts)
     add("--protocol", choices=PROTOCOLS, default="fast", help="how networks are trained (fast)")
     add("--seeds", type=int, default=3, metavar="COUNT", help="train with the seeds 0 to COUNT-1 (3)")
     add("--jobs", type=int, default=os.cpu_count(), metavar="N", help="runs at a time, on one thread each (all cores)")

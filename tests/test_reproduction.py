@@ -56,6 +56,17 @@ def test_all_tables_and_figures_are_there(paper):
     assert len(set(names)) == len(names)
 
 
+def test_parts_and_networks_are_selected_by_name(paper):
+    def names(*only):
+        return [run.candidate.name for run in paper.experiment("fast", [0], only).runs]
+
+    assert names("table3") == ["free", "dense 17"]
+    assert names("learned, 80 % in training", "table3") == ["free", "dense 17", "learned, 80 % in training"]
+    assert len(names()) == len(paper.rows())
+    with pytest.raises(SystemExit):
+        paper.parse(["--only", "lerned"])
+
+
 def test_only_the_paper_protocol_has_its_constant_rate(paper):
     for row in paper.rows():
         recipe = paper.recipe_of(row, "paper")
