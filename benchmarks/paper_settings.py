@@ -64,6 +64,15 @@ def fast_gains() -> list[Run]:
     ]
 
 
+def fast_spiking_gains() -> list[Run]:
+    """Try gains of spiking networks with normalisation."""
+    return [
+        _run(f"fast spiking {spacing}, gain {gain}", functools.partial(spiking, spacing, gain, True), SPIKING)
+        for spacing in ("fixed", "learned")
+        for gain in (None, 0.05, 1.0)
+    ]
+
+
 def free_rates() -> list[Run]:
     """Try gains, batches and peak rates of the free spacing."""
     return [
@@ -113,6 +122,7 @@ STUDIES = {
     "paper": paper_gains,
     "paper_spiking": paper_spiking_gains,
     "fast": fast_gains,
+    "fast_spiking": fast_spiking_gains,
     "free": free_rates,
     "spiking": spiking_rates,
     "dimensions": dimensions,

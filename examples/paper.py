@@ -45,10 +45,9 @@ GAINS: dict[str, dict[str, float | None]] = {
     "fast": {"fixed": None, "learned": None, "free": 1.0},
     "paper": {"fixed": 0.2, "learned": 0.05, "free": 0.2},
 }
-# Those of the protocol "paper" are still to be chosen: they are the gains that suited perceptrons before.
 SPIKING_GAINS: dict[str, dict[str, float | None]] = {
     "fast": {"fixed": None, "learned": None},
-    "paper": {"fixed": 1.0, "learned": 0.05},
+    "paper": {"fixed": 0.2, "learned": None},
 }
 FAST_RECIPES: dict[str, training.Recipe] = {
     "free": dataclasses.replace(training.RECIPES["fast"], batch_size=100, learning_rate=0.03),
