@@ -138,7 +138,7 @@ def overlap(measured):
 def smallest_gap(measured):
     """The smallest learned distance of two layers."""
     runs = [run for protocol in PROTOCOLS for run in measured[protocol].runs if run["network"].endswith("learned")]
-    return min((gap for run in runs for gap in run["gaps"]), default=float("nan"))
+    return min((gap for run in runs for gap in run["gaps"]), key=abs, default=float("nan"))
 
 
 def sources():
