@@ -109,12 +109,16 @@ def _is_listed(graph: SpatialGraph, number: int) -> bool:
 
 
 def _parameters_by_neuron(graph: SpatialGraph) -> Tensor:
-    """Return how many parameters each neuron has: coordinates, polarity, bias."""
-    coords = graph.positions.coords
-    axes = coords.shape[1] if isinstance(coords, nn.Parameter) else 0
-    coordinates = axes * (~graph.positions.anchored).long()
-    has_polarity = ~graph.is_output if graph.raw_polarity.numel() else torch.zeros_like(graph.is_output)
-    return coordinates + has_polarity.long() + (~graph.is_input).long()
+    """Return how many parameters each neuron has: coordinates, polarity, bias; the first of a grid has all of its rows."""
+    counts = (~graph.is_input).long()
+    moved = any(isinstance(values, nn.Parameter) for values in (graph.positions.coords, graph.positions.grid_coords))
+    kinds = [(graph.connectivity.located.movable, graph.positions.coords.shape[1])] if moved else []
+    kinds += [(graph.polarised, 1)] if graph.weight_mode != "free" else []
+    for sums, each in kinds:
+        counts[sums.single] += each
+        for grid, cells in zip(sums.grids, sums.cells, strict=True):
+            counts[cells[0]] += each * grid.rows
+    return counts
 
 
 def _file(graph: SpatialGraph) -> tuple[int, int]:

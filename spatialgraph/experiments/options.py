@@ -18,7 +18,7 @@ _WIRINGS: dict[str, Callable[..., wiring.Wiring]] = {
     "all": wiring.AllToAll,
     "knn": lambda k: wiring.KNN(k=int(k)),
     "radius": lambda r: wiring.Radius(r=float(r)),
-    "random": lambda density: wiring.Random(density=float(density)),
+    "random": lambda density, *seed: wiring.Random(float(density), *map(int, seed)),
     "small-world": lambda k, far: wiring.SmallWorld(k=int(k), long_range=int(far)),
 }
 
@@ -106,7 +106,7 @@ def _add_network(parser: argparse.ArgumentParser, program: Program) -> None:
     add("--dim", type=int, help="dimensions of space")
     add("--spacing", choices=["fixed", "learned", "free"], help="how layers are spaced along the last axis")
     add("--polarity", choices=["binary", "graded"], help="default: graded, and binary with --protocol paper")
-    add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY or small-world:K,FAR")
+    add("--wiring", default="all", metavar="W", help="all, knn:K, radius:R, random:DENSITY[,SEED] or small-world:K,FAR")
     add("--law", metavar="L", help=f"{', '.join(laws.LAWS)}; its first setting may follow, as in cosine:2")
     add(
         "--baseline",
@@ -157,7 +157,7 @@ def make_wiring(text: str) -> wiring.Wiring:
     """Turn the text of ``--wiring`` into a wiring.
 
     Args:
-        text: ``all``, ``knn:K``, ``radius:R``, ``random:DENSITY`` or ``small-world:K,FAR``.
+        text: ``all``, ``knn:K``, ``radius:R``, ``random:DENSITY[,SEED]`` or ``small-world:K,FAR``.
 
     Raises:
         SystemExit: if the text is none of these, or a number in it is out of range.
@@ -171,7 +171,7 @@ def make_wiring(text: str) -> wiring.Wiring:
         return _WIRINGS[name](*(number for number in numbers.split(",") if number))
     except (KeyError, TypeError, ValueError) as error:
         raise SystemExit(
-            f"--wiring must be all, knn:K, radius:R, random:DENSITY or small-world:K,FAR, got {text!r} ({error})"
+            f"--wiring must be all, knn:K, radius:R, random:DENSITY[,SEED] or small-world:K,FAR, got {text!r} ({error})"
         ) from None
 
 

@@ -46,7 +46,7 @@ class Changeable(Weighted):
         everywhere = self.positions().clone()
         checks.positions("pos", pos, rows=len(index), columns=(self.dim, self.dim - 1))
         everywhere[index, : pos.shape[1]] = pos.to(everywhere)
-        check_own(self.positions, "coords", "gaps")
+        check_own(self.positions, "coords", "grid_coords", "gaps")
         self.positions.place_(everywhere)
         return self
 
@@ -178,10 +178,10 @@ class Changeable(Weighted):
         """
         self.connectivity.verify()
         self.connectivity.check_kept(kept)
-        check_own(self.positions, "coords", "gaps")
-        check_own(self, "raw_polarity", "raw_bias")
+        check_own(self.positions, "coords", "grid_coords", "gaps")
+        check_own(self, "raw_polarity", "raw_grid_polarity", "raw_bias")
         if self.weight_mode != "free":
-            replace(self, "raw_polarity", self.raw_polarity[kept[~self.is_output]])
+            replace(self, "raw_polarity", self.raw_polarity[kept[self.polarised.single]])
         replace(self, "raw_bias", self.raw_bias[kept[~self.is_input]])
         if isinstance(self.init, Tensor):
             self.init = self.init[kept.to(self.init.device)]
@@ -197,12 +197,13 @@ class Changeable(Weighted):
         Raises:
             RuntimeError: if one of them is parametrised.
         """
-        check_own(self.positions, "coords", "gaps")
-        check_own(self, "raw_polarity", "raw_bias")
+        check_own(self.positions, "coords", "grid_coords", "gaps")
+        check_own(self, "raw_polarity", "raw_grid_polarity", "raw_bias")
         if self.free_synapses is not None:
             check_own(self.free_synapses, "weight", "delay")
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
-        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None).to(self.raw_bias)
+        grids = self.connectivity.topology.grid_cells()
+        pos = initial_positions(sizes, self.dim, self.spacing, self.init, None, grids).to(self.raw_bias)
         with torch.no_grad():
             pos = torch.where(self.positions.anchored[:, None], self.positions(), pos)
             self.positions.gaps.fill_(1.0)  # as at first: a layer of anchored neurons does not say how far it stands
@@ -228,4 +229,7 @@ class Changeable(Weighted):
         """Draw polarities, and set biases to 0."""
         drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
         self.raw_polarity.copy_(drawn)
+        if len(self.raw_grid_polarity):
+            drawn = torch.randn(self.raw_grid_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
+            self.raw_grid_polarity.copy_(drawn * self.polarised.shares())
         self.raw_bias.zero_()

@@ -30,7 +30,8 @@ def rewirable(module: nn.Module) -> list[SpatialGraph]:
     graphs = [part for part in module.modules() if isinstance(part, SpatialGraph) and part.wiring is not None]
     wirings = [each for graph in graphs for each in _wirings(graph)]
     if drawn := [each for each in wirings if isinstance(each, Random)]:
-        raise ValueError(f"wirings must depend on positions, got {drawn[0]!r}, which draws all edges anew")
+        reason = "which draws all edges anew" if drawn[0].seed is None else "whose edges follow from its seed"
+        raise ValueError(f"wirings must depend on positions, got {drawn[0]!r}, {reason}")
     following = [graph for graph in graphs if any(type(each) is not AllToAll for each in _wirings(graph))]
     if not following:
         found = ", ".join(dict.fromkeys(map(repr, wirings))) or "listed edges"

@@ -1,7 +1,7 @@
 """Connectivity: which neurons are inputs and outputs, which edges exist, and the projections that follow."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class Connectivity(nn.Module):
         generator: source of random numbers for random wirings.
         anchored: marks the neurons that never move, shape ``(N,)``; None for none.
         recurrent: wirings within the hidden layers; None for none.
+        grids: shapes of the layers whose neurons are the cells of a grid, by the layer's number; None for none.
 
     Raises:
         TypeError: if ``edges`` or ``recurrent`` is of the wrong type.
@@ -60,6 +61,7 @@ class Connectivity(nn.Module):
         generator: torch.Generator | None,
         anchored: Tensor | None = None,
         recurrent: Recurrence = None,
+        grids: Mapping[int, tuple[int, ...]] | None = None,
     ) -> None:
         super().__init__()
         self._gain, self._masked_share = 1.0, 0.0
@@ -73,7 +75,8 @@ class Connectivity(nn.Module):
             roles = _roles(layer, None)
             wirings = check_wirings(edges, layer)
             self.wiring = edges if isinstance(edges, Wiring) else wirings
-            neurons = Topology.without_edges(layer, *roles, anchored, bool(self.recurrence))
+            neurons = Topology.without_edges(layer, *roles, anchored, bool(self.recurrence)).with_grids(grids or {})
+            neurons.check_grids()
             self._hold(check_outputs("wiring", select(pos, wirings, self.recurrence, neurons, generator)))
         elif self.recurrence:
             raise TypeError(f"edges must be a wiring where recurrent is one, got {type(edges).__name__}")
@@ -83,6 +86,8 @@ class Connectivity(nn.Module):
             edge_index = checks.edge_index(edges, layer.numel()).cpu()
             is_recurrent = bool((layer[edge_index[0]] == layer[edge_index[1]]).any() and layer[0] >= 0)
             neurons = Topology.without_edges(layer, *_roles(layer, edge_index), anchored, is_recurrent)
+            neurons = neurons.with_grids(grids or {})
+            neurons.check_grids()
             self._hold(_connected(neurons, edge_index))
 
     # What there is ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_data", "write_data"]
 
-_NEURONS = ("layer", "polarity", "raw_polarity", "bias", "anchored", "is_input", "is_output")
+_NEURONS = ("layer", "polarity", "raw_polarity", "bias", "anchored", "is_input", "is_output", "cell")
 _EDGES = {"weight": "edge_free_weight", "delay": "edge_free_delay"}
 
 
@@ -40,7 +40,7 @@ def write_data(graph: Weighted) -> "Data":
         columns["raw_polarity"] = neurons["raw_polarity"]
     if graph.connectivity.topology.anchored.any():
         columns["anchored"] = neurons["anchored"]
-    columns |= {name: neurons[name] for name in ("is_input", "is_output") if name in neurons}
+    columns |= {name: neurons[name] for name in ("is_input", "is_output", "cell") if name in neurons}
     columns |= {f"edge_{name}": values for name, values in edges.items() if name != "length"}
     copies = {name: values.detach().clone() for name, values in columns.items()}
     # One string: PyG's batches and data sets turn the numbers of a dictionary into tensors and round them.

@@ -20,14 +20,15 @@ from spatialgraph import checks
 from spatialgraph.functional.polarity import POLARITIES, polarity_of, raw_of
 from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.columns import Labels, fitting, flags, refuse
-from spatialgraph.graph.positions import LEVEL
+from spatialgraph.graph.grid_fields import GridFields, read_grids
+from spatialgraph.graph.grids import LEVEL
 from spatialgraph.graph.topology import Topology
 from spatialgraph.laws import LAWS, Law, make_law
 
 __all__ = ["NetworkFields", "axis_names", "make_fields", "read_settings"]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode")
+OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode", "grid_polarity")
 # Which setting a free value of an edge belongs to, and what that setting says where there are none.
 FREE = {"weight": ("weight_mode", "law"), "delay": ("delay_mode", "length")}
 
@@ -55,15 +56,20 @@ class NetworkFields:
     is_output: Tensor | None = None
     topology: Topology | None = None
     is_recurrent: bool = False
+    grids: GridFields | None = None
 
     def edges(self) -> Tensor | Topology:
         """Return the edges, or the whole topology where these do not say which neurons are inputs and outputs."""
         if self.topology is not None:
             return self.topology
-        if self.is_recurrent and self.layer is not None:
+        if self.layer is not None and (self.is_recurrent or self.grids is not None):
             roles = self.layer == 0, self.layer == self.layer.max()
             anchored = torch.zeros_like(roles[0]) if self.anchored is None else self.anchored
-            return Topology.without_edges(self.layer, *roles, anchored, is_recurrent=True).connected(self.edge_index)
+            neurons = Topology.without_edges(self.layer, *roles, anchored, self.is_recurrent)
+            if self.grids is not None:
+                neurons = neurons.with_grids(self.grids.shapes, self.grids.cells)
+                neurons.check_grids()
+            return neurons.connected(self.edge_index)
         if self.is_input is None or self.is_output is None:
             return self.edge_index
         outside = torch.full_like(self.is_input, -1, dtype=torch.int64)
@@ -115,8 +121,8 @@ def make_fields(
         settings: what holds for the network as a whole; others than those that ``to_networkx`` writes are not read.
         pos: positions of all neurons, shape ``(N, d)``, in length units.
         edge_index: the edges, shape ``(2, E)``.
-        columns: ``layer``, ``anchored``, ``polarity``, ``raw_polarity``, ``bias``, ``is_input``, ``is_output``, as far
-            as known, shape ``(N,)``; NaN where a neuron has no value.
+        columns: ``layer``, ``anchored``, ``polarity``, ``raw_polarity``, ``bias``, ``cell``, ``is_input``,
+            ``is_output``, as far as known, shape ``(N,)``; NaN where a neuron has no value.
         free: learnable ``weight`` and ``delay`` of the edges, where they have them, shape ``(E,)``; NaN likewise.
         labels: what messages call the neurons; None for their numbers.
 
@@ -164,6 +170,7 @@ def make_fields(
         is_input=is_input,
         is_output=is_output,
         is_recurrent=is_recurrent,
+        grids=read_grids(settings, columns.get("cell"), layer, dtype, labels),
     )
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
+from spatialgraph.graph.grids import Sums
 from spatialgraph.graph.projections import Projection, generations, make_projections, make_recurrent_projections
 from spatialgraph.graph.topology import Topology
 
@@ -19,8 +20,9 @@ class Located:
         topology: the neuron numbers and edges, on this device.
         fingerprint: the bits of the topology, shape ``(64,)``, bool.
         senders: numbers of the neurons that have a polarity, all but outputs.
+        sending: the same, with the grids that they are cells of.
         receivers: numbers of the neurons that have a bias, all but inputs.
-        movable: numbers of the neurons that are not anchored.
+        movable: the neurons that are not anchored, with the grids that they are cells of.
         anchors: numbers of the neurons that are.
         feed_forward: one projection for each generation of neurons after the inputs.
         projections: those, then the recurrent ones.
@@ -30,8 +32,9 @@ class Located:
     topology: Topology
     fingerprint: Tensor
     senders: Tensor
+    sending: Sums
     receivers: Tensor
-    movable: Tensor
+    movable: Sums
     anchors: Tensor
     feed_forward: tuple[Projection, ...]
     projections: tuple[Projection, ...]
@@ -49,7 +52,17 @@ class Located:
             marked = topology.all_recurrent
             recurrent = make_recurrent_projections(generation, topology.is_output, within, marked)
         numbers = {projection.blocks[0] - 1: number for number, projection in enumerate(recurrent, len(forward))}
-        groups = ~topology.is_output, ~topology.is_input, ~topology.anchored, topology.anchored
-        senders, receivers, movable, anchors = (torch.nonzero(group)[:, 0] for group in groups)
-        members = senders, receivers, movable, anchors
-        return cls(topology, fingerprint.to(device), *members, forward, forward + recurrent, numbers)
+        groups = ~topology.is_output, ~topology.is_input, topology.anchored
+        senders, receivers, anchors = (torch.nonzero(group)[:, 0] for group in groups)
+        return cls(
+            topology,
+            fingerprint.to(device),
+            senders=senders,
+            sending=topology.sums(~topology.is_output),
+            receivers=receivers,
+            movable=topology.sums(~topology.anchored),
+            anchors=anchors,
+            feed_forward=forward,
+            projections=forward + recurrent,
+            recurrent_numbers=numbers,
+        )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["coordinates", "read_column", "read_networkx", "read_number"]
 
-NUMBERS = ("layer", "polarity", "raw_polarity", "bias")
+NUMBERS = ("layer", "polarity", "raw_polarity", "bias", "cell")
 FLAGS = ("anchored", "is_input", "is_output")
 _AXIS = re.compile(r"p([3-9]|[1-9]\d+)")
 

@@ -1,7 +1,7 @@
 """Positions: where neurons start, which of their coordinates are learnt, and how layers are spaced."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.connectivity import Connectivity
-from spatialgraph.graph.used import hold, replace
+from spatialgraph.graph.grids import LEVEL, Grid, Sums
+from spatialgraph.graph.used import hold, hold_rows, replace
 
 __all__ = ["INITS", "LEVEL", "SPACINGS", "Init", "Positions", "anchor_mask", "initial_positions", "neuron_numbers"]
 
 SPACINGS = ("fixed", "learned", "free")
 INITS = ("normal", "uniform", "grid")
-# Last coordinates within a layer may differ by so much where neurons of a layer share theirs.
-LEVEL = 1e-6
 
 Init = str | Tensor | Callable[[int, int, int], Tensor]
 """A name, a tensor of shape (N, d), or a function of (layer, number of neurons, number of axes)."""
@@ -28,8 +27,9 @@ class Positions(nn.Module):
 
     With spacing ``"free"`` all :math:`d` coordinates of a neuron are learnable. Otherwise the neurons of layer
     :math:`l` share their last coordinate, :math:`z_l = \sum_{k < l} g_k`: with ``"learned"`` each gap :math:`g_k` is a
-    parameter, with ``"fixed"`` it is 1. An anchored neuron keeps all its coordinates and has no parameters. What no
-    output depends on, or has no elements, is a buffer of the same name and no parameter.
+    parameter, with ``"fixed"`` it is 1. The neurons of a layer that is a grid stand where the coordinates of their row
+    and column add up to. An anchored neuron keeps all its coordinates and has no parameters. What no output depends on,
+    or has no elements, is a buffer of the same name and no parameter.
 
     Args:
         pos: positions to start from, shape ``(N, d)``, in length units.
@@ -45,9 +45,10 @@ class Positions(nn.Module):
         [(3, 1), (1,)]
     """
 
-    parameter_kinds: ClassVar[dict[str, str]] = {"coords": "positions", "gaps": "positions"}
+    parameter_kinds: ClassVar[dict[str, str]] = {"coords": "positions", "grid_coords": "positions", "gaps": "positions"}
 
     coords: Tensor
+    grid_coords: Tensor
     gaps: Tensor
     anchor_pos: Tensor
 
@@ -61,7 +62,9 @@ class Positions(nn.Module):
         axes = self.dim if spacing == "free" else self.dim - 1
         gaps = pos.new_ones(0 if spacing == "free" else int(topology.layer.max()))
         are_gaps_used = spacing == "learned" and bool((topology.layer[free] > 0).any())
-        hold(self, "coords", pos.new_empty(int(free.sum()), axes), learnable)
+        movable = connectivity.located.movable
+        hold(self, "coords", pos.new_empty(len(movable.single), axes), learnable)
+        hold_rows(self, "grid_coords", pos.new_empty(movable.rows, axes), learnable)
         hold(self, "gaps", gaps, learnable and are_gaps_used)
         self.register_buffer("anchor_pos", pos[connectivity.anchored].clone())
         self.place_(pos)
@@ -79,15 +82,18 @@ class Positions(nn.Module):
     def forward(self) -> Tensor:
         """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
         located = self._owner[0].located
-        movable = located.movable if self.anchor_pos.shape[0] else None
-        pos = self.coords
+        movable = located.movable
+        in_order = not self.anchor_pos.shape[0] and not movable.grids
+        pos = movable.values(self.coords, self.grid_coords)
         if self.spacing != "free":
-            layer = located.topology.layer if movable is None else located.topology.layer[movable]
+            layer = located.topology.layer if in_order else located.topology.layer[movable.members]
             pos = torch.cat([pos, self.heights().index_select(0, layer)[:, None]], dim=1)
-        if movable is None:
+        if in_order:
             return pos
         everywhere = pos.new_empty(located.topology.layer.numel(), self.dim)
-        return everywhere.index_put((located.anchors,), self.anchor_pos).index_put((movable,), pos)
+        if self.anchor_pos.shape[0]:
+            everywhere = everywhere.index_put((located.anchors,), self.anchor_pos)
+        return everywhere.index_put((movable.members,), pos)
 
     def heights(self) -> Tensor:
         """Return the last coordinate of each layer, its neurons' mean where they differ, shape ``(layers,)``."""
@@ -106,14 +112,17 @@ class Positions(nn.Module):
             pos: new positions, shape ``(N, d)``.
 
         Raises:
-            ValueError: if the last coordinates do not fit the spacing.
+            ValueError: if the last coordinates do not fit the spacing, or positions in a grid are no sums of
+                coordinates of rows and columns.
         """
-        free = ~self.anchored
+        free, movable = ~self.anchored, self._owner[0].located.movable
+        coords, rows = self._split(movable, pos)
         if self.spacing != "free":
             heights = self._heights(pos[free, -1], self.layer[free])
             if self.spacing == "learned":
                 self.gaps.copy_(heights.diff())
-        self.coords.copy_(pos[free, : self.coords.shape[1]])
+        self.coords.copy_(coords)
+        self.grid_coords.copy_(rows)
         self.anchor_pos.copy_(pos[self.anchored])
 
     @torch.no_grad()
@@ -124,10 +133,16 @@ class Positions(nn.Module):
             kept: marks those to keep, at least one in each layer, shape ``(N,)``, bool.
         """
         free, layer = ~self.anchored, self.layer
-        replace(self, "coords", self.coords[kept[free]])
+        replace(self, "coords", self.coords[kept[self._owner[0].located.movable.single]])
         if not (kept & free & (layer > 0)).any():
             replace(self, "gaps", self.gaps, is_used=False)
         self.anchor_pos = self.anchor_pos[kept[~free]]
+
+    def _split(self, movable: Sums, pos: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coordinates of single neurons, and those of the rows and columns of grids, that give positions."""
+        coords, rows = movable.fit(pos[movable.members, : self.coords.shape[1]])
+        movable.check_fit("pos", pos[movable.members, : self.coords.shape[1]], coords, rows)
+        return coords, rows
 
     def _heights(self, last: Tensor, layer: Tensor) -> Tensor:
         """Find the height of each layer, and refuse heights that this spacing cannot express."""
@@ -151,13 +166,19 @@ class Positions(nn.Module):
 
 
 def initial_positions(
-    sizes: list[int], dim: int, spacing: str, init: Init, generator: torch.Generator | None
+    sizes: list[int],
+    dim: int,
+    spacing: str,
+    init: Init,
+    generator: torch.Generator | None,
+    grids: Mapping[int, Grid] | None = None,
 ) -> Tensor:
     """Return positions for layers to start from.
 
     The last coordinate is the layer's number; with spacing ``"free"`` it is uniform in ``[l, l + 1)``. The others are
     drawn from N(0, 1) (``"normal"``), from a uniform distribution of unit variance (``"uniform"``), or lie on a square
-    grid of unit variance in the first two axes (``"grid"``, row by row as pixels are).
+    grid of unit variance in the first two axes (``"grid"``, row by row as pixels are). Neurons of layers that are grids
+    have sums of what is drawn for their row and column, of the same variance.
 
     Args:
         sizes: number of neurons in each layer.
@@ -166,6 +187,7 @@ def initial_positions(
         init: a name, a tensor of shape ``(N, d)``, or a function of ``(layer, n, axes)`` that returns ``(n, axes)``
             coordinates, where ``axes`` is ``d - 1``.
         generator: source of random numbers.
+        grids: the layers that are grids, by their numbers.
 
     Returns:
         Tensor of shape ``(N, d)``.
@@ -178,12 +200,34 @@ def initial_positions(
         return init
     layers = []
     for layer, n in enumerate(sizes):
-        plane = _plane(layer, n, dim - 1, init, generator)
+        grid = None if grids is None else grids.get(layer)
+        is_drawn = grid is not None and not callable(init)
+        plane = _in_grid(grid, dim - 1, init, generator) if is_drawn else _plane(layer, n, dim - 1, init, generator)
         height = torch.full((n, 1), float(layer))
         if spacing == "free":
-            height = height + torch.rand(n, 1, generator=generator)
+            height = height + _share(grid, n, generator)
         layers.append(torch.cat([plane, height], dim=1))
     return torch.cat(layers)
+
+
+def _in_grid(grid: Grid, axes: int, init: Init, generator: torch.Generator | None) -> Tensor:
+    """Draw for each row and column of a grid, and return the sums; the grid itself for ``"grid"``."""
+    if init == "grid":
+        steps = [math.sqrt(12 / max(1, size**2 - 1)) * (torch.arange(size) - (size - 1) / 2) for size in grid.shape]
+        rows = torch.zeros(grid.rows, axes)
+        # The last axis of the grid, along a row, is the first one of space.
+        for axis, (part, step) in enumerate(zip(reversed(rows.split(grid.shape)), reversed(steps), strict=True)):
+            if axis < axes:
+                part[:, axis] = step
+        return grid.spread(rows)
+    return grid.spread(_plane(0, grid.rows, axes, init, generator) / math.sqrt(len(grid.shape)))
+
+
+def _share(grid: Grid | None, n: int, generator: torch.Generator | None) -> Tensor:
+    """Draw from [0, 1) for each neuron; for rows and columns in a grid, whose sums lie there too."""
+    if grid is None:
+        return torch.rand(n, 1, generator=generator)
+    return grid.spread(torch.rand(grid.rows, 1, generator=generator) / len(grid.shape))
 
 
 def _plane(layer: int, n: int, axes: int, init: Init, generator: torch.Generator | None) -> Tensor:

@@ -1,7 +1,7 @@
 """SpatialGraph: neurons with learnable positions and the synapses between them."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,13 +15,15 @@ from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.cycles import cyclic_layers
 from spatialgraph.graph.data import read_data, write_data
 from spatialgraph.graph.fields import NetworkFields
+from spatialgraph.graph.grids import Grid, grid_shapes, layer_sizes
+from spatialgraph.graph.located import Located
 from spatialgraph.graph.networkx_reader import read_networkx
 from spatialgraph.graph.positions import SPACINGS, Init, Positions, anchor_mask, initial_positions
 from spatialgraph.graph.restoring import restore
 from spatialgraph.graph.selection import Recurrence, Wirings, check_wirings, is_wiring
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.graph.topology import Topology
-from spatialgraph.graph.used import freeze, hold
+from spatialgraph.graph.used import freeze, hold, hold_rows
 from spatialgraph.graph.weighted import learnt_settings
 from spatialgraph.laws import Law, make_law
 from spatialgraph.wiring.wirings import AllToAll
@@ -36,6 +38,7 @@ __all__ = ["SpatialGraph"]
 
 WEIGHTS = ("law", "free", "both")
 DELAYS = ("length", "free")
+GRID_POLARITIES = ("cell", "axes")
 
 
 class SpatialGraph(Changeable):
@@ -73,6 +76,11 @@ class SpatialGraph(Changeable):
             length).
         anchored: neurons that keep their positions and have no parameters for them: layer numbers as a list, or a
             boolean mask of shape ``(N,)``.
+        grids: shapes of the layers whose neurons are the cells of a grid, by the layer's number, such as
+            ``{0: (28, 28)}``; cells are counted row by row. Each row and column, and what other axes a grid has, has
+            learnable coordinates, and a cell stands where those of its row and column add up to.
+        grid_polarity: ``"cell"`` (each cell of a grid has a polarity) or ``"axes"`` (each row and column has a number,
+            and those of a cell add up to what is behind its polarity).
         recurrent: which synapses exist within the hidden layers, where ``edges`` is a wiring: a wiring for all of them,
             or a list with a wiring or None for each. None for a network that is not recurrent.
         generator: source of random numbers for polarities and random wirings.
@@ -89,7 +97,11 @@ class SpatialGraph(Changeable):
         torch.Size([3])
     """
 
-    parameter_kinds: ClassVar[dict[str, str]] = {"raw_polarity": "polarities", "raw_bias": "biases"}
+    parameter_kinds: ClassVar[dict[str, str]] = {
+        "raw_polarity": "polarities",
+        "raw_grid_polarity": "polarities",
+        "raw_bias": "biases",
+    }
 
     def __init__(
         self,
@@ -105,6 +117,8 @@ class SpatialGraph(Changeable):
         velocity: float | None = None,
         delay_mode: str = "length",
         anchored: Sequence[int] | Tensor | None = None,
+        grids: Mapping[int, Sequence[int]] | None = None,
+        grid_polarity: str = "cell",
         recurrent: Recurrence = None,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -114,6 +128,7 @@ class SpatialGraph(Changeable):
         self.polarity_mode = check_polarity("polarity_mode", polarity_mode)
         self.weight_mode = checks.choice("weight_mode", weight_mode, WEIGHTS)
         self.delay_mode = checks.choice("delay_mode", delay_mode, DELAYS)
+        self.grid_polarity = checks.choice("grid_polarity", grid_polarity, GRID_POLARITIES)
         self.velocity = velocity
         own_law = copy.deepcopy(make_law(law)).to(pos)  # other networks may be built with the same one
         self.law = freeze(own_law) if weight_mode == "free" else own_law
@@ -121,12 +136,14 @@ class SpatialGraph(Changeable):
         self.register_module("free_synapses", None)
         count = pos.shape[0]
         layer = _layers_of(edges, pos) if layer is None else checks.layers(layer, count)
-        anchors = anchor_mask(anchored, layer)
-        self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchors, recurrent)
+        anchors, shapes = anchor_mask(anchored, layer), grid_shapes(grids, layer)
+        self.connectivity = Connectivity(pos.detach(), edges, layer, generator, anchors, recurrent, shapes)
         self.positions = Positions(pos.detach(), self.connectivity, spacing, self._depends_on_positions)
         self.init: Init = pos.detach().clone()
         located = self.connectivity.located
-        hold(self, "raw_polarity", pos.new_empty(0 if weight_mode == "free" else len(located.senders)), is_used=True)
+        own, rows = polarity_counts(located, weight_mode, grid_polarity)
+        hold(self, "raw_polarity", pos.new_empty(own), is_used=True)
+        hold_rows(self, "raw_grid_polarity", pos.new_empty(rows), is_used=True)
         hold(self, "raw_bias", pos.new_empty(len(located.receivers)), is_used=True)
         self.gain = self._default_gain(pos.detach()) if gain is None else gain
         self._reset_neurons(generator)
@@ -135,7 +152,7 @@ class SpatialGraph(Changeable):
     @classmethod
     def layered(
         cls,
-        sizes: Sequence[int],
+        sizes: Sequence[int | Sequence[int]],
         dim: int = 3,
         *,
         wiring: Wirings | None = None,
@@ -149,7 +166,8 @@ class SpatialGraph(Changeable):
         """Build a network of layers, all-to-all unless a wiring says otherwise.
 
         Args:
-            sizes: number of neurons in each layer, inputs first.
+            sizes: number of neurons in each layer, inputs first; or the shape of a layer that is a grid, as in
+                ``[(28, 28), 300, 10]``, see ``grids`` of :class:`SpatialGraph`.
             dim: number of axes d; layers are spaced along the last one.
             wiring: which synapses exist: a wiring, or a list with one for each layer after the first, such as
                 ``[KNN(k=32), AllToAll()]``; None for all-to-all.
@@ -160,7 +178,7 @@ class SpatialGraph(Changeable):
             device: as in ``nn.Linear``.
             dtype: as in ``nn.Linear``.
             **options: ``polarity_mode``, ``law``, ``gain``, ``weight_mode``, ``velocity``, ``delay_mode``,
-                ``anchored``, ``recurrent`` as in :class:`SpatialGraph`.
+                ``anchored``, ``grid_polarity``, ``recurrent`` as in :class:`SpatialGraph`.
 
         Raises:
             TypeError: if an argument is of the wrong type.
@@ -170,20 +188,22 @@ class SpatialGraph(Changeable):
             >>> SpatialGraph.layered([784, 2048, 10])
             SpatialGraph(neurons=2842, synapses=1626112, dim=3, spacing='learned')
         """
-        sizes = checks.sizes(sizes)
+        counts, shapes = layer_sizes(sizes)
         dim = checks.integer("dim", dim, minimum=1)
         checks.choice("spacing", spacing, SPACINGS)
-        layer = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        layer = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
         wiring = AllToAll() if wiring is None else wiring
         check_wirings(wiring, layer)
-        pos = initial_positions(sizes, dim, spacing, init, generator)
-        checks.shape("init", pos, (sum(sizes), dim))
+        grids = {number: Grid(shape) for number, shape in shapes.items()}
+        pos = initial_positions(counts, dim, spacing, init, generator, grids)
+        checks.shape("init", pos, (sum(counts), dim))
         pos = checks.positions("pos", pos.to(device=device, dtype=dtype))
-        graph = cls(pos, wiring, layer=layer.to(pos.device), spacing=spacing, generator=generator, **options)
+        options |= {"spacing": spacing, "grids": shapes, "generator": generator}
+        graph = cls(pos, wiring, layer=layer.to(pos.device), **options)
         graph.init = init
         if isinstance(init, str) and options.get("gain") is None:
             # From positions of a draw of its own, so that networks of all seeds have the same gain.
-            typical = initial_positions(sizes, dim, spacing, init, torch.Generator().manual_seed(0))
+            typical = initial_positions(counts, dim, spacing, init, torch.Generator().manual_seed(0), grids)
             graph.gain = graph._default_gain(typical.to(pos))
         return graph
 
@@ -308,6 +328,15 @@ class SpatialGraph(Changeable):
         velocity = self.velocity if has_delay else None
         is_factor = self.weight_mode == "both"
         return FreeSynapses(self.edge_index, self.lengths(), has_weight, is_factor, velocity, generator)
+
+
+def polarity_counts(located: Located, weight_mode: str, grid_polarity: str) -> tuple[int, int]:
+    """Return how many neurons, and how many rows and columns of grids, have a number behind polarities."""
+    if weight_mode == "free":
+        return 0, 0
+    if grid_polarity == "cell":
+        return len(located.senders), 0
+    return len(located.sending.single), located.sending.rows
 
 
 def _layers_of(edges: Tensor | Wirings | Topology, pos: Tensor) -> Tensor:

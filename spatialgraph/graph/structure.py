@@ -18,13 +18,15 @@ __all__ = ["Structure"]
 class Structure(nn.Module):
     """A network by its neurons and synapses; :class:`~spatialgraph.SpatialGraph` says what these weigh.
 
-    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity`` and ``raw_bias`` are set by the subclass.
+    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity``, ``raw_grid_polarity`` and ``raw_bias`` are set by
+    the subclass.
     """
 
     positions: Positions
     connectivity: Connectivity
     free_synapses: FreeSynapses | None
     raw_polarity: Tensor
+    raw_grid_polarity: Tensor
     raw_bias: Tensor
 
     @property
@@ -56,6 +58,11 @@ class Structure(nn.Module):
     def layer(self) -> Tensor:
         """Layer of each neuron, shape ``(N,)``, a copy; -1 where the network has no layers."""
         return self.connectivity.layer.clone()
+
+    @property
+    def grids(self) -> dict[int, tuple[int, ...]]:
+        """Shapes of the layers that are grids, by the layer's number."""
+        return self.connectivity.topology.grids
 
     @property
     def is_layered(self) -> bool:

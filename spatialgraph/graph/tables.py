@@ -1,5 +1,6 @@
 """A network as tables for files and other libraries: its settings, and what every neuron and synapse has."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,11 @@ def settings(graph: Weighted) -> dict[str, Any]:
         result["masked_share"] = graph.masked_share
     if graph.is_recurrent:
         result["recurrent"] = True
+    if graph.grids:
+        result["grids"] = json.dumps({str(number): list(shape) for number, shape in graph.grids.items()})
+        result["grid_polarity"] = graph.grid_polarity
+        rows = {"grid_coords": graph.positions.grid_coords, "raw_grid_polarity": graph.raw_grid_polarity}
+        result |= {name: json.dumps(values.tolist()) for name, values in rows.items() if values.numel()}
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
     result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
     # Attributes may have been set to numbers of NumPy, which files do not take.
@@ -49,9 +55,7 @@ def node_columns(graph: Weighted) -> dict[str, torch.Tensor]:
         >>> node_columns(SpatialGraph.layered([2, 1], dim=2)).keys()
         dict_keys(['x', 'y', 'layer', 'polarity', 'bias', 'raw_polarity', 'anchored'])
     """
-    raw = graph.polarity
-    if graph.raw_polarity.numel():
-        raw = raw.masked_scatter(~graph.is_output, graph.raw_polarity)
+    raw = graph.polarity if graph.weight_mode == "free" else graph.behind_polarity()
     columns = dict(zip(axis_names(graph.dim), graph.positions().unbind(1), strict=True))
     columns |= {
         "layer": graph.layer,
@@ -60,6 +64,8 @@ def node_columns(graph: Weighted) -> dict[str, torch.Tensor]:
         "raw_polarity": raw,
         "anchored": graph.positions.anchored,
     }
+    if graph.grids:
+        columns["cell"] = graph.connectivity.located.topology.cells
     # Layers say which neurons are inputs and outputs; edges do not where some were removed.
     return columns if graph.is_layered else columns | {"is_input": graph.is_input, "is_output": graph.is_output}
 

@@ -2,13 +2,15 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import safetensors
 import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.graph.grids import Grid, Sums
 from spatialgraph.graph.projections import fold_complete, fold_within, generations, sorted_by
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
@@ -16,6 +18,7 @@ __all__ = ["FINGERPRINT_BITS", "Topology", "fingerprint"]
 
 FINGERPRINT_BITS = 64
 
+_GRIDS = ("grid_shapes", "cells")
 _KIND = "spatialgraph structure"
 _VERSION = 2
 
@@ -37,6 +40,9 @@ class Topology:
             empty for a network that is not recurrent.
         listed_edges: all other edges, sorted by target, then source, shape ``(2, E)``; int32 where that is wide enough.
             Those within a layer are recurrent.
+        grid_shapes: number of cells along each axis of the grid of each layer, 0 for no such axis, shape ``(L, A)``;
+            empty where no layer is a grid.
+        cells: number of each neuron's cell in the grid of its layer, -1 for none, shape ``(N,)``; empty likewise.
 
     Example:
         >>> layer = torch.tensor([0, 0, 1])
@@ -56,6 +62,8 @@ class Topology:
     all_to_all: Tensor
     all_recurrent: Tensor
     listed_edges: Tensor
+    grid_shapes: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    cells: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         """Hold edges in the narrowest type that has room for the neurons' numbers."""
@@ -72,6 +80,40 @@ class Topology:
         all_recurrent = torch.zeros(depth + 1 if is_recurrent else 0, dtype=torch.bool)
         none = torch.empty(2, 0, dtype=torch.int64)
         return cls(layer, is_input, is_output, anchored, all_to_all, all_recurrent, none)
+
+    def with_grids(self, shapes: Mapping[int, tuple[int, ...]], cells: Tensor | None = None) -> "Topology":
+        """Return the same neurons, of which those of some layers are the cells of grids.
+
+        Args:
+            shapes: shapes of the grids by the layer's number.
+            cells: cell of each neuron, -1 for none, shape ``(N,)``; None where each cell has a neuron, in their order.
+        """
+        if not shapes:
+            return self
+        sizes = torch.zeros(int(self.layer.max()) + 1, max(map(len, shapes.values())), dtype=torch.int64)
+        places = torch.full_like(self.layer, -1)
+        for number, shape in shapes.items():
+            sizes[number, : len(shape)] = torch.tensor(shape)
+            places[self.layer == number] = torch.arange(int((self.layer == number).sum()))
+        return dataclasses.replace(self, grid_shapes=sizes, cells=places if cells is None else cells)
+
+    @property
+    def grids(self) -> dict[int, tuple[int, ...]]:
+        """Shapes of the layers that are grids, by the layer's number."""
+        shapes = {number: tuple(filter(None, sizes)) for number, sizes in enumerate(self.grid_shapes.tolist())}
+        return {number: shape for number, shape in shapes.items() if shape}
+
+    def grid_cells(self) -> dict[int, Grid]:
+        """Return the layers that are grids, by their numbers."""
+        return {number: Grid.of(shape, self.cells[self.layer == number]) for number, shape in self.grids.items()}
+
+    def sums(self, group: Tensor) -> Sums:
+        """Return which neurons of a group have values of their own, and which sums of those of rows and columns.
+
+        Args:
+            group: marks the neurons, all cells of a grid or none, shape ``(N,)``, bool.
+        """
+        return Sums.of(self.layer, self.cells, self.grids, group)
 
     def connected(self, edge_index: Tensor) -> "Topology":
         """Return the same neurons with other edges, listed in any order.
@@ -92,6 +134,13 @@ class Topology:
         return dataclasses.replace(
             self, all_to_all=all_to_all, all_recurrent=all_recurrent, listed_edges=self._sorted(listed)
         )
+
+    def listing(self, edge_index: Tensor) -> "Topology":
+        """Return the same network with further edges listed, of layers that have none."""
+        listed = torch.cat([self.listed_edges.long(), edge_index], dim=1)
+        found = dataclasses.replace(self, listed_edges=self._sorted(listed))
+        found.check()
+        return found
 
     def with_all_to_all(self, reaches: Sequence[int]) -> "Topology":
         """Return the same network where some layers, which have no listed edges, receive from all neurons before them.
@@ -158,6 +207,7 @@ class Topology:
         columns = (values[neurons] for values in (self.layer, self.is_input, self.is_output, self.anchored))
         layer, is_input, is_output, anchored = columns
         bare = Topology.without_edges(layer, is_input, is_output, anchored, self.is_recurrent)
+        bare = bare.with_grids(self.grids, self.cells[neurons] if self.grids else None)
         result = bare.connected((neurons.cumsum(0) - 1)[self.listed_edges.long()])
         # What is all-to-all stays so; a listed projection may have become so.
         return dataclasses.replace(
@@ -169,7 +219,7 @@ class Topology:
     def digest(self) -> bytes:
         """Return bytes that differ where the topology does."""
         digest = hashlib.sha256()
-        for name, values in vars(self).items():
+        for name, values in self._held().items():
             digest.update(f"{name} {tuple(values.shape)}".encode())
             digest.update(values.contiguous().numpy().tobytes())
         return digest.digest()
@@ -192,7 +242,11 @@ class Topology:
 
     def encode(self) -> Tensor:
         """Return it as bytes, a tensor of type uint8 with one axis."""
-        return torch.frombuffer(bytearray(seal(_KIND, _VERSION, {}, vars(self))), dtype=torch.uint8)
+        return torch.frombuffer(bytearray(seal(_KIND, _VERSION, {}, self._held())), dtype=torch.uint8)
+
+    def _held(self) -> dict[str, Tensor]:
+        """Return what there is of it by name, so that a network without grids has the bytes of earlier releases."""
+        return {name: values for name, values in vars(self).items() if self.grids or name not in _GRIDS}
 
     @classmethod
     def decode(cls, state: Tensor) -> "Topology":
@@ -243,7 +297,36 @@ class Topology:
         for name, expected in zip(("is_input", "is_output"), roles, strict=True):
             if not torch.equal(getattr(self, name), expected):
                 raise ValueError(f"connectivity.{name} must mark neurons that can have this role, got others")
+        self.check_grids()
         self._check_edges()
+
+    def check_grids(self) -> None:
+        """Raise ``TypeError`` or ``ValueError`` where grids are none: neurons of such a layer have cells of their own."""
+        for name in _GRIDS:
+            if getattr(self, name).dtype != torch.int64:
+                raise TypeError(f"connectivity.{name} must hold whole numbers, got {getattr(self, name).dtype}")
+        if self.grid_shapes.dim() != 2 or (self.grid_shapes < 0).any():
+            raise ValueError(f"connectivity.grid_shapes must have two axes and no number below 0, got {self.grid_shapes}")
+        if not self.grids:
+            checks.shape("connectivity.cells", self.cells, (0,))
+            return
+        checks.shape("connectivity.cells", self.cells, (self.layer.numel(),))
+        if not self.is_layered or len(self.grid_shapes) != int(self.layer.max()) + 1:
+            raise ValueError("connectivity.grid_shapes must have a row for each layer")
+        in_grid = torch.zeros_like(self.is_input)
+        for number, shape in self.grids.items():
+            members = self.layer == number
+            in_grid |= members
+            cells, anchored = self.cells[members], self.anchored[members]
+            if (cells < 0).any() or (cells >= math.prod(shape)).any() or len(cells.unique()) < len(cells):
+                raise ValueError(f"connectivity.cells must be different cells of a grid of shape {shape}, got others")
+            if anchored.any() and not anchored.all():
+                raise ValueError(
+                    f"anchored must mark all cells of the grid of layer {number} or none, got {int(anchored.sum())} of "
+                    f"{len(cells)}"
+                )
+        if (self.cells[~in_grid] != -1).any():
+            raise ValueError("connectivity.cells must be -1 for neurons outside grids, got others")
 
     def _check_edges(self) -> None:
         if self.listed_edges.dtype not in checks.INDICES:

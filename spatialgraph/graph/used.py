@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["check_own", "freeze", "hold", "replace"]
+__all__ = ["check_own", "freeze", "hold", "hold_rows", "replace"]
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -27,6 +27,22 @@ def hold(module: nn.Module, name: str, values: Tensor, is_used: bool, requires_g
         module.register_parameter(name, nn.Parameter(values, requires_grad))
     else:
         module.register_buffer(name, values.detach())
+
+
+def hold_rows(module: nn.Module, name: str, values: Tensor, is_used: bool) -> None:
+    """Register values of the rows and columns of grids; without grids they are no entry of a ``state_dict``.
+
+    Example:
+        >>> import torch
+        >>> module = nn.Module()
+        >>> hold_rows(module, "grid_coords", torch.zeros(0, 2), is_used=True)
+        >>> module.grid_coords.shape, list(module.state_dict())
+        (torch.Size([0, 2]), [])
+    """
+    if len(values):
+        hold(module, name, values, is_used)
+    else:
+        module.register_buffer(name, values.detach(), persistent=False)
 
 
 def check_own(module: nn.Module, *names: str) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.graph.grids import Sums
 from spatialgraph.graph.observer import Observer
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.structure import Structure
@@ -56,6 +57,7 @@ class Weighted(Structure):
     law_at_first: dict[str, float | bool]
     weight_mode: str
     delay_mode: str
+    grid_polarity: str
     _masked_share = 0.0
     _observer: Observer | None = None
 
@@ -222,10 +224,23 @@ class Weighted(Structure):
             del self._observer
 
     def _polarity(self) -> Tensor:
-        senders = self.connectivity.located.senders
         if self.weight_mode == "free":
+            senders = self.connectivity.located.senders
             return self._spread(self.raw_bias.new_ones(len(senders)), senders)
-        return self._spread(polarity_of(self.raw_polarity, self.polarity_mode), senders)
+        sending = self.polarised
+        raw = sending.values(self.raw_polarity, self.raw_grid_polarity)
+        return self._spread(polarity_of(raw, self.polarity_mode), sending.members)
+
+    @property
+    def polarised(self) -> Sums:
+        """The neurons with a polarity, and which of these have a sum of numbers of their row and column behind it."""
+        located = self.connectivity.located
+        return located.sending if self.grid_polarity == "axes" else Sums(located.senders, (), located.senders)
+
+    def behind_polarity(self) -> Tensor:
+        """Return the number behind each neuron's polarity, shape ``(N,)``; 0 for outputs, which have none."""
+        sending = self.polarised
+        return self._spread(sending.values(self.raw_polarity, self.raw_grid_polarity), sending.members)
 
     def _bias(self) -> Tensor:
         return self._spread(self.raw_bias, self.connectivity.located.receivers)

@@ -4,7 +4,7 @@ import math
 
 from spatialgraph import checks
 
-__all__ = ["check_density", "check_radius", "check_small_world"]
+__all__ = ["check_density", "check_radius", "check_seed", "check_small_world"]
 
 
 def check_radius(r: object, max_sources: object) -> None:
@@ -20,6 +20,12 @@ def check_density(density: object) -> None:
     """Raise unless density is in (0, 1]."""
     if not 0 < checks.real("density", density) <= 1:
         raise ValueError(f"density must be greater than 0 and at most 1, got {density}")
+
+
+def check_seed(seed: object) -> None:
+    """Raise unless seed is None or a number of 32 bits."""
+    if seed is not None and checks.integer("seed", seed, minimum=0) >= 2**32:
+        raise ValueError(f"seed must be below 2**32, got {seed}")
 
 
 def check_small_world(k: object, long_range: object, exponent: object) -> None:

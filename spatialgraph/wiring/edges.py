@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.arguments import check_density, check_radius, check_small_world
+from spatialgraph.wiring.arguments import check_density, check_radius, check_seed, check_small_world
 from spatialgraph.wiring.clouds import check_degree, kind_of_sources, prepare
 from spatialgraph.wiring.draws import distinct_numbers, far_sources
+from spatialgraph.wiring.hashing import seeded_edges
 from spatialgraph.wiring.neighbors import BACKENDS, Backend, nearest, within
 
 __all__ = ["all_to_all", "knn", "radius", "random", "small_world", "without_own"]
@@ -114,8 +115,13 @@ def random(
     density: float,
     generator: torch.Generator | None = None,
     device: torch.device | str | None = None,
+    seed: int | None = None,
 ) -> Tensor:
-    r"""Draw :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random.
+    r"""Draw :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random, or the edges of a seed.
+
+    With a seed, an edge exists where :func:`a hash <spatialgraph.wiring.hashing.hash_pairs>` of the seed, its source and
+    its target is below :math:`\rho\, 2^{32}`. These are the same edges on every device, for every version of PyTorch,
+    and in exported C code; their number is about :math:`\rho N M`.
 
     Args:
         n_sources: number of source neurons :math:`N`.
@@ -123,13 +129,14 @@ def random(
         density: share :math:`\rho` of all possible edges that exist, above 0 and at most 1.
         generator: random number generator; None for PyTorch's default.
         device: device of the edges; None for the CPU. Edges are drawn on the generator's device.
+        seed: from 0 to :math:`2^{32} - 1`; no random numbers are drawn. None to draw.
 
     Returns:
-        Edges :math:`(2, \mathrm{round}(\rho N M))`.
+        Edges :math:`(2, E)`.
 
     Raises:
-        TypeError: if a number of neurons is not an int or the density not a number.
-        ValueError: if a number of neurons is below 1 or the density is outside (0, 1].
+        TypeError: if a number of neurons or the seed is not an int or the density not a number.
+        ValueError: if a number of neurons is below 1, the density is outside (0, 1], or the seed out of range.
 
     Example:
         >>> import torch
@@ -140,6 +147,9 @@ def random(
     checks.integer("n_sources", n_sources, minimum=1)
     checks.integer("n_targets", n_targets, minimum=1)
     check_density(density)
+    check_seed(seed)
+    if seed is not None:
+        return seeded_edges(int(n_sources), int(n_targets), float(density), int(seed), device)
     possible = int(n_sources) * int(n_targets)
     number = distinct_numbers(possible, round(float(density) * possible), generator)
     return _from_numbers(number, int(n_sources)).to("cpu" if device is None else device)

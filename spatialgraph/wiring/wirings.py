@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.wiring.arguments import check_density, check_radius, check_small_world
+from spatialgraph.wiring.arguments import check_density, check_radius, check_seed, check_small_world
 from spatialgraph.wiring.clouds import prepare
 from spatialgraph.wiring.edges import all_to_all, knn, radius, random, small_world, without_own
 from spatialgraph.wiring.neighbors import BACKENDS, Backend
@@ -164,34 +164,44 @@ class Radius(Wiring):
 
 @dataclass(frozen=True, repr=False)
 class Random(Wiring):
-    """Draws a share of all possible edges uniformly; see :func:`random`.
+    """Draws a share of all possible edges uniformly, or takes those of a seed; see :func:`random`.
+
+    With a seed the edges follow from it: files hold the seed in place of a list of edges. Where several layers have a
+    seeded wiring, give each a seed of its own.
 
     Args:
         density: share of the possible edges that exist, above 0 and at most 1.
+        seed: from 0 to 2**32 - 1; None to draw the edges.
         reach: as in :class:`Wiring`.
 
     Raises:
-        TypeError: if the density is not a number.
-        ValueError: if the density is outside (0, 1] or the reach is unknown.
+        TypeError: if the density is not a number or the seed not an int.
+        ValueError: if the density is outside (0, 1], the seed out of range, or the reach unknown.
 
     Example:
         >>> import torch
         >>> Random(density=0.5).select(torch.rand(4, 2), torch.rand(5, 2)).shape
         torch.Size([2, 10])
+        >>> Random(density=0.5, seed=0).select(torch.rand(2, 2), torch.rand(2, 2))
+        tensor([[1],
+                [0]])
     """
 
     density: float
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
         check_density(self.density)
+        check_seed(self.seed)
 
     def select(  # noqa: D102
         self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None
     ) -> Tensor:
         clouds = prepare(source_pos, target_pos)
-        edges = random(clouds.available, len(clouds.target), self.density, generator, source_pos.device)
+        options = {"generator": generator, "device": source_pos.device, "seed": self.seed}
+        edges = random(clouds.available, len(clouds.target), self.density, **options)
         return edges if clouds.own is None else without_own(edges)
 
 

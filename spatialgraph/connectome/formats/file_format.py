@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.connectome.formats.seeds import Seeds, known_wirings, seeded_edges, seeds_of
 from spatialgraph.graph.fields import make_fields
 from spatialgraph.graph.positions import INITS
 from spatialgraph.graph.sealed import WHOLE
@@ -28,18 +29,22 @@ _NEURONS = {
     "positions.anchored": "anchored",
 }
 _COMPLETE = ("all_to_all", "all_recurrent")
-_STRUCTURE = (*_NEURONS, *(f"connectivity.{name}" for name in _COMPLETE))
+_GRIDS = {"connectivity.grid_shapes": "grid_shapes", "connectivity.cells": "cells"}
+_ROWS = ("grids", "grid_coords", "raw_grid_polarity")  # settings of other formats that are tensors here
+_STRUCTURE = (*_NEURONS, *_GRIDS, *(f"connectivity.{name}" for name in _COMPLETE))
 
 # Writing ----
 
 
 def settings_of(graph: SpatialGraph) -> dict[str, Any]:
     """Return the settings of a network, as numbers and names."""
-    in_tensors = {f"law_{name}" for name in graph.law.state_dict()}
+    in_tensors = {f"law_{name}" for name in graph.law.state_dict()} | set(_ROWS)
     own = {
         name: value for name, value in settings(graph).items() if name not in in_tensors and not name.startswith("gap")
     }
     init = graph.init if isinstance(graph.init, str) else None
+    seeds = seeds_of(graph.connectivity)
+    own |= {"seeds": seeds} if seeds else {}
     return {"velocity": None, "masked_share": 0.0} | own | {"init": init}
 
 
@@ -48,13 +53,20 @@ def pack(graph: SpatialGraph) -> dict[str, Tensor]:
     tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
     del tensors[_STATE], tensors[_NUMBERS]
     topology = graph.connectivity.topology
-    sources, targets = topology.listed_edges
+    sources, targets = _unseeded(graph)
     return tensors | {
         **{name: getattr(topology, field) for name, field in _NEURONS.items()},
         **{f"connectivity.{name}": getattr(topology, name) for name in _COMPLETE},
+        **{name: getattr(topology, field) for name, field in _GRIDS.items() if graph.grids},
         "connectivity.in_degree": torch.bincount(targets, minlength=graph.neurons),
         "connectivity.sources": sources[torch.argsort(targets.long() * graph.neurons + sources)],
     }
+
+
+def _unseeded(graph: SpatialGraph) -> Tensor:
+    """Return the listed edges without those that follow from seeds."""
+    topology = graph.connectivity.topology
+    return topology.split_edges()[1] if seeds_of(graph.connectivity) else topology.listed_edges
 
 
 # Reading ----
@@ -67,7 +79,7 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
         TypeError, ValueError, LookupError, RuntimeError: if a setting or tensor is missing, invalid or inconsistent.
     """
     state = {name: values.long() if values.dtype in WHOLE else values for name, values in tensors.items()}
-    topology = _topology(state)
+    topology = _topology(state, found.get("seeds", {}))
     graph = _with_first_values(found, state, topology)
     state = {name: values for name, values in state.items() if name not in _STRUCTURE}
     for name, values in graph.state_dict().items():
@@ -75,7 +87,8 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
             raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
     graph.load_state_dict(state | {_NUMBERS: graph.get_extra_state(), _STATE: topology.encode()})
     _check_values(graph)
-    graph.connectivity.wiring, graph.connectivity.recurrence = _wiring_of(graph), _recurrence_of(graph)
+    wiring = known_wirings(topology, found.get("seeds", {}))
+    graph.connectivity.wiring, graph.connectivity.recurrence = wiring, _recurrence_of(graph)
     init = found.get("init")
     graph.init = init if init in INITS and graph.is_layered else graph.pos.detach().clone()
     graph.law_at_first = learnt_settings(graph.law)
@@ -84,14 +97,15 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
     return graph
 
 
-def _topology(state: dict[str, Tensor]) -> Topology:
-    """Remove the structure from a state and return it."""
+def _topology(state: dict[str, Tensor], seeds: Seeds) -> Topology:
+    """Remove the structure from a state and return it, with the edges that follow from seeds."""
     edges = _list_edges(state)
     neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
     complete = {name: _take(state, f"connectivity.{name}", axes=1) for name in _COMPLETE}
-    topology = Topology(**neurons, **complete, listed_edges=edges)
+    grids = {field: _take(state, name, axes) for axes, (name, field) in zip((2, 1), _GRIDS.items(), strict=True) if name in state}
+    topology = Topology(**neurons, **complete, listed_edges=edges, **grids)
     topology.check()
-    return topology
+    return topology.listing(seeded_edges(seeds, topology.layer)) if seeds else topology
 
 
 def _list_edges(state: dict[str, Tensor]) -> Tensor:
@@ -120,7 +134,8 @@ def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology
     """Build a network from a structure, before its parameters are loaded."""
     coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
     neurons, dim = topology.layer.numel(), anchor_pos.shape[1]
-    if len(coords) + len(anchor_pos) != neurons or coords.shape[1] not in (dim - 1, dim):
+    single = len(topology.sums(~topology.anchored).single)
+    if len(coords) != single or len(anchor_pos) != int(topology.anchored.sum()) or coords.shape[1] not in (dim - 1, dim):
         raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
     pos = torch.zeros(neurons, dim, dtype=torch.float64)
     columns = {"anchored": topology.anchored.numpy()}
@@ -135,17 +150,17 @@ def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology
 @torch.no_grad()
 def _check_values(graph: SpatialGraph) -> None:
     """Raise ``ValueError`` if a parameter is infinite or NaN."""
-    anchored = graph.positions.anchored
+    located = graph.connectivity.located
     of_neurons = {
-        "positions.coords": (graph.positions.coords, ~anchored),
-        "positions.anchor_pos": (graph.positions.anchor_pos, anchored),
-        "raw_polarity": (graph.raw_polarity, ~graph.is_output),
-        "raw_bias": (graph.raw_bias, ~graph.is_input),
+        "positions.coords": (graph.positions.coords, located.movable.single),
+        "positions.anchor_pos": (graph.positions.anchor_pos, located.anchors),
+        "raw_polarity": (graph.raw_polarity, graph.polarised.single),
+        "raw_bias": (graph.raw_bias, located.receivers),
     }
     for name, (values, members) in of_neurons.items():
         bad = torch.nonzero(~torch.isfinite(values))
         if len(bad):
-            neuron = int(torch.nonzero(members)[bad[0, 0]])
+            neuron = int(members[bad[0, 0]])
             raise ValueError(f"{name} must be finite, got {float(values[tuple(bad[0])]):g} for neuron {neuron}")
     own = {} if graph.free_synapses is None else dict(graph.free_synapses.named_parameters())
     for name, values in own.items():
@@ -154,16 +169,10 @@ def _check_values(graph: SpatialGraph) -> None:
             edge = tuple(graph.edge_index[:, bad[0, 0]].tolist())
             raise ValueError(f"free_synapses.{name} must be finite, got {float(values[bad[0, 0]]):g} for edge {edge}")
     checks.finite("positions.gaps", graph.positions.gaps)
+    checks.finite("positions.grid_coords", graph.positions.grid_coords)
+    checks.finite("raw_grid_polarity", graph.raw_grid_polarity)
     for name, values in graph.law.state_dict().items():
         checks.finite(f"law.{name}", values)
-
-
-def _wiring_of(graph: SpatialGraph) -> AllToAll | None:
-    """Return the wiring of a network whose projections are all all-to-all, else None."""
-    reach = graph.connectivity.topology.all_to_all
-    if torch.equal(reach, torch.ones_like(reach)):
-        return AllToAll()
-    return AllToAll(reach="all") if torch.equal(reach, torch.arange(1, len(reach) + 1)) else None
 
 
 def _recurrence_of(graph: SpatialGraph) -> tuple[AllToAll, ...]:

@@ -17,7 +17,7 @@ from spatialgraph.graph.tables import edge_columns, node_columns, settings
 
 __all__ = ["Tables"]
 
-_NEURONS = ("layer", "polarity", "raw_polarity", "bias", "anchored", "is_input", "is_output")
+_NEURONS = ("layer", "polarity", "raw_polarity", "bias", "anchored", "is_input", "is_output", "cell")
 _FREE = {"weight": "free_weight", "delay": "free_delay"}
 
 

@@ -1,0 +1,71 @@
+"""Seeds in files: where edges follow from the seeds of wirings, a file holds these in place of a list."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph.graph.connectivity import Connectivity
+from spatialgraph.graph.selection import Wirings, check_wirings
+from spatialgraph.graph.topology import Topology
+from spatialgraph.wiring.edges import random
+from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
+
+__all__ = ["known_wirings", "seeded_edges", "seeds_of"]
+
+Seeds = dict[str, list[Any]]
+"""Density, seed and reach of the wiring into each seeded layer, by the layer's number as JSON holds it."""
+
+
+def seeds_of(connectivity: Connectivity) -> Seeds:
+    """Return the seeds that the edges of a network follow from, with none listed; empty where some are."""
+    topology, wiring = connectivity.topology, connectivity.wiring
+    if wiring is None or not topology.is_layered:
+        return {}
+    found: Seeds = {}
+    for number, each in enumerate(check_wirings(wiring, topology.layer), start=1):
+        if topology.all_to_all[number - 1]:
+            continue
+        if type(each) is not Random or each.seed is None:
+            return {}
+        found[str(number)] = [each.density, each.seed, each.reach]
+    listed, expected = (_keys(edges) for edges in (topology.split_edges()[0], seeded_edges(found, topology.layer)))
+    return found if torch.equal(listed, expected) else {}
+
+
+def seeded_edges(seeds: Seeds, layer: Tensor) -> Tensor:
+    """Return the edges that follow from seeds, shape ``(2, E)``."""
+    edges = [torch.empty(2, 0, dtype=torch.int64)]
+    for key, (density, seed, reach) in seeds.items():
+        number = int(key)
+        is_source = layer < number if reach == "all" else layer == number - 1
+        sources, targets = (torch.nonzero(group)[:, 0] for group in (is_source, layer == number))
+        ends = random(len(sources), len(targets), density, seed=seed)
+        edges.append(torch.stack([sources[ends[0]], targets[ends[1]]]))
+    return torch.cat(edges, dim=1)
+
+
+def _keys(edges: Tensor) -> Tensor:
+    """Return a number for each edge, sorted."""
+    return (edges[0] << 32 | edges[1]).sort().values
+
+
+def known_wirings(topology: Topology, seeds: Seeds) -> Wirings | None:
+    """Return the wiring of a network whose projections are all-to-all or seeded; None for others."""
+    reaches = topology.all_to_all
+    if torch.equal(reaches, torch.ones_like(reaches)):
+        return AllToAll()
+    if torch.equal(reaches, torch.arange(1, len(reaches) + 1)):
+        return AllToAll(reach="all")
+    if not seeds:
+        return None
+    found: list[Wiring] = []
+    for number, reach in enumerate(topology.all_to_all.tolist(), start=1):
+        if str(number) in seeds:
+            density, seed, own_reach = seeds[str(number)]
+            found.append(Random(density, seed, reach=own_reach))
+        elif reach in (1, number):
+            found.append(AllToAll(reach="layer" if reach == 1 else "all"))
+        else:
+            return None
+    return found
