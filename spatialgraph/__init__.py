@@ -19,6 +19,7 @@ from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.nir import from_nir, to_nir
+from spatialgraph.deploy.quantize import quantize
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.graph.recording import Recording
@@ -82,6 +83,7 @@ __all__ = [
     "prune",
     "prune_",
     "prune_linear_",
+    "quantize",
     "read",
     "receptive_fields",
     "regrow_",

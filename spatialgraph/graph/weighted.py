@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from spatialgraph.graph.transmission import Transmission
 from spatialgraph.laws import Law
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
+
+if TYPE_CHECKING:
+    from spatialgraph.graph.quantization import Quantization
 
 __all__ = ["Weighted", "learnt_settings"]
 
@@ -58,6 +62,7 @@ class Weighted(Structure):
     weight_mode: str
     delay_mode: str
     grid_polarity: str
+    quantization: "Quantization | None" = None
     _masked_share = 0.0
     _observer: Observer | None = None
 

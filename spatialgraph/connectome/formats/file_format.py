@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.connectome.formats.codes import HEIGHTS, current_quantization, packed_codes, unpacked_codes
 from spatialgraph.connectome.formats.seeds import Seeds, known_wirings, seeded_edges, seeds_of
 from spatialgraph.graph.fields import make_fields
 from spatialgraph.graph.positions import INITS
+from spatialgraph.graph.quantization import Quantization
 from spatialgraph.graph.sealed import WHOLE
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.tables import settings
@@ -43,8 +45,9 @@ def settings_of(graph: SpatialGraph) -> dict[str, Any]:
         name: value for name, value in settings(graph).items() if name not in in_tensors and not name.startswith("gap")
     }
     init = graph.init if isinstance(graph.init, str) else None
-    seeds = seeds_of(graph.connectivity)
+    seeds, quantization = seeds_of(graph.connectivity), current_quantization(graph)
     own |= {"seeds": seeds} if seeds else {}
+    own |= {} if quantization is None else {"quantization": quantization.to_settings()}
     return {"velocity": None, "masked_share": 0.0} | own | {"init": init}
 
 
@@ -52,7 +55,9 @@ def pack(graph: SpatialGraph) -> dict[str, Tensor]:
     """Return the tensors of a network, integers in the smallest dtype that can hold them."""
     tensors = {name: values.cpu() for name, values in graph.state_dict().items()}
     del tensors[_STATE], tensors[_NUMBERS]
-    topology = graph.connectivity.topology
+    topology, quantization = graph.connectivity.topology, current_quantization(graph)
+    if quantization is not None:
+        tensors |= packed_codes(graph, quantization)
     sources, targets = _unseeded(graph)
     return tensors | {
         **{name: getattr(topology, field) for name, field in _NEURONS.items()},
@@ -81,7 +86,10 @@ def build(found: dict[str, Any], tensors: dict[str, Tensor]) -> SpatialGraph:
     state = {name: values.long() if values.dtype in WHOLE else values for name, values in tensors.items()}
     topology = _topology(state, found.get("seeds", {}))
     graph = _with_first_values(found, state, topology)
-    state = {name: values for name, values in state.items() if name not in _STRUCTURE}
+    state = {name: values for name, values in state.items() if name not in (*_STRUCTURE, HEIGHTS)}
+    if "quantization" in found:
+        graph.quantization = Quantization.from_settings(found["quantization"])
+        state |= unpacked_codes(graph, graph.quantization, tensors)
     for name, values in graph.state_dict().items():
         if name in state and state[name].dtype != values.dtype:
             raise ValueError(f"{name} must be {values.dtype}, got {state[name].dtype}")
@@ -132,11 +140,7 @@ def _take(state: dict[str, Tensor], name: str, axes: int) -> Tensor:
 
 def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology: Topology) -> SpatialGraph:
     """Build a network from a structure, before its parameters are loaded."""
-    coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
-    neurons, dim = topology.layer.numel(), anchor_pos.shape[1]
-    single = len(topology.sums(~topology.anchored).single)
-    if len(coords) != single or len(anchor_pos) != int(topology.anchored.sum()) or coords.shape[1] not in (dim - 1, dim):
-        raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
+    neurons, dim = topology.layer.numel(), _dim(found, state, topology)
     pos = torch.zeros(neurons, dim, dtype=torch.float64)
     columns = {"anchored": topology.anchored.numpy()}
     if topology.is_layered:
@@ -145,6 +149,18 @@ def _with_first_values(found: dict[str, Any], state: dict[str, Tensor], topology
     fields = make_fields(found, pos.numpy(), torch.empty(2, 0, dtype=torch.int64), columns, {})
     with torch.random.fork_rng(devices=[]):  # the initial values are replaced afterwards
         return SpatialGraph.from_fields(dataclasses.replace(fields, topology=topology))
+
+
+def _dim(found: dict[str, Any], state: dict[str, Tensor], topology: Topology) -> int:
+    """Return the number of axes; the shapes of codes are checked where they are read."""
+    if "quantization" in found:
+        return len(Quantization.from_settings(found["quantization"]).multipliers) + int(found.get("spacing") != "free")
+    coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
+    dim, single = anchor_pos.shape[1], len(topology.sums(~topology.anchored).single)
+    if len(coords) != single or len(anchor_pos) != int(topology.anchored.sum()) or coords.shape[1] not in (dim - 1, dim):
+        neurons = topology.layer.numel()
+        raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
+    return dim
 
 
 @torch.no_grad()
