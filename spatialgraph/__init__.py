@@ -18,6 +18,7 @@ from spatialgraph.conversion.embedding import Embedding, embed
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
+from spatialgraph.deploy.c_header import to_c
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.deploy.quantize import quantize
 from spatialgraph.distributed import synchronize_
@@ -94,6 +95,7 @@ __all__ = [
     "summary",
     "synchronize_",
     "to_adjacency",
+    "to_c",
     "to_frames",
     "to_igraph",
     "to_networkx",

@@ -2,8 +2,10 @@
 
 import math
 import numbers
+import os
 import reprlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -91,6 +93,13 @@ def sizes(value: Any) -> list[int]:  # noqa: ANN401
     if len(value) < 2:
         raise ValueError(f"sizes must name at least an input and an output layer, got {list(value)}")
     return [integer(f"sizes[{place}]", size, minimum=1) for place, size in enumerate(value)]
+
+
+def path(name: str, value: Any) -> Path:  # noqa: ANN401
+    """Return a string or a path as a path."""
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} must be a string or a path, got {type(value).__name__}")
+    return Path(value)
 
 
 def tensor(name: str, value: Any) -> Tensor:  # noqa: ANN401

@@ -1,5 +1,6 @@
 """Polarity: the factor on a source neuron's output."""
 
+import math
 from typing import Any
 
 import torch
@@ -71,6 +72,8 @@ def raw_of(polarity: Tensor, kind: str) -> Tensor:
     """
     if check_polarity("kind", kind) != "binary":
         return polarity
-    largest = 1.0 - torch.finfo(polarity.dtype).eps / 4
-    exact = polarity.double().clamp(-largest, largest)
-    return (torch.atanh(exact) / (0.5 * STEEPNESS)).to(polarity.dtype)
+    missing = torch.finfo(polarity.dtype).eps / 16  # to a polarity that rounds to 1, also where raw numbers are rounded
+    exact = polarity.double().clamp(-1.0, 1.0)
+    largest = 0.5 * math.log((2.0 - missing) / missing)  # atanh of 1 - missing, which rounds to 1
+    raw = torch.atanh(exact).clamp(-largest, largest)
+    return (raw / (0.5 * STEEPNESS)).to(polarity.dtype)

@@ -8,9 +8,19 @@ from typing_extensions import TypeIs
 
 from spatialgraph import checks
 from spatialgraph.graph.topology import Topology
-from spatialgraph.wiring.wirings import AllToAll, Wiring
+from spatialgraph.wiring.edges import random
+from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
 
-__all__ = ["Recurrence", "Wirings", "check_recurrence", "check_wirings", "is_wiring", "select"]
+__all__ = [
+    "Recurrence",
+    "Wirings",
+    "check_recurrence",
+    "check_wirings",
+    "edges_into",
+    "is_seeded",
+    "is_wiring",
+    "select",
+]
 
 Wirings = Wiring | Sequence[Wiring]
 """A wiring for all layers after the first, or one for each."""
@@ -103,6 +113,29 @@ def select(
     chosen = topology.connected(_between(pos, wirings, members, generator))
     chosen = chosen.with_all_to_all([_complete_reach(number, each) for number, each in enumerate(wirings, start=1)])
     return _with_recurrence(pos, recurrence, members, chosen, generator) if recurrence else chosen
+
+
+def edges_into(layer: Tensor, number: int, wiring: Random) -> Tensor:
+    """Return the edges that follow from a seed, into a layer, by neuron numbers, shape ``(2, E)``.
+
+    Example:
+        >>> edges_into(torch.tensor([0, 1, 1]), 1, Random(1.0, seed=0))
+        tensor([[0, 0],
+                [1, 2]])
+    """
+    is_source = layer < number if wiring.reach == "all" else layer == number - 1
+    sources, targets = (torch.nonzero(group)[:, 0] for group in (is_source, layer == number))
+    ends = random(len(sources), len(targets), wiring.density, seed=wiring.seed)
+    return torch.stack([sources[ends[0]], targets[ends[1]]])
+
+
+def is_seeded(topology: Topology, number: int, wiring: Wiring) -> TypeIs[Random]:
+    """Tell whether the edges into a layer are those of a wiring with a seed."""
+    if type(wiring) is not Random or wiring.seed is None or topology.all_to_all[number - 1]:
+        return False
+    listed, _ = topology.split_edges()
+    own, expected = listed[:, topology.layer[listed[1]] == number], edges_into(topology.layer, number, wiring)
+    return own.shape == expected.shape and torch.equal(*((e[0] << 32 | e[1]).sort().values for e in (own, expected)))
 
 
 def _complete_reach(number: int, wiring: Wiring) -> int:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 
-__all__ = ["SEEDS", "hash_pairs", "seeded_edges", "threshold"]
+__all__ = ["SEEDS", "hash_pairs", "hashed_seed", "seeded_edges", "threshold"]
 
 SEEDS = 2**32
 _MASK = SEEDS - 1
@@ -35,8 +35,17 @@ def hash_pairs(seed: int, source: Tensor, target: Tensor) -> Tensor:
         >>> hash_pairs(0, torch.tensor([0, 1]), torch.tensor([0]))
         tensor([2488251732,  516850854])
     """
-    first = _mix(torch.as_tensor(seed + _ODD & _MASK, device=target.device))
-    return _mix(_mix(first + target & _MASK) + source & _MASK)
+    return _mix(_mix(hashed_seed(seed) + target & _MASK) + source & _MASK)
+
+
+def hashed_seed(seed: int) -> int:
+    r"""Return what is added to the number of a target, :math:`m(\mathrm{seed} + \mathtt{9e3779b9}_{16})`.
+
+    Example:
+        >>> hashed_seed(0) == hashed_seed(2**32)
+        True
+    """
+    return int(_mix(torch.tensor(seed + _ODD & _MASK)))
 
 
 def seeded_edges(n_sources: int, n_targets: int, density: float, seed: int, device: torch.device | str | None) -> Tensor:

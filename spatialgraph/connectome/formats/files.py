@@ -7,7 +7,7 @@ from typing import Any
 import safetensors
 from torch import Tensor, nn
 
-from spatialgraph import atomic
+from spatialgraph import atomic, checks
 from spatialgraph.connectome.formats.file_format import build, pack, settings_of
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.saved_models import describe_model, restore_model
@@ -79,7 +79,7 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     whole = settings_of(graph) | {"model": describe_model(network)}
     data = seal(FORMAT, VERSION, whole, pack(graph) | _own_tensors(network, graph))
     _build(data)  # raises before writing if the file could not be read
-    atomic.write_bytes(_as_path(path), data)
+    atomic.write_bytes(checks.path("path", path), data)
 
 
 def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a model
@@ -108,17 +108,11 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a mo
         >>> load(path).gain
         0.1
     """
-    data = _as_path(path).read_bytes()
+    data = checks.path("path", path).read_bytes()
     try:
         return _build(data)
     except _FAULTS as error:
         raise ValueError(f"{os.fspath(path)} must be a network that spatialgraph.save wrote: {error}") from error
-
-
-def _as_path(path: Any) -> Path:  # noqa: ANN401 - any value is checked
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path must be a string or a path, got {type(path).__name__}")
-    return Path(path)
 
 
 def _build(data: bytes) -> nn.Module:

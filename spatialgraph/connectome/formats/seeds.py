@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph.graph.connectivity import Connectivity
-from spatialgraph.graph.selection import Wirings, check_wirings
+from spatialgraph.graph.selection import Wirings, check_wirings, edges_into, is_seeded
 from spatialgraph.graph.topology import Topology
-from spatialgraph.wiring.edges import random
 from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
 
 __all__ = ["known_wirings", "seeded_edges", "seeds_of"]
@@ -26,28 +25,18 @@ def seeds_of(connectivity: Connectivity) -> Seeds:
     for number, each in enumerate(check_wirings(wiring, topology.layer), start=1):
         if topology.all_to_all[number - 1]:
             continue
-        if type(each) is not Random or each.seed is None:
+        if not is_seeded(topology, number, each):
             return {}
         found[str(number)] = [each.density, each.seed, each.reach]
-    listed, expected = (_keys(edges) for edges in (topology.split_edges()[0], seeded_edges(found, topology.layer)))
-    return found if torch.equal(listed, expected) else {}
+    return found
 
 
 def seeded_edges(seeds: Seeds, layer: Tensor) -> Tensor:
     """Return the edges that follow from seeds, shape ``(2, E)``."""
     edges = [torch.empty(2, 0, dtype=torch.int64)]
     for key, (density, seed, reach) in seeds.items():
-        number = int(key)
-        is_source = layer < number if reach == "all" else layer == number - 1
-        sources, targets = (torch.nonzero(group)[:, 0] for group in (is_source, layer == number))
-        ends = random(len(sources), len(targets), density, seed=seed)
-        edges.append(torch.stack([sources[ends[0]], targets[ends[1]]]))
+        edges.append(edges_into(layer, int(key), Random(density, seed, reach=reach)))
     return torch.cat(edges, dim=1)
-
-
-def _keys(edges: Tensor) -> Tensor:
-    """Return a number for each edge, sorted."""
-    return (edges[0] << 32 | edges[1]).sort().values
 
 
 def known_wirings(topology: Topology, seeds: Seeds) -> Wirings | None:

@@ -1,0 +1,152 @@
+"""Export to C: a quantised network as one header for devices without floats."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatialgraph import atomic, checks
+from spatialgraph.deploy.c_constants import Names, arrays_of
+from spatialgraph.deploy.c_source import buffer_layout, functions_of
+from spatialgraph.deploy.integer_network import BYTE, IntegerNetwork, integer_network
+from spatialgraph.models.mlp import SpatialMLP
+
+__all__ = ["to_c"]
+
+_VECTORS = 10
+
+
+def to_c(
+    model: SpatialMLP,
+    path: str | os.PathLike[str],
+    *,
+    name: str = "network",
+    input_unit: float = 1 / BYTE,
+    samples: Tensor | None = None,
+    labels: Tensor | None = None,
+) -> dict[str, Any]:
+    """Write a quantised perceptron as one C99 header, with a manifest in JSON beside it.
+
+    The header needs ``stdint.h`` alone. It holds positions, polarities and biases as they are quantised, and the law as
+    a table; weights are computed where they are needed, so that constants grow with the neurons and not with the
+    synapses. It computes with whole numbers of 32 bits (64 in sums over a layer), allocates nothing, and returns the
+    same numbers as :class:`~spatialgraph.deploy.integer_network.IntegerNetwork`. Its function
+    ``network_classify(input, output, buffer)`` takes ``NETWORK_INPUTS`` bytes, and room for ``NETWORK_OUTPUTS`` and
+    ``NETWORK_BUFFER_WORDS`` numbers of type ``int32_t``.
+
+    Args:
+        model: a perceptron with ReLU that :func:`spatialgraph.quantize` returned; its layers receive from the one before
+            alone, all-to-all, by a seeded :class:`~spatialgraph.wiring.Random` or by a list.
+        path: the header; the manifest has the suffix ``.json`` in place of its own.
+        name: begins the names of functions, and in capitals those of constants.
+        input_unit: what one step of an input byte stands for; a pixel from 0 to 1 is its byte divided by 255.
+        samples: inputs, shape ``(batch, inputs)``, by which the range of activations is chosen. The header then also
+            holds the first ten as test vectors. A network without normalisation needs them.
+        labels: classes of the samples, shape ``(batch,)``, for the accuracy in the manifest.
+
+    Returns:
+        What the manifest holds: bytes of constants and of buffers, multiply-adds, neurons, and with labels accuracy.
+
+    Raises:
+        TypeError: if an argument is of the wrong type.
+        ValueError: if the network is not quantised, or has what C code does not support; the message says what.
+        OSError: if a file cannot be written; a header that exists is then unchanged.
+
+    Example:
+        >>> import tempfile
+        >>> import spatialgraph as sg
+        >>> header = Path(tempfile.mkdtemp()) / "network.h"
+        >>> to_c(sg.quantize(sg.SpatialMLP([16, 8, 3])), header)["inputs"]
+        16
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ValueError(f"name must be a name in C that begins with a letter, got {name!r}")
+    target = checks.path("path", path)
+    network = integer_network(model, checks.positive("input_unit", input_unit), samples)
+    manifest = _manifest(network, Names(name), input_unit)
+    inputs = None if samples is None else _bytes(samples, input_unit)
+    if inputs is not None and labels is not None:
+        manifest["accuracy"] = _accuracy(network, inputs, labels)
+    text = _header(network, Names(name), manifest, inputs)
+    atomic.write_text(target.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
+    atomic.write_text(target, text)
+    return manifest
+
+
+def _manifest(network: IntegerNetwork, names: Names, input_unit: float) -> dict[str, Any]:
+    stages = network.stages
+    _, words = buffer_layout(network)
+    outputs = stages[-1].target.count
+    return {
+        "name": names.prefix,
+        "bits": network.bits,
+        "layers": [stages[0].source.count, *(stage.target.count for stage in stages)],
+        "inputs": stages[0].source.count,
+        "outputs": outputs,
+        "input_unit": input_unit,
+        "output_unit": network.output_unit,
+        "constant_bytes": sum(array.bytes for array in arrays_of(network, names)),
+        "buffer_bytes": 4 * words,
+        "input_bytes": stages[0].source.count,
+        "output_bytes": 4 * outputs,
+        "multiply_adds": sum(int(stage.exists().sum()) for stage in stages),
+    }
+
+
+def _bytes(samples: Tensor, input_unit: float) -> np.ndarray:
+    """Return inputs as bytes."""
+    steps = (samples.detach().double().cpu() / input_unit).round()
+    if not bool(((steps >= 0) & (steps <= BYTE)).all()):
+        raise ValueError(f"samples must be between 0 and {BYTE * input_unit:g}, got others")
+    return steps.to(torch.uint8).numpy()
+
+
+def _accuracy(network: IntegerNetwork, inputs: np.ndarray, labels: Tensor) -> float:
+    checks.shape("labels", labels, (len(inputs),))
+    return float((network(inputs).argmax(1) == labels.cpu().numpy()).mean())
+
+
+def _header(network: IntegerNetwork, names: Names, manifest: dict[str, Any], inputs: np.ndarray | None) -> str:
+    sizes = {
+        "inputs": manifest["inputs"],
+        "outputs": manifest["outputs"],
+        "buffer_words": manifest["buffer_bytes"] // 4,
+    }
+    guard = names.constant("h")
+    lines = [
+        f"/* A network of neurons with positions, {'-'.join(map(str, manifest['layers']))}, in whole numbers.",
+        f"   Constants: {manifest['constant_bytes']} bytes. Buffer: {manifest['buffer_bytes']} bytes.",
+        f"   Multiply-adds: {manifest['multiply_adds']}. Written by spatialgraph. */",
+        f"#ifndef {guard}",
+        f"#define {guard}",
+        "",
+        "#include <stdint.h>",
+        "",
+        *(f"#define {names.constant(key)} {value}u" for key, value in sizes.items()),
+        "",
+        "/* Negative numbers must keep their sign where they are shifted. */",
+        f"typedef char {names.function('shifts_keep_signs')}[((-1) >> 1) == -1 ? 1 : -1];",
+        "",
+        *(array.source() for array in arrays_of(network, names)),
+        "",
+        functions_of(network, names),
+    ]
+    if inputs is not None:
+        lines += [_vectors(network, names, inputs[:_VECTORS])]
+    return "\n".join(lines) + f"\n#endif /* {guard} */\n"
+
+
+def _vectors(network: IntegerNetwork, names: Names, inputs: np.ndarray) -> str:
+    """Return inputs and the outputs that they must have, for a test."""
+    outputs = network(inputs)
+    tables = {"test_inputs": ("uint8_t", inputs), "test_outputs": ("int32_t", outputs)}
+    lines = [f"#ifdef {names.constant('test')}", f"#define {names.constant('tests')} {len(inputs)}u"]
+    for key, (kind, values) in tables.items():
+        rows = ",\n".join(f"    {{{', '.join(map(str, row))}}}" for row in values.tolist())
+        lines.append(f"static const {kind} {names.constant(key)}[{len(values)}][{values.shape[1]}] = {{\n{rows}\n}};")
+    return "\n".join([*lines, "#endif"])
