@@ -20,6 +20,7 @@ from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
 from spatialgraph.deploy.c_header import to_c
 from spatialgraph.deploy.nir import from_nir, to_nir
+from spatialgraph.deploy.onnx import to_onnx
 from spatialgraph.deploy.quantize import quantize
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
@@ -100,6 +101,7 @@ __all__ = [
     "to_igraph",
     "to_networkx",
     "to_nir",
+    "to_onnx",
     "wiring",
     "wiring_cost",
 ]
