@@ -79,11 +79,11 @@ def integer_layers(graph: SpatialGraph, quantization: Quantization) -> list[Inte
     topology, located = graph.connectivity.topology, graph.connectivity.located
     codes = {name: values.numpy() for name, values in codes_of(graph, quantization).items()}
     coordinates = np.zeros((graph.neurons, len(quantization.multipliers)), dtype=np.int8)
-    coordinates[located.movable.single.cpu()] = codes["positions.coords"]
-    coordinates[located.anchors.cpu()] = codes["positions.anchor_pos"]
+    coordinates[located.movable.single.cpu().numpy()] = codes["positions.coords"]
+    coordinates[located.anchors.cpu().numpy()] = codes["positions.anchor_pos"]
     polarities, biases = (np.zeros(graph.neurons, dtype=np.int8) for _ in range(2))
-    polarities[graph.polarised.single.cpu()] = codes["raw_polarity"]
-    biases[located.receivers.cpu()] = codes["raw_bias"]
+    polarities[graph.polarised.single.cpu().numpy()] = codes["raw_polarity"]
+    biases[located.receivers.cpu().numpy()] = codes["raw_bias"]
     in_grids = _in_grids(located.movable, codes["positions.grid_coords"])
     polarities_in_grids = _in_grids(graph.polarised, codes["raw_grid_polarity"])
     heights, layers = _heights(graph, quantization), []
