@@ -22,6 +22,7 @@ from spatialgraph.deploy.c_header import to_c
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.deploy.onnx import to_onnx
 from spatialgraph.deploy.quantize import quantize
+from spatialgraph.deploy.quantize_while_training import QuantizeWhileTraining
 from spatialgraph.distributed import synchronize_
 from spatialgraph.graph.penalties import collapse_cost, communicability_cost, repulsion_cost, wiring_cost
 from spatialgraph.graph.recording import Recording
@@ -53,6 +54,7 @@ __all__ = [
     "Embedding",
     "PruneLinearWhileTraining",
     "PruneWhileTraining",
+    "QuantizeWhileTraining",
     "Recording",
     "Relevance",
     "SpatialSimpleConv",

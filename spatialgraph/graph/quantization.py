@@ -2,12 +2,14 @@
 
 import copy
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from spatialgraph import checks
 from spatialgraph.functional.polarity import polarity_of, raw_of
@@ -115,28 +117,44 @@ def largest_code(bits: int) -> int:
 
 
 @torch.no_grad()
-def fit_quantization(graph: SpatialGraph, bits: int) -> Quantization:
-    """Choose scales for a network's present parameters, those of the least squared error of what they scale.
+def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -> Quantization:
+    """Choose scales for a network's present parameters.
+
+    Args:
+        graph: the network; of parameters that are parametrised, the numbers behind them count.
+        bits: number of bits of a code.
+        by_largest: whether the largest number is the largest code; else scales are those of the least squared error.
 
     Raises:
         TypeError: if ``bits`` is not an int.
         ValueError: if it is out of range, or polarities are binary and sums of those of rows and columns.
     """
     check_bits(bits)
-    if graph.polarity_mode == "binary" and len(graph.raw_grid_polarity):
+    if graph.polarity_mode == "binary" and graph.grid_polarity == "axes" and graph.weight_mode != "free":
         raise ValueError("grid_polarity must be 'cell' where binary polarities are quantised, got 'axes'")
     values = {name: each.double().cpu() for name, each in coded(graph).items()}
-    wanted = [best_scale(column, bits) for column in torch.cat(list(_coordinates(values).values())).T]
+    choose = functools.partial(largest_scale if by_largest else best_scale, bits=bits)
+    wanted = [choose(column) for column in torch.cat(list(_coordinates(values).values())).T]
     unit, multipliers = _whole_multiples(wanted, _finest(graph, bits))
     layers, count = _layers(graph), max(1, int(graph.layer.max()) + 1)
     scales = {
         kind: tuple(
-            best_scale(torch.cat([values[name][layers[name] == number] for name in names]), bits)
+            choose(torch.cat([values[name][layers[name] == number] for name in names]))
             for number in range(count)
         )
         for kind, names in (("polarity", ("raw_polarity", "raw_grid_polarity")), ("bias", ("raw_bias",)))
     }
     return Quantization(bits, unit, multipliers, scales["polarity"], scales["bias"])
+
+
+def largest_scale(values: Tensor, bits: int) -> float:
+    """Return the scale at which the largest number has the largest code; 0 for none or zeros.
+
+    Example:
+        >>> largest_scale(torch.tensor([-14.0, 3.0]), 4)
+        2.0
+    """
+    return float(values.abs().max()) / largest_code(bits) if values.numel() else 0.0
 
 
 def best_scale(values: Tensor, bits: int) -> float:
@@ -147,10 +165,9 @@ def best_scale(values: Tensor, bits: int) -> float:
         1.0
     """
     largest = largest_code(bits)
-    reach = float(values.abs().max()) if values.numel() else 0.0
-    if reach == 0:
+    scales = (_SHARES * largest_scale(values, bits))[:, None]
+    if not scales.any():
         return 0.0
-    scales = (_SHARES * (reach / largest))[:, None]
     errors = (round_to(values[None], scales, largest) - values).square().sum(1)
     return float(scales[int(errors.argmin())])
 
@@ -196,15 +213,20 @@ def coded(graph: SpatialGraph) -> dict[str, Tensor]:
 
 def _parameters(graph: SpatialGraph) -> dict[str, Tensor]:
     """Return the parameters that have codes, by their names; coordinates of anchored neurons without their height."""
-    positions = graph.positions
+    own = functools.partial(_behind, graph.positions)
     return {
-        "positions.coords": positions.coords,
-        "positions.grid_coords": positions.grid_coords,
-        "positions.anchor_pos": positions.anchor_pos[:, : positions.coords.shape[1]],
-        "raw_polarity": graph.raw_polarity,
-        "raw_grid_polarity": graph.raw_grid_polarity,
-        "raw_bias": graph.raw_bias,
+        "positions.coords": own("coords"),
+        "positions.grid_coords": own("grid_coords"),
+        "positions.anchor_pos": own("anchor_pos")[:, : own("coords").shape[1]],
+        **{name: _behind(graph, name) for name in ("raw_polarity", "raw_grid_polarity", "raw_bias")},
     }
+
+
+def _behind(module: nn.Module, name: str) -> Tensor:
+    """Return a parameter or buffer, of a parametrised one what is behind it."""
+    if parametrize.is_parametrized(module, name):
+        return cast(Tensor, module.parametrizations[name].original)
+    return cast(Tensor, getattr(module, name))
 
 
 def _coordinates(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -219,7 +241,7 @@ def _layers(graph: SpatialGraph) -> dict[str, Tensor]:
         layer[cells[:1].cpu()].expand(grid.rows) for grid, cells in zip(sums.grids, sums.cells, strict=True)
     ]
     return {
-        "raw_polarity": layer[sums.single.cpu()][: len(graph.raw_polarity)],
+        "raw_polarity": layer[sums.single.cpu()] if graph.weight_mode != "free" else layer[:0],
         "raw_grid_polarity": torch.cat(of_rows) if of_rows else layer[:0],
         "raw_bias": layer[graph.connectivity.located.receivers.cpu()],
     }

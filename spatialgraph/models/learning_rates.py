@@ -1,5 +1,6 @@
 """Learning rates: which parameters learn faster than weights do, and how many times."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -76,11 +77,15 @@ def parameter_groups(
     return list(groups.values())
 
 
+# The name of the number behind a parametrised one, and the name of this one.
+_PARAMETRIZED = re.compile(r"parametrizations\.(\w+)\.original\d*$")
+
+
 def _kinds(model: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
     """Yield name, kind and value of each parameter, once."""
     owners = dict(model.named_modules())
     for name, parameter in model.named_parameters():
-        owner, _, own = name.rpartition(".")
+        owner, _, own = _PARAMETRIZED.sub(r"\1", name).rpartition(".")
         # Parts with positions say what their parameters are, by a class attribute.
         yield name, getattr(owners[owner], "parameter_kinds", {}).get(own, "others"), parameter
 

@@ -136,3 +136,71 @@ def test_wrong_settings(changes, message):
     found = fit_quantization(model().graph, 8).to_settings()
     with pytest.raises(ValueError, match=message):
         Quantization.from_settings(found | changes)
+
+
+def trained_a_little(found, steps=3):
+    torch.manual_seed(1)
+    optimizer = torch.optim.Adam(sg.parameter_groups(found))
+    for _ in range(steps):
+        loss = found(torch.rand(20, 30)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("options", KINDS)
+def test_networks_train_with_rounded_numbers(options, bits, tmp_path):
+    found, x = model(**options), torch.rand(9, 30)
+    quantizer = sg.QuantizeWhileTraining(bits).attach(found)
+    before = {name: values.clone() for name, values in found.named_parameters()}
+    trained_a_little(found)
+    assert all(not torch.equal(values, before[name]) for name, values in found.named_parameters())
+    rounded = found(x)
+    quantizer.remove()
+    near = 1e-6 if options.get("polarity_mode") != "binary" else torch.inf  # binary polarities are rounded by remove()
+    assert (found(x) - rounded).abs().max() <= near
+    sg.save(found, tmp_path / "network.safetensors")
+    assert torch.equal(sg.load(tmp_path / "network.safetensors")(x), found(x))
+    assert found.graph.quantization.bits == bits
+    assert set(found.state_dict()) == set(model(**options).state_dict())
+
+
+def test_gradients_are_those_of_the_rounded_network():
+    found, x = model(), torch.rand(9, 30)
+    same = sg.quantize(found, 8)
+    quantizer = sg.QuantizeWhileTraining(8).attach(found)
+    same.graph.load_state_dict({**same.graph.state_dict(), "raw_bias": found.graph.raw_bias.detach()})
+    with torch.no_grad():
+        same.graph.raw_polarity.copy_(found.graph.raw_polarity)
+        same.graph.positions.coords.copy_(found.graph.positions.coords)
+        same.graph.positions.grid_coords.copy_(found.graph.positions.grid_coords)
+    for network in (found, same):
+        network(x).square().sum().backward()
+    grads = {name.split(".parametrizations.")[-1]: p.grad for name, p in found.named_parameters()}
+    torch.testing.assert_close(grads["coords.original"], same.graph.positions.coords.grad)
+    torch.testing.assert_close(grads["raw_bias.original"], same.graph.raw_bias.grad)
+    quantizer.remove()
+
+
+def test_rates_are_those_of_the_numbers_behind():
+    found = model()
+    plain = {group["name"]: sum(p.numel() for p in group["params"]) for group in sg.parameter_groups(found)}
+    sg.QuantizeWhileTraining(4).attach(found)
+    assert {group["name"]: sum(p.numel() for p in group["params"]) for group in sg.parameter_groups(found)} == plain
+
+
+def test_one_quantizer_at_a_time(tmp_path):
+    found = model()
+    quantizer = sg.QuantizeWhileTraining(4).attach(found)
+    for other in (quantizer, sg.QuantizeWhileTraining(4)):
+        with pytest.raises(ValueError, match="network must not be quantised or parametrised already"):
+            other.attach(found)
+    with pytest.raises(RuntimeError, match="coords must be a parameter or buffer to be set or saved"):
+        sg.save(found, tmp_path / "network.safetensors")
+    with pytest.raises(RuntimeError, match="coords must be a parameter or buffer to be set or saved"):
+        found.graph.place_(found.graph.pos.detach())
+    quantizer.remove()
+    quantizer.remove()
+    with pytest.raises(ValueError, match="bits must be at most 8"):
+        sg.QuantizeWhileTraining(9)

@@ -11,6 +11,7 @@ from spatialgraph import atomic, checks
 from spatialgraph.connectome.formats.file_format import build, pack, settings_of
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.saved_models import describe_model, restore_model
+from spatialgraph.graph.used import check_own
 from spatialgraph.graph.sealed import seal, unseal
 from spatialgraph.laws import LAWS
 
@@ -59,6 +60,7 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
         ValueError: if the model has an activation, a surrogate gradient or neurons without a name; if a setting or
             tensor is one that :class:`~spatialgraph.SpatialGraph` does not accept; or if a parameter is infinite or
             NaN, in which case the message names the neuron.
+        RuntimeError: if a parameter is parametrised, as by :class:`~spatialgraph.QuantizeWhileTraining`.
         OSError: if the file cannot be written; an existing file is then unchanged.
 
     Example:
@@ -76,6 +78,8 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
             "holds no code; save the state_dict instead"
         )
     graph.connectivity.verify()
+    check_own(graph.positions, "coords", "grid_coords", "anchor_pos", "gaps")
+    check_own(graph, "raw_polarity", "raw_grid_polarity", "raw_bias")
     whole = settings_of(graph) | {"model": describe_model(network)}
     data = seal(FORMAT, VERSION, whole, pack(graph) | _own_tensors(network, graph))
     _build(data)  # raises before writing if the file could not be read

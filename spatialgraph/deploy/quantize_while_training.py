@@ -1,0 +1,106 @@
+"""Quantisation while training: a network computes with numbers of few bits, and learns the numbers behind them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from spatialgraph.graph.network import graph_of
+from spatialgraph.graph.quantization import (
+    check_bits,
+    codes_of,
+    fit_quantization,
+    largest_code,
+    round_to,
+    set_codes_,
+)
+from spatialgraph.graph.spatial_graph import SpatialGraph
+
+__all__ = ["QuantizeWhileTraining"]
+
+_COORDINATES = ("coords", "grid_coords", "anchor_pos")
+_NUMBERS = ("raw_polarity", "raw_grid_polarity", "raw_bias")
+
+
+class QuantizeWhileTraining:
+    r"""Let a network compute with positions, polarities and biases of few bits, while it learns the numbers behind them.
+
+    In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{round}(v / s)`, where the scale :math:`s` of an
+    axis, or of the polarities or biases of a layer, is that at which the largest number is the largest code. The
+    gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
+    <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
+
+    The numbers are replaced by :mod:`torch.nn.utils.parametrize`, so that the network is saved, and its neurons placed,
+    after :meth:`remove` only.
+
+    Args:
+        bits: number of bits, from 2 to 8.
+
+    Raises:
+        TypeError: if ``bits`` is not an int.
+        ValueError: if it is out of range.
+
+    Example:
+        >>> import spatialgraph as sg
+        >>> model = sg.SpatialMLP([8, 4])
+        >>> quantizer = QuantizeWhileTraining(4).attach(model)  # train the model, then:
+        >>> quantizer.remove()
+        >>> model.graph.quantization.bits
+        4
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = check_bits(bits)
+        self._graph: SpatialGraph | None = None
+
+    def attach(self, network: nn.Module) -> "QuantizeWhileTraining":
+        """Attach to a graph or a model that has one, and start rounding.
+
+        Raises:
+            TypeError: if ``network`` is neither a SpatialGraph nor a model that has one.
+            ValueError: if this is attached to a network, if another one is to this network, or as
+                :func:`~spatialgraph.quantize` raises.
+        """
+        graph = graph_of(network)
+        if self._graph is not None or parametrize.is_parametrized(graph.positions) or parametrize.is_parametrized(graph):
+            raise ValueError("network must not be quantised or parametrised already, call remove() first")
+        fit_quantization(graph, self.bits, by_largest=True)  # raises for what cannot be quantised
+        for module, names in ((graph.positions, _COORDINATES), (graph, _NUMBERS)):
+            for name in names:
+                is_rounded = name != "raw_polarity" or graph.polarity_mode == "graded"
+                if getattr(module, name).numel() and is_rounded:
+                    whole = name if module is graph else f"positions.{name}"
+                    rounding = _Rounding(graph, whole, self.bits)
+                    parametrize.register_parametrization(module, name, rounding, unsafe=True)
+        self._graph = graph
+        return self
+
+    @torch.no_grad()
+    def remove(self) -> None:
+        """Give the network the rounded numbers for good, and detach; does nothing if not attached."""
+        if self._graph is None:
+            return
+        graph, self._graph = self._graph, None
+        for module in (graph.positions, graph):
+            for name in list(getattr(module, "parametrizations", {})):
+                parametrize.remove_parametrizations(module, name, leave_parametrized=False)
+        graph.quantization = fit_quantization(graph, self.bits, by_largest=True)
+        set_codes_(graph, graph.quantization, codes_of(graph, graph.quantization))
+
+
+class _Rounding(nn.Module):
+    """Rounds one parameter of a network."""
+
+    def __init__(self, graph: SpatialGraph, name: str, bits: int) -> None:
+        super().__init__()
+        self._graph = (graph,)  # in a tuple, for it is no part of this module
+        self._name, self._largest, self._bits = name, largest_code(bits), bits
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the rounded numbers, with the gradients of the others."""
+        graph = self._graph[0]
+        scale = fit_quantization(graph, self._bits, by_largest=True).scales(graph)[self._name].to(values.device)
+        coded = values.detach()[:, : len(scale)] if values.dim() > 1 else values.detach()  # heights have no codes
+        rounded = round_to(coded.double(), scale, self._largest).to(values.dtype)
+        if values.dim() > 1:
+            rounded = torch.cat([rounded, values.detach()[:, len(scale) :]], dim=1)
+        return values + (rounded - values).detach()
