@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from spatialgraph.deploy.integer_layers import Codes
 from spatialgraph.deploy.integer_network import IntegerNetwork, IntegerStage
+from spatialgraph.deploy.integer_responses import Leaking
 
 __all__ = ["Array", "Names", "arrays_of"]
 
@@ -78,6 +78,8 @@ def arrays_of(network: IntegerNetwork, names: Names) -> list[Array]:
     for number, stage in enumerate(stages):
         if stage.edges is not None:
             found += _edges(stage, number, names)
+    if isinstance(stages[0].response, Leaking):
+        found.append(_smallest(np.array(stages[0].response.shares), names.constant("shares")))
     found.append(_smallest(layers[0].multipliers, names.constant("multipliers")))
     return [*found, Array(names.constant("law"), stages[0].table.entries)]
 

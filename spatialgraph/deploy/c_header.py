@@ -13,8 +13,11 @@ from torch import Tensor
 from spatialgraph import atomic, checks
 from spatialgraph.deploy.c_constants import Names, arrays_of
 from spatialgraph.deploy.c_source import buffer_layout, functions_of
-from spatialgraph.deploy.integer_network import BYTE, IntegerNetwork, integer_network
+from spatialgraph.deploy.integer_building import integer_network
+from spatialgraph.deploy.integer_network import IntegerNetwork
+from spatialgraph.deploy.integer_responses import BYTE
 from spatialgraph.models.mlp import SpatialMLP
+from spatialgraph.models.snn import SpatialSNN
 
 __all__ = ["to_c"]
 
@@ -22,7 +25,7 @@ _VECTORS = 10
 
 
 def to_c(
-    model: SpatialMLP,
+    model: SpatialMLP | SpatialSNN,
     path: str | os.PathLike[str],
     *,
     name: str = "network",
@@ -30,7 +33,7 @@ def to_c(
     samples: Tensor | None = None,
     labels: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Write a quantised perceptron as one C99 header, with a manifest in JSON beside it.
+    """Write a quantised perceptron or spiking network as one C99 header, with a manifest in JSON beside it.
 
     The header needs ``stdint.h`` alone. It holds positions, polarities and biases as they are quantised, and the law as
     a table; weights are computed where they are needed, so that constants grow with the neurons and not with the
@@ -40,13 +43,14 @@ def to_c(
     ``NETWORK_BUFFER_WORDS`` numbers of type ``int32_t``.
 
     Args:
-        model: a perceptron with ReLU that :func:`spatialgraph.quantize` returned; its layers receive from the one before
-            alone, all-to-all, by a seeded :class:`~spatialgraph.wiring.Random` or by a list.
+        model: a perceptron with ReLU, or a spiking network with constant currents, potential read-out and at most one
+            hidden layer, that :func:`spatialgraph.quantize` returned. Layers receive from the one before alone,
+            all-to-all, by a seeded :class:`~spatialgraph.wiring.Random` or by a list.
         path: the header; the manifest has the suffix ``.json`` in place of its own.
         name: begins the names of functions, and in capitals those of constants.
         input_unit: what one step of an input byte stands for; a pixel from 0 to 1 is its byte divided by 255.
         samples: inputs, shape ``(batch, inputs)``, by which the range of activations is chosen. The header then also
-            holds the first ten as test vectors. A network without normalisation needs them.
+            holds the first ten as test vectors. A perceptron without normalisation needs them.
         labels: classes of the samples, shape ``(batch,)``, for the accuracy in the manifest.
 
     Returns:

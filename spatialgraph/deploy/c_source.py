@@ -5,7 +5,17 @@ from collections.abc import Iterator
 
 from spatialgraph.deploy.c_constants import Names
 from spatialgraph.deploy.integer_layers import Codes, IntegerLayer
-from spatialgraph.deploy.integer_network import DEVIATION_BITS, POINT, IntegerNetwork, IntegerStage, Response
+from spatialgraph.deploy.integer_network import IntegerNetwork, IntegerStage
+from spatialgraph.deploy.integer_responses import (
+    BIAS_BITS,
+    CLIP_BITS,
+    DEVIATION_BITS,
+    LEAK_BITS,
+    POINT,
+    Leaking,
+    Rectified,
+    Response,
+)
 from spatialgraph.wiring.hashing import hashed_seed, threshold
 
 __all__ = ["buffer_layout", "functions_of"]
@@ -27,12 +37,12 @@ def functions_of(network: IntegerNetwork, names: Names) -> str:
         parts.append(_HASH)
     if any(stage.response is not None and stage.response.normalize for stage in stages):
         parts.append(_ROOT)
-    if any(stage.response is not None and not stage.response.normalize for stage in stages):
+    if len(stages) > 1:
         parts.append(_CLIP)
     for number, stage in enumerate(stages):
         parts += [_stage(number, stage, names), _answer(number, stage, names)]
     parts.append(_run(network, names))
-    common = {"f": names.prefix, "C": names.prefix.upper()} | _table(stages[0])
+    common = {"f": names.prefix, "C": names.prefix.upper(), "clip": str(CLIP_BITS)} | _table(stages[0])
     return "\n".join(_Template(part).safe_substitute(common) for part in parts)
 
 
@@ -76,7 +86,7 @@ static inline int32_t @{f}_weight(uint32_t square) {
 
 _CLIP = """
 static inline int32_t @{f}_clip(int64_t x) {
-    const int64_t most = (int64_t)1 << 29;
+    const int64_t most = (int64_t)1 << @clip;
     return (int32_t)(x < -most ? -most : x > most ? most : x);
 }
 """
@@ -233,25 +243,44 @@ static inline void {names.function(f"answer_{number}")}(int32_t *sums) {{
 
 def _hidden(number: int, stage: IntegerStage, response: Response, names: Names) -> str:
     count, code, biases = stage.target.count, names.constant("code"), names.constant(f"biases_{number + 1}")
-    limit = (256 << 16) // max(1, response.scale) + 1
-    if response.normalize:
-        before = _deviations(count, names)
-        inner = f"(sums[target] * {1 << POINT}) / spread"
-    else:
-        before, half = "", (1 << response.shift) >> 1
-        inner = f"{names.function('clip')}(((int64_t)sums[target] * {response.multiplier} + {half}) >> {response.shift})"
+    before = _deviations(count, names) if response.normalize else ""
+    inner = f"(sums[target] * {1 << POINT}) / spread" if response.normalize else "sums[target]"
+    half = (1 << response.shift) >> 1
+    scaled = f"((int64_t)({inner}) * {response.multiplier} + {half}) >> {response.shift}"
+    respond = _rectified(response) if isinstance(response, Rectified) else _leaking(response, names)
     return f"""
 /* From sums to bytes, in the same place: a byte lies in a word that is read before. */
 static inline void {names.function(f"answer_{number}")}(int32_t *sums) {{
     uint8_t *activations = (uint8_t *)sums;
 {before}    for (uint32_t target = 0u; target < {count}u; target++) {{
-        const int32_t bias = ({code}({biases}, target) * {response.bias} + 128) >> 8;
-        int32_t activation = {inner} + bias;
-        activation = activation < 0 ? 0 : activation > {limit} ? {limit} : activation;
-        activation = (activation * {response.scale}) >> 16;
-        activations[target] = (uint8_t)(activation > 255 ? 255 : activation);
-    }}
+        int32_t received = {names.function("clip")}({scaled});
+        received += ({code}({biases}, target) * {response.bias} + {1 << (BIAS_BITS - 1)}) >> {BIAS_BITS};
+{respond}    }}
 }}
+"""
+
+
+def _rectified(response: Rectified) -> str:
+    limit = (256 << 16) // max(1, response.scale) + 1
+    return f"""        received = received < 0 ? 0 : received > {limit} ? {limit} : received;
+        received = (received * {response.scale}) >> 16;
+        activations[target] = (uint8_t)(received > 255 ? 255 : received);
+"""
+
+
+def _leaking(response: Leaking, names: Names) -> str:
+    resets = {"subtract": ("", f" - (fired ? {response.threshold} : 0)"), "zero": ("fired ? 0 : ", ""), "none": ("", "")}
+    before, after = resets[response.reset]
+    return f"""        int32_t potential = 0;
+        uint32_t total = 0u;
+        for (uint32_t step = 0u; step < {len(response.shares)}u; step++) {{
+            const int fired = potential > {response.threshold};
+            const int64_t left = (int64_t)({before}potential) * {response.leak} + {1 << (LEAK_BITS - 1)};
+            potential = (int32_t)(left >> {LEAK_BITS}) + received{after};
+            total += potential > {response.threshold} ? {names.constant("shares")}[step] : 0u;
+            (void)fired;
+        }}
+        activations[target] = (uint8_t)(total >> 8);
 """
 
 

@@ -11,7 +11,8 @@ from c_programs import PROGRAM, SANITIZERS, gcc, run
 
 import spatialgraph as sg
 from spatialgraph.deploy.integer_layers import Codes
-from spatialgraph.deploy.integer_network import integer_network, squared_distances
+from spatialgraph.deploy.integer_building import integer_network
+from spatialgraph.deploy.integer_network import squared_distances
 from spatialgraph.deploy.law_table import law_table
 from spatialgraph.laws import LAWS, make_law
 from spatialgraph.wiring import KNN, AllToAll, Random
@@ -32,6 +33,17 @@ def network(sizes=SIZES, bits=8, **options):
     with torch.no_grad():
         model.graph.raw_bias.normal_()
     return sg.quantize(model, bits)
+
+
+def spiking(sizes=(4, 5, 3), **options):
+    return sg.quantize(sg.SpatialSNN(list(sizes), **options))
+
+
+def far_bias():
+    model = sg.SpatialMLP([4, 5, 3])
+    with torch.no_grad():
+        model.graph.raw_bias.fill_(1e5)
+    return sg.quantize(model)
 
 
 def as_bytes(samples):
@@ -57,6 +69,31 @@ def test_it_computes_the_numbers_of_python(sizes, bits, options, samples, tmp_pa
     classes, outputs = run(tmp_path, as_bytes(samples), *SANITIZERS)
     np.testing.assert_array_equal(outputs, expected)
     np.testing.assert_array_equal(classes, expected.argmax(1))
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+def test_spiking_networks(normalize, reset, samples, tmp_path):
+    torch.manual_seed(0)
+    model = sg.SpatialSNN([(7, 9), 30, 10], dim=5, normalize=normalize, reset_mechanism=reset, wiring=WIRINGS[1:])
+    with torch.no_grad():
+        model.graph.raw_bias.normal_().mul_(0.3)
+    model = sg.quantize(model, 8)
+    sg.to_c(model, tmp_path / "network.h")
+    whole = integer_network(model)
+    expected = whole(as_bytes(samples))
+    np.testing.assert_array_equal(run(tmp_path, as_bytes(samples), *SANITIZERS)[1], expected)
+    with torch.no_grad():
+        exact = model(samples).double().numpy()
+    assert np.abs(expected * whole.output_unit - exact).mean() < 0.05 * exact.std()
+
+
+def test_outputs_that_receive_from_inputs(samples, tmp_path):
+    model = sg.quantize(sg.SpatialSNN([63, 4]), 8)
+    sg.to_c(model, tmp_path / "network.h")
+    expected = integer_network(model)(as_bytes(samples))
+    np.testing.assert_array_equal(run(tmp_path, as_bytes(samples), *SANITIZERS)[1], expected)
+    assert (expected.argmax(1) == model(samples).argmax(1).numpy()).mean() > 0.9
 
 
 def test_pruned_grids(samples, tmp_path):
@@ -169,12 +206,18 @@ def test_nothing_but_stdint_is_included(tmp_path):
     ("build", "error", "message"),
     [
         (lambda: sg.SpatialMLP([4, 3]), ValueError, "model must be quantised and unchanged since"),
-        (lambda: sg.quantize(sg.SpatialGraph.layered([4, 3])), TypeError, "model must be a SpatialMLP, got SpatialGraph"),
+        (lambda: sg.quantize(sg.SpatialGraph.layered([4, 3])), TypeError, "model must be a SpatialMLP or a SpatialSNN, got SpatialGraph"),
         (lambda: network([4, 5, 3], activation="tanh"), ValueError, "activation must be 'relu'"),
         (lambda: network([4, 5, 3], weight_mode="both"), ValueError, "weights that follow from the law alone"),
         (lambda: network([4, 5, 3], wiring=AllToAll(reach="all")), ValueError, "receive from the one before alone"),
         (lambda: network([4, 5, 3], normalize=False), ValueError, "samples must be given for a network without normal"),
-        (lambda: sg.quantize(sg.SpatialRNN([4, 5, 3])), TypeError, "model must be a SpatialMLP, got SpatialRNN"),
+        (lambda: spiking(velocity=1.0), ValueError, "model must have no delays, got a velocity of 1.0"),
+        (lambda: spiking(coding="rate"), ValueError, "coding must be 'current', got 'rate'"),
+        (lambda: spiking(read_out="count"), ValueError, "read_out must be 'potential', got 'count'"),
+        (lambda: spiking([4, 5, 5, 3]), ValueError, "model must have one hidden layer at most where it spikes, got 2"),
+        (lambda: spiking(recurrent=AllToAll()), ValueError, "model must not be recurrent"),
+        (lambda: far_bias(), ValueError, "biases must fit 32 bits"),
+        (lambda: sg.quantize(sg.SpatialRNN([4, 5, 3])), TypeError, "model must be a SpatialMLP or a SpatialSNN, got SpatialRNN"),
     ],
 )
 def test_wrong_models(build, error, message, tmp_path):
