@@ -13,9 +13,12 @@ PROGRAM = r"""
 #define NETWORK_TEST
 #include "network.h"
 #include <stdio.h>
+#ifndef NUMBER
+#define NUMBER int32_t
+#endif
 
 static uint8_t input[NETWORK_INPUTS];
-static int32_t output[NETWORK_OUTPUTS], buffer[NETWORK_BUFFER_WORDS];
+static NUMBER output[NETWORK_OUTPUTS], buffer[NETWORK_BUFFER_WORDS];
 
 int main(void) {
     while (fread(input, 1, sizeof input, stdin) == sizeof input) {
@@ -38,11 +41,12 @@ def gcc(folder, source, *flags, name="program"):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def run(folder, inputs, *flags):
-    """Return classes and outputs that the network in a folder computes for rows of bytes."""
-    compiled = gcc(folder, PROGRAM, *flags)
+def run(folder, inputs, *flags, number=np.int32):
+    """Return classes and outputs, int32 or float32, that the network in a folder computes for rows of bytes."""
+    kind = "float" if number is np.float32 else "int32_t"
+    compiled = gcc(folder, PROGRAM, f"-DNUMBER={kind}", *flags)
     assert compiled.returncode == 0, compiled.stderr
     done = subprocess.run([folder / "program"], input=inputs.tobytes(), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     numbers = np.frombuffer(done.stdout, dtype=np.int32).reshape(len(inputs), -1)
-    return numbers[:, 0], numbers[:, 1:]
+    return numbers[:, 0], numbers[:, 1:].view(number)

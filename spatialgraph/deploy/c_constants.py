@@ -58,13 +58,21 @@ class Array:
             >>> Array("LAW", np.array([1, -2], dtype=np.int16)).source()
             'static const int16_t LAW[2] = {\\n    1, -2\\n};'
         """
-        numbers = textwrap.fill(", ".join(map(str, self.values.tolist())), 110, initial_indent="    ")
+        suffix = "f" if self.values.dtype == np.float32 else ""
+        numbers = textwrap.fill(", ".join(f"{value}{suffix}" for value in self.values.tolist()), 110, initial_indent="    ")
         numbers = numbers.replace("\n", "\n    ")
-        return f"static const {self.values.dtype.name}_t {self.name}[{len(self.values)}] = {{\n{numbers}\n}};"
+        kind = "float" if suffix else f"{self.values.dtype.name}_t"
+        return f"static const {kind} {self.name}[{len(self.values)}] = {{\n{numbers}\n}};"
 
 
-def arrays_of(network: IntegerNetwork, names: Names) -> list[Array]:
-    """Return all constant arrays of a network."""
+def arrays_of(network: IntegerNetwork, names: Names, law: Array) -> list[Array]:
+    """Return all constant arrays of a network.
+
+    Args:
+        network: the network.
+        names: what begins their names.
+        law: the table of the law.
+    """
     stages, found = network.stages, []
     layers = [stages[0].source, *(stage.target for stage in stages)]
     for number, layer in enumerate(layers):
@@ -78,10 +86,10 @@ def arrays_of(network: IntegerNetwork, names: Names) -> list[Array]:
     for number, stage in enumerate(stages):
         if stage.edges is not None:
             found += _edges(stage, number, names)
-    if isinstance(stages[0].response, Leaking):
+    if isinstance(stages[0].response, Leaking) and law.values.dtype != np.float32:
         found.append(_smallest(np.array(stages[0].response.shares), names.constant("shares")))
     found.append(_smallest(layers[0].multipliers, names.constant("multipliers")))
-    return [*found, Array(names.constant("law"), stages[0].table.entries)]
+    return [*found, law]
 
 
 def _codes(values: np.ndarray, bits: int, name: str) -> Array:

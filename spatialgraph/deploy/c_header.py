@@ -8,19 +8,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spatialgraph import atomic, checks
-from spatialgraph.deploy.c_constants import Names, arrays_of
-from spatialgraph.deploy.c_source import buffer_layout, functions_of
-from spatialgraph.deploy.integer_building import integer_network
-from spatialgraph.deploy.integer_network import IntegerNetwork
+from spatialgraph.deploy.c_constants import Array, Names, arrays_of
+from spatialgraph.deploy.c_floats import Floats
+from spatialgraph.deploy.c_integers import Integers
+from spatialgraph.deploy.c_source import Arithmetic, functions_of
+from spatialgraph.deploy.integer_building import integer_network, quantization_of
 from spatialgraph.deploy.integer_responses import BYTE
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
 
 __all__ = ["to_c"]
 
+ARITHMETICS = ("integer", "float")
+# How many samples a header holds as test vectors.
 _VECTORS = 10
 
 
@@ -29,6 +32,7 @@ def to_c(
     path: str | os.PathLike[str],
     *,
     name: str = "network",
+    arithmetic: str = "integer",
     input_unit: float = 1 / BYTE,
     samples: Tensor | None = None,
     labels: Tensor | None = None,
@@ -38,9 +42,10 @@ def to_c(
     The header needs ``stdint.h`` alone. It holds positions, polarities and biases as they are quantised, and the law as
     a table; weights are computed where they are needed, so that constants grow with the neurons and not with the
     synapses. It computes with whole numbers of 32 bits (64 in sums over a layer), allocates nothing, and returns the
-    same numbers as :class:`~spatialgraph.deploy.integer_network.IntegerNetwork`. Its function
+    same numbers as :func:`~spatialgraph.deploy.integer_building.integer_network`. Its function
     ``network_classify(input, output, buffer)`` takes ``NETWORK_INPUTS`` bytes, and room for ``NETWORK_OUTPUTS`` and
-    ``NETWORK_BUFFER_WORDS`` numbers of type ``int32_t``.
+    ``NETWORK_BUFFER_WORDS`` numbers of type ``int32_t``. With floats these are of type ``float``, and outputs are those
+    of the model, but for rounding and the table of the law.
 
     Args:
         model: a perceptron with ReLU, or a spiking network with constant currents, potential read-out and at most one
@@ -48,6 +53,7 @@ def to_c(
             all-to-all, by a seeded :class:`~spatialgraph.wiring.Random` or by a list.
         path: the header; the manifest has the suffix ``.json`` in place of its own.
         name: begins the names of functions, and in capitals those of constants.
+        arithmetic: ``"integer"``, or ``"float"`` for devices with floats of single precision.
         input_unit: what one step of an input byte stands for; a pixel from 0 to 1 is its byte divided by 255.
         samples: inputs, shape ``(batch, inputs)``, by which the range of activations is chosen. The header then also
             holds the first ten as test vectors. A perceptron without normalisation needs them.
@@ -71,30 +77,36 @@ def to_c(
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a name in C that begins with a letter, got {name!r}")
     target = checks.path("path", path)
+    checks.choice("arithmetic", arithmetic, ARITHMETICS)
     network = integer_network(model, checks.positive("input_unit", input_unit), samples)
-    manifest = _manifest(network, Names(name), input_unit)
+    own = Integers(network, Names(name))
+    if arithmetic == "float":
+        own = Floats(network, Names(name), model, quantization_of(model.graph), input_unit)
     inputs = None if samples is None else _bytes(samples, input_unit)
-    if inputs is not None and labels is not None:
-        manifest["accuracy"] = _accuracy(network, inputs, labels)
-    text = _header(network, Names(name), manifest, inputs)
+    outputs = None if inputs is None else _expected(own, model, inputs, input_unit)
+    manifest = _manifest(own, input_unit)
+    if outputs is not None and labels is not None:
+        checks.shape("labels", labels, (len(outputs),))
+        manifest["accuracy"] = float((outputs.argmax(1) == labels.cpu().numpy()).mean())
+    text = _header(own, manifest, inputs, outputs)
     atomic.write_text(target.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
     atomic.write_text(target, text)
     return manifest
 
 
-def _manifest(network: IntegerNetwork, names: Names, input_unit: float) -> dict[str, Any]:
-    stages = network.stages
-    _, words = buffer_layout(network)
+def _manifest(arithmetic: Arithmetic, input_unit: float) -> dict[str, Any]:
+    stages, (_, words) = arithmetic.network.stages, arithmetic.layout()
     outputs = stages[-1].target.count
     return {
-        "name": names.prefix,
-        "bits": network.bits,
+        "name": arithmetic.names.prefix,
+        "arithmetic": "integer" if isinstance(arithmetic, Integers) else "float",
+        "bits": arithmetic.network.bits,
         "layers": [stages[0].source.count, *(stage.target.count for stage in stages)],
         "inputs": stages[0].source.count,
         "outputs": outputs,
         "input_unit": input_unit,
-        "output_unit": network.output_unit,
-        "constant_bytes": sum(array.bytes for array in arrays_of(network, names)),
+        "output_unit": arithmetic.network.output_unit if isinstance(arithmetic, Integers) else 1.0,
+        "constant_bytes": sum(array.bytes for array in _arrays(arithmetic)),
         "buffer_bytes": 4 * words,
         "input_bytes": stages[0].source.count,
         "output_bytes": 4 * outputs,
@@ -110,12 +122,25 @@ def _bytes(samples: Tensor, input_unit: float) -> np.ndarray:
     return steps.to(torch.uint8).numpy()
 
 
-def _accuracy(network: IntegerNetwork, inputs: np.ndarray, labels: Tensor) -> float:
-    checks.shape("labels", labels, (len(inputs),))
-    return float((network(inputs).argmax(1) == labels.cpu().numpy()).mean())
+@torch.no_grad()
+def _expected(arithmetic: Arithmetic, model: nn.Module, inputs: np.ndarray, input_unit: float) -> np.ndarray:
+    """Return the outputs that the C code must have: those of the network of whole numbers, or of the model."""
+    if isinstance(arithmetic, Integers):
+        return arithmetic.network(inputs)
+    parameter = next(model.parameters())
+    values = torch.from_numpy(inputs).to(parameter) * input_unit
+    outputs: np.ndarray = model(values).float().cpu().numpy()
+    return outputs
 
 
-def _header(network: IntegerNetwork, names: Names, manifest: dict[str, Any], inputs: np.ndarray | None) -> str:
+def _arrays(arithmetic: Arithmetic) -> list[Array]:
+    return arrays_of(arithmetic.network, arithmetic.names, arithmetic.law())
+
+
+def _header(
+    arithmetic: Arithmetic, manifest: dict[str, Any], inputs: np.ndarray | None, outputs: np.ndarray | None
+) -> str:
+    names = arithmetic.names
     sizes = {
         "inputs": manifest["inputs"],
         "outputs": manifest["outputs"],
@@ -123,7 +148,7 @@ def _header(network: IntegerNetwork, names: Names, manifest: dict[str, Any], inp
     }
     guard = names.constant("h")
     lines = [
-        f"/* A network of neurons with positions, {'-'.join(map(str, manifest['layers']))}, in whole numbers.",
+        f"/* A network of neurons with positions, {'-'.join(map(str, manifest['layers']))}, {manifest['arithmetic']}s.",
         f"   Constants: {manifest['constant_bytes']} bytes. Buffer: {manifest['buffer_bytes']} bytes.",
         f"   Multiply-adds: {manifest['multiply_adds']}. Written by spatialgraph. */",
         f"#ifndef {guard}",
@@ -136,21 +161,22 @@ def _header(network: IntegerNetwork, names: Names, manifest: dict[str, Any], inp
         "/* Negative numbers must keep their sign where they are shifted. */",
         f"typedef char {names.function('shifts_keep_signs')}[((-1) >> 1) == -1 ? 1 : -1];",
         "",
-        *(array.source() for array in arrays_of(network, names)),
+        *(array.source() for array in _arrays(arithmetic)),
         "",
-        functions_of(network, names),
+        functions_of(arithmetic),
     ]
-    if inputs is not None:
-        lines += [_vectors(network, names, inputs[:_VECTORS])]
+    if inputs is not None and outputs is not None:
+        lines += [_vectors(arithmetic, inputs[:_VECTORS], outputs[:_VECTORS])]
     return "\n".join(lines) + f"\n#endif /* {guard} */\n"
 
 
-def _vectors(network: IntegerNetwork, names: Names, inputs: np.ndarray) -> str:
+def _vectors(arithmetic: Arithmetic, inputs: np.ndarray, outputs: np.ndarray) -> str:
     """Return inputs and the outputs that they must have, for a test."""
-    outputs = network(inputs)
-    tables = {"test_inputs": ("uint8_t", inputs), "test_outputs": ("int32_t", outputs)}
+    names = arithmetic.names
+    tables = {"test_inputs": ("uint8_t", inputs), "test_outputs": (arithmetic.number, outputs)}
     lines = [f"#ifdef {names.constant('test')}", f"#define {names.constant('tests')} {len(inputs)}u"]
     for key, (kind, values) in tables.items():
-        rows = ",\n".join(f"    {{{', '.join(map(str, row))}}}" for row in values.tolist())
+        suffix = "f" if kind == "float" else ""
+        rows = ",\n".join(f"    {{{', '.join(f'{value}{suffix}' for value in row)}}}" for row in values.tolist())
         lines.append(f"static const {kind} {names.constant(key)}[{len(values)}][{values.shape[1]}] = {{\n{rows}\n}};")
     return "\n".join([*lines, "#endif"])

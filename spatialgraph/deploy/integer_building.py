@@ -23,7 +23,7 @@ from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.neurons.leaky import Leaky
 from spatialgraph.wiring.wirings import Random
 
-__all__ = ["integer_network"]
+__all__ = ["integer_network", "quantization_of"]
 
 # Sums of products stay below 2**SUM_BITS, so that biases can be added to them in 32 bits.
 SUM_BITS = 29
@@ -53,7 +53,7 @@ def integer_network(
         (5, 3)
     """
     _check_supported(model, samples)
-    graph, quantization = model.graph, _quantization_of(model.graph)
+    graph, quantization = model.graph, quantization_of(model.graph)
     layers, topology = integer_layers(graph, quantization), graph.connectivity.topology
     wirings, table = _seeded(graph, len(layers) - 1), _table(graph, quantization, layers)
     reaches = _reaches(model, samples)
@@ -71,6 +71,8 @@ def integer_network(
             response = _response(model, unit, bias_unit, reaches[number])
             stages.append(dataclasses.replace(stage, response=response))
             unit = response.unit
+    if isinstance(model, SpatialSNN) and len(stages) == 1:  # inputs that are constant count in each step
+        unit *= _steps(model)
     return IntegerNetwork(tuple(stages), unit, quantization.bits)
 
 
@@ -107,7 +109,7 @@ def _check_spiking(model: SpatialSNN) -> None:
         raise ValueError(f"neuron must be that of this library, got {type(model.hidden_of(0)).__name__}")
 
 
-def _quantization_of(graph: SpatialGraph) -> Quantization:
+def quantization_of(graph: SpatialGraph) -> Quantization:
     """Return the scales of a network's codes.
 
     Raises:
@@ -200,12 +202,15 @@ def _with_output(
     model: SpatialMLP | SpatialSNN, stage: IntegerStage, unit: float, bias_unit: float
 ) -> IntegerStage:
     """Return the last stage, with the factor on the codes of biases; outputs that integrate add theirs in each step."""
-    steps = 1.0
-    if isinstance(model, SpatialSNN) and len(model.stages) > 1:
-        steps = float(model.integrator.shares(model.num_steps).sum())
+    steps = _steps(model) if isinstance(model, SpatialSNN) and len(model.stages) > 1 else 1.0
     bias, bias_shift = _fraction(bias_unit * steps / unit, bits=20)
     _check_biases(bias_unit * steps / unit, most=2.0 ** (30 - 7))
     return dataclasses.replace(stage, bias=bias, bias_shift=bias_shift)
+
+
+def _steps(model: SpatialSNN) -> float:
+    """Return how much a constant current of 1 adds to the mean potential."""
+    return float(model.integrator.shares(model.num_steps).sum())
 
 
 def _check_biases(factor: float, most: float) -> None:

@@ -30,9 +30,11 @@ class LawTable:
         shift: :math:`s`.
         fraction: :math:`b`, at most :math:`s`.
         unit: weight for one step of an entry.
+        exact: the weights themselves.
 
     Example:
-        >>> LawTable(np.array([0, 8], dtype=np.int16), start=0, shift=3, fraction=2, unit=1.0)(np.arange(8)).tolist()
+        >>> entries = np.array([0, 8], dtype=np.int16)
+        >>> LawTable(entries, start=0, shift=3, fraction=2, unit=1.0, exact=entries)(np.arange(8)).tolist()
         [0, 0, 2, 2, 4, 4, 6, 6]
     """
 
@@ -41,6 +43,7 @@ class LawTable:
     shift: int
     fraction: int
     unit: float
+    exact: np.ndarray
 
     def __call__(self, square: np.ndarray) -> np.ndarray:
         """Return the weights at squared distances, int64, of the same shape."""
@@ -74,4 +77,4 @@ def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int
     with torch.no_grad():
         exact = gain * law.from_square(torch.from_numpy(squares * unit**2 + law.softening**2)).double().numpy()
     step = float(np.abs(exact).max()) / (2**WEIGHT_BITS - 1) or 1.0
-    return LawTable(np.round(exact / step).astype(np.int16), low, shift, min(shift, _FRACTION_BITS), step)
+    return LawTable(np.round(exact / step).astype(np.int16), low, shift, min(shift, _FRACTION_BITS), step, exact)
