@@ -18,7 +18,7 @@ from spatialgraph.conversion.embedding import Embedding, embed
 from spatialgraph.conversion.linear import Conversion, from_linear
 from spatialgraph.costs.network import summary
 from spatialgraph.costs.spikes import spike_cost
-from spatialgraph.deploy.c_header import to_c
+from spatialgraph.deploy.c.header import to_c
 from spatialgraph.deploy.nir import from_nir, to_nir
 from spatialgraph.deploy.onnx import to_onnx
 from spatialgraph.deploy.quantize import quantize

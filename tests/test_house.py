@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "connectome": "graph functional wiring laws checks tracing atomic",
     "plotting": "connectome graph checks atomic",
     "costs": "connectome models graph checks",
-    "deploy": "models graph neurons checks",
+    "deploy": "models graph neurons functional wiring laws checks atomic",
     "training": "graph datasets atomic distributed checks",
     "experiments": "training plotting pruning graph wiring laws checks atomic",
 }

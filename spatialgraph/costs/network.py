@@ -109,7 +109,7 @@ def _is_listed(graph: SpatialGraph, number: int) -> bool:
 
 
 def _parameters_by_neuron(graph: SpatialGraph) -> Tensor:
-    """Return how many parameters each neuron has: coordinates, polarity, bias; the first of a grid has all of its rows."""
+    """Return how many parameters each neuron has: coordinates, polarity, bias. A grid counts for its first neuron."""
     counts = (~graph.is_input).long()
     moved = any(isinstance(values, nn.Parameter) for values in (graph.positions.coords, graph.positions.grid_coords))
     kinds = [(graph.connectivity.located.movable, graph.positions.coords.shape[1])] if moved else []

@@ -4,7 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from spatialgraph.models.snn import SpatialSNN
 
 if TYPE_CHECKING:
     import onnx
+
+    from spatialgraph.functional.engine import Matrix
 
 __all__ = ["to_onnx"]
 
@@ -109,7 +111,7 @@ class _StoredWeights:
     def __init__(self, graph: SpatialGraph) -> None:
         graph.connectivity.verify()
         served = graph.transmission().precomputed()
-        matrices = [_StoredMatrix(matrix.dense()) for matrix in served.matrices]
+        matrices = [cast("Matrix", _StoredMatrix(matrix.dense())) for matrix in served.matrices]
         self._transmission = PrecomputedTransmission(served.projections, matrices, served.biases)
 
     def transmission(self, *_: object, **__: object) -> PrecomputedTransmission:

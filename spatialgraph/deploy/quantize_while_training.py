@@ -22,10 +22,10 @@ _NUMBERS = ("raw_polarity", "raw_grid_polarity", "raw_bias")
 
 
 class QuantizeWhileTraining:
-    r"""Let a network compute with positions, polarities and biases of few bits, while it learns the numbers behind them.
+    r"""Let a network compute with positions, polarities and biases of few bits, and learn the numbers behind them.
 
-    In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{round}(v / s)`, where the scale :math:`s` of an
-    axis, or of the polarities or biases of a layer, is that at which the largest number is the largest code. The
+    In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{round}(v / s)`, where the scale :math:`s` of
+    an axis, or of the polarities or biases of a layer, is that at which the largest number is the largest code. The
     gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
     <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
 
@@ -61,7 +61,11 @@ class QuantizeWhileTraining:
                 :func:`~spatialgraph.quantize` raises.
         """
         graph = graph_of(network)
-        if self._graph is not None or parametrize.is_parametrized(graph.positions) or parametrize.is_parametrized(graph):
+        if (
+            self._graph is not None
+            or parametrize.is_parametrized(graph.positions)
+            or parametrize.is_parametrized(graph)
+        ):
             raise ValueError("network must not be quantised or parametrised already, call remove() first")
         fit_quantization(graph, self.bits, by_largest=True)  # raises for what cannot be quantised
         for module, names in ((graph.positions, _COORDINATES), (graph, _NUMBERS)):

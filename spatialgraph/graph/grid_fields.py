@@ -84,9 +84,7 @@ def _shapes(value: Any, layer: Tensor | None) -> dict[int, tuple[int, ...]]:  # 
     return shapes
 
 
-def _cells(
-    number: int, shape: tuple[int, ...], cells: np.ndarray | None, layer: Tensor, labels: Labels
-) -> np.ndarray:
+def _cells(number: int, shape: tuple[int, ...], cells: np.ndarray | None, layer: Tensor, labels: Labels) -> np.ndarray:
     """Return the cell of each neuron of a layer."""
     neurons = np.flatnonzero(layer.numpy() == number)
     if cells is None or np.isnan(cells[neurons]).all():

@@ -56,7 +56,7 @@ class Grid:
         """
         parts = rows.split(self.shape)
         along = [part.reshape(*self._only(axis), *rows.shape[1:]) for axis, part in enumerate(parts)]
-        cells = functools.reduce(torch.add, along).flatten(0, len(self.shape) - 1)
+        cells: Tensor = functools.reduce(torch.add, along).flatten(0, len(self.shape) - 1)
         return cells if self.cells is None else cells.index_select(0, self.cells)
 
     def fit(self, values: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class Sums:
     def cells(self) -> tuple[Tensor, ...]:
         """Numbers of the neurons of each grid."""
         counts = [math.prod(grid.shape) if grid.cells is None else len(grid.cells) for grid in self.grids]
-        return self.members.split([len(self.single), *counts])[1:]
+        return tuple(self.members.split([len(self.single), *counts])[1:])
 
     @classmethod
     def of(cls, layer: Tensor, cells: Tensor, shapes: Mapping[int, tuple[int, ...]], group: Tensor) -> "Sums":
@@ -257,5 +257,7 @@ def grid_shapes(shapes: Mapping[int, Sequence[int]] | None, layer: Tensor) -> di
         found[number] = grid_shape(f"grids[{number}]", shape)
         cells, neurons = math.prod(found[number]), int((layer == number).sum())
         if cells != neurons:
-            raise ValueError(f"grids[{number}] must have as many cells as the layer has neurons ({neurons}), got {cells}")
+            raise ValueError(
+                f"grids[{number}] must have as many cells as the layer has neurons ({neurons}), got {cells}"
+            )
     return {number: shape for number, shape in found.items() if len(shape) > 1}

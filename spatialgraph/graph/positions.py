@@ -201,8 +201,10 @@ def initial_positions(
     layers = []
     for layer, n in enumerate(sizes):
         grid = None if grids is None else grids.get(layer)
-        is_drawn = grid is not None and not callable(init)
-        plane = _in_grid(grid, dim - 1, init, generator) if is_drawn else _plane(layer, n, dim - 1, init, generator)
+        if grid is None or callable(init):
+            plane = _plane(layer, n, dim - 1, init, generator)
+        else:
+            plane = _in_grid(grid, dim - 1, init, generator)
         height = torch.full((n, 1), float(layer))
         if spacing == "free":
             height = height + _share(grid, n, generator)

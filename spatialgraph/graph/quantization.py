@@ -30,8 +30,8 @@ class Quantization:
     r"""Scales of a network whose parameters are codes of few bits.
 
     A coordinate along axis :math:`a` is :math:`c\, k_a\, u` with a code :math:`c` between :math:`-(2^{b-1} - 1)` and
-    :math:`2^{b-1} - 1`, a multiplier :math:`k_a` and a unit :math:`u`, so that positions are whole numbers of units. The
-    codes of polarities and biases have a scale for each layer. The gaps between layers are no codes.
+    :math:`2^{b-1} - 1`, a multiplier :math:`k_a` and a unit :math:`u`, so that positions are whole numbers of units.
+    The codes of polarities and biases have a scale for each layer. The gaps between layers are no codes.
 
     Args:
         bits: number of bits :math:`b` of a code.
@@ -94,7 +94,8 @@ class Quantization:
         names = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(found, dict) or found.keys() != names:
             raise ValueError(f"quantization must have {', '.join(sorted(names))}, got {found!r}")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+        values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in found.items()}
+        return cls(**values)
 
 
 def check_bits(bits: object) -> int:
@@ -113,7 +114,7 @@ def largest_code(bits: int) -> int:
         >>> largest_code(8), largest_code(4)
         (127, 7)
     """
-    return 2 ** (bits - 1) - 1
+    return (1 << (bits - 1)) - 1
 
 
 @torch.no_grad()
@@ -139,8 +140,7 @@ def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -
     layers, count = _layers(graph), max(1, int(graph.layer.max()) + 1)
     scales = {
         kind: tuple(
-            choose(torch.cat([values[name][layers[name] == number] for name in names]))
-            for number in range(count)
+            choose(torch.cat([values[name][layers[name] == number] for name in names])) for number in range(count)
         )
         for kind, names in (("polarity", ("raw_polarity", "raw_grid_polarity")), ("bias", ("raw_bias",)))
     }
@@ -206,7 +206,7 @@ def is_quantised(graph: SpatialGraph, quantization: Quantization) -> bool:
 
 
 def coded(graph: SpatialGraph) -> dict[str, Tensor]:
-    """Return what has codes, by the names of parameters, detached: polarities are those of neurons, also binary ones."""
+    """Return what has codes, by the names of parameters, detached: those of polarities are what neurons have."""
     found = {name: values.detach() for name, values in _parameters(graph).items()}
     return found | {"raw_polarity": polarity_of(found["raw_polarity"], graph.polarity_mode)}
 
@@ -225,7 +225,7 @@ def _parameters(graph: SpatialGraph) -> dict[str, Tensor]:
 def _behind(module: nn.Module, name: str) -> Tensor:
     """Return a parameter or buffer, of a parametrised one what is behind it."""
     if parametrize.is_parametrized(module, name):
-        return cast(Tensor, module.parametrizations[name].original)
+        return cast(Tensor, cast(nn.ModuleDict, module.parametrizations)[name].original)
     return cast(Tensor, getattr(module, name))
 
 
@@ -237,9 +237,7 @@ def _layers(graph: SpatialGraph) -> dict[str, Tensor]:
     """Return the layer of each number of the parameters of neurons, 0 in a network without layers."""
     layer = graph.connectivity.topology.layer.clamp(min=0)
     sums = graph.polarised
-    of_rows = [
-        layer[cells[:1].cpu()].expand(grid.rows) for grid, cells in zip(sums.grids, sums.cells, strict=True)
-    ]
+    of_rows = [layer[cells[:1].cpu()].expand(grid.rows) for grid, cells in zip(sums.grids, sums.cells, strict=True)]
     return {
         "raw_polarity": layer[sums.single.cpu()] if graph.weight_mode != "free" else layer[:0],
         "raw_grid_polarity": torch.cat(of_rows) if of_rows else layer[:0],

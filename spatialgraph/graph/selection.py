@@ -17,8 +17,8 @@ __all__ = [
     "check_recurrence",
     "check_wirings",
     "edges_into",
-    "is_seeded",
     "is_wiring",
+    "seeded_into",
     "select",
 ]
 
@@ -129,13 +129,14 @@ def edges_into(layer: Tensor, number: int, wiring: Random) -> Tensor:
     return torch.stack([sources[ends[0]], targets[ends[1]]])
 
 
-def is_seeded(topology: Topology, number: int, wiring: Wiring) -> TypeIs[Random]:
-    """Tell whether the edges into a layer are those of a wiring with a seed."""
+def seeded_into(topology: Topology, number: int, wiring: Wiring) -> Random | None:
+    """Return the wiring whose seed the edges into a layer follow from; None where they do not."""
     if type(wiring) is not Random or wiring.seed is None or topology.all_to_all[number - 1]:
-        return False
+        return None
     listed, _ = topology.split_edges()
     own, expected = listed[:, topology.layer[listed[1]] == number], edges_into(topology.layer, number, wiring)
-    return own.shape == expected.shape and torch.equal(*((e[0] << 32 | e[1]).sort().values for e in (own, expected)))
+    keys = [(edges[0] << 32 | edges[1]).sort().values for edges in (own, expected)]
+    return wiring if torch.equal(*keys) else None
 
 
 def _complete_reach(number: int, wiring: Wiring) -> int:

@@ -18,8 +18,8 @@ __all__ = ["Structure"]
 class Structure(nn.Module):
     """A network by its neurons and synapses; :class:`~spatialgraph.SpatialGraph` says what these weigh.
 
-    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity``, ``raw_grid_polarity`` and ``raw_bias`` are set by
-    the subclass.
+    ``positions``, ``connectivity``, ``free_synapses``, ``raw_polarity``, ``raw_grid_polarity`` and ``raw_bias`` are set
+    by the subclass.
     """
 
     positions: Positions

@@ -301,12 +301,14 @@ class Topology:
         self._check_edges()
 
     def check_grids(self) -> None:
-        """Raise ``TypeError`` or ``ValueError`` where grids are none: neurons of such a layer have cells of their own."""
+        """Raise ``TypeError`` or ``ValueError`` where a layer is no grid, whose neurons have different cells."""
         for name in _GRIDS:
             if getattr(self, name).dtype != torch.int64:
                 raise TypeError(f"connectivity.{name} must hold whole numbers, got {getattr(self, name).dtype}")
         if self.grid_shapes.dim() != 2 or (self.grid_shapes < 0).any():
-            raise ValueError(f"connectivity.grid_shapes must have two axes and no number below 0, got {self.grid_shapes}")
+            raise ValueError(
+                f"connectivity.grid_shapes must have two axes and no number below 0, got {self.grid_shapes}"
+            )
         if not self.grids:
             checks.shape("connectivity.cells", self.cells, (0,))
             return

@@ -58,8 +58,8 @@ def check_own(module: nn.Module, *names: str) -> None:
     for name in names:
         if name not in own:
             raise RuntimeError(
-                f"{name} must be a parameter or buffer to be set or saved, got one that torch.nn.utils.parametrize or prune "
-                "computes; remove the parametrization or the pruning first"
+                f"{name} must be a parameter or buffer to be set or saved, got one that torch.nn.utils.parametrize or "
+                "prune computes; remove the parametrization or the pruning first"
             )
 
 

@@ -119,9 +119,9 @@ def random(
 ) -> Tensor:
     r"""Draw :math:`\mathrm{round}(\rho N M)` distinct edges uniformly at random, or the edges of a seed.
 
-    With a seed, an edge exists where :func:`a hash <spatialgraph.wiring.hashing.hash_pairs>` of the seed, its source and
-    its target is below :math:`\rho\, 2^{32}`. These are the same edges on every device, for every version of PyTorch,
-    and in exported C code; their number is about :math:`\rho N M`.
+    With a seed, an edge exists where :func:`a hash <spatialgraph.wiring.hashing.hash_pairs>` of the seed, its source
+    and its target is below :math:`\rho\, 2^{32}`. These are the same edges on every device, for every version of
+    PyTorch, and in exported C code; their number is about :math:`\rho N M`.
 
     Args:
         n_sources: number of source neurons :math:`N`.

@@ -48,7 +48,9 @@ def hashed_seed(seed: int) -> int:
     return int(_mix(torch.tensor(seed + _ODD & _MASK)))
 
 
-def seeded_edges(n_sources: int, n_targets: int, density: float, seed: int, device: torch.device | str | None) -> Tensor:
+def seeded_edges(
+    n_sources: int, n_targets: int, density: float, seed: int, device: torch.device | str | None
+) -> Tensor:
     """Return the edges whose hash lies below the threshold of a density, sorted by target, then source, ``(2, E)``."""
     source, below = torch.arange(n_sources, device=device), threshold(density)
     found = []

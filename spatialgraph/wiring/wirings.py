@@ -200,8 +200,8 @@ class Random(Wiring):
         self, source_pos: Tensor, target_pos: Tensor | None, generator: torch.Generator | None = None
     ) -> Tensor:
         clouds = prepare(source_pos, target_pos)
-        options = {"generator": generator, "device": source_pos.device, "seed": self.seed}
-        edges = random(clouds.available, len(clouds.target), self.density, **options)
+        counts = clouds.available, len(clouds.target)
+        edges = random(*counts, self.density, generator, source_pos.device, self.seed)
         return edges if clouds.own is None else without_own(edges)
 
 

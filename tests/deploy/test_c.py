@@ -11,10 +11,10 @@ import torch
 from c_programs import PROGRAM, SANITIZERS, gcc, run
 
 import spatialgraph as sg
-from spatialgraph.deploy.integer_layers import Codes
-from spatialgraph.deploy.integer_building import integer_network
-from spatialgraph.deploy.integer_network import squared_distances
-from spatialgraph.deploy.law_table import law_table
+from spatialgraph.deploy.c.building import integer_network
+from spatialgraph.deploy.c.law_table import law_table
+from spatialgraph.deploy.c.layers import Codes
+from spatialgraph.deploy.c.network import squared_distances
 from spatialgraph.laws import LAWS, Law, make_law
 from spatialgraph.wiring import KNN, AllToAll, Random
 
@@ -254,7 +254,11 @@ def test_nothing_but_stdint_is_included(tmp_path):
     ("build", "error", "message"),
     [
         (lambda: sg.SpatialMLP([4, 3]), ValueError, "model must be quantised and unchanged since"),
-        (lambda: sg.quantize(sg.SpatialGraph.layered([4, 3])), TypeError, "model must be a SpatialMLP or a SpatialSNN, got SpatialGraph"),
+        (
+            lambda: sg.quantize(sg.SpatialGraph.layered([4, 3])),
+            TypeError,
+            "model must be a SpatialMLP or a SpatialSNN, got SpatialGraph",
+        ),
         (lambda: network([4, 5, 3], activation="tanh"), ValueError, "activation must be 'relu'"),
         (lambda: network([4, 5, 3], weight_mode="both"), ValueError, "weights that follow from the law alone"),
         (lambda: network([4, 5, 3], wiring=AllToAll(reach="all")), ValueError, "receive from the one before alone"),
@@ -265,7 +269,11 @@ def test_nothing_but_stdint_is_included(tmp_path):
         (lambda: spiking([4, 5, 5, 3]), ValueError, "model must have one hidden layer at most where it spikes, got 2"),
         (lambda: spiking(recurrent=AllToAll()), ValueError, "model must not be recurrent"),
         (lambda: far_bias(), ValueError, "biases must fit 32 bits"),
-        (lambda: sg.quantize(sg.SpatialRNN([4, 5, 3])), TypeError, "model must be a SpatialMLP or a SpatialSNN, got SpatialRNN"),
+        (
+            lambda: sg.quantize(sg.SpatialRNN([4, 5, 3])),
+            TypeError,
+            "model must be a SpatialMLP or a SpatialSNN, got SpatialRNN",
+        ),
     ],
 )
 def test_wrong_models(build, error, message, tmp_path):

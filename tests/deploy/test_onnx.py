@@ -46,13 +46,21 @@ def test_a_file_with_computed_weights_is_small(tmp_path):
     ("call", "error", "message"),
     [
         (lambda p: sg.to_onnx(sg.SpatialGraph, p, torch.rand(2, 3)), TypeError, "model must be an nn.Module"),
-        (lambda p: sg.to_onnx(MODELS["grid"](), p, torch.rand(30)), ValueError, "example must have at least two samples"),
-        (lambda p: sg.to_onnx(MODELS["grid"](), p, torch.rand(2, 30), weights="none"), ValueError, "weights must be one"),
+        (
+            lambda p: sg.to_onnx(MODELS["grid"](), p, torch.rand(30)),
+            ValueError,
+            "example must have at least two samples",
+        ),
+        (
+            lambda p: sg.to_onnx(MODELS["grid"](), p, torch.rand(2, 30), weights="none"),
+            ValueError,
+            "weights must be one",
+        ),
         (lambda p: sg.to_onnx(MODELS["grid"](), 3, torch.rand(2, 30)), TypeError, "path must be a string or a path"),
         (
             lambda p: sg.to_onnx(sg.SpatialRNN([3, 4, 2]), p, torch.rand(2, 5, 3), weights="stored"),
             ValueError,
-            "weights must be 'computed' but for a SpatialMLP or a SpatialSNN without delays, got 'stored' for SpatialRNN",
+            "weights must be 'computed' but for a SpatialMLP or a SpatialSNN without delays, got 'stored' for Spatial",
         ),
     ],
 )

@@ -96,7 +96,9 @@ def test_changed_networks_are_saved_as_they_are(tmp_path):
 def test_codes_that_are_set_are_read_again():
     graph = model().graph
     quantization = fit_quantization(graph, 5)
-    codes = {name: torch.randint(-15, 16, each.shape).to(torch.int8) for name, each in codes_of(graph, quantization).items()}
+    codes = {
+        name: torch.randint(-15, 16, each.shape).to(torch.int8) for name, each in codes_of(graph, quantization).items()
+    }
     set_codes_(graph, quantization, codes)
     assert all(torch.equal(each, codes[name]) for name, each in codes_of(graph, quantization).items())
 

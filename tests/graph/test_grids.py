@@ -185,9 +185,10 @@ def test_gates_and_time():
 
 
 def test_a_single_axis_is_a_plain_layer():
-    assert sg.SpatialGraph.layered([(4,), 3]).grids == {} and Sums.of(
-        torch.zeros(2), torch.empty(0), {}, torch.ones(2, dtype=torch.bool)
-    ).rows == 0
+    assert (
+        sg.SpatialGraph.layered([(4,), 3]).grids == {}
+        and Sums.of(torch.zeros(2), torch.empty(0), {}, torch.ones(2, dtype=torch.bool)).rows == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,12 @@ def test_a_single_axis_is_a_plain_layer():
         ([(0, 3), 10], {}, ValueError, r"sizes\[0\]\[0\] must be at least 1, got 0"),
         ([10, (2, -1)], {}, ValueError, r"sizes\[1\]\[1\] must be at least 1, got -1"),
         ([(2, 2), 3], {"grid_polarity": "row"}, ValueError, "grid_polarity must be one of 'cell', 'axes', got 'row'"),
-        ([(2, 2), 3], {"anchored": torch.arange(7) == 0}, ValueError, "anchored must mark all cells of the grid of lay"),
+        (
+            [(2, 2), 3],
+            {"anchored": torch.arange(7) == 0},
+            ValueError,
+            "anchored must mark all cells of the grid of lay",
+        ),
     ],
 )
 def test_wrong_grids(sizes, options, error, message):

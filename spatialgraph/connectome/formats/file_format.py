@@ -110,7 +110,11 @@ def _topology(state: dict[str, Tensor], seeds: Seeds) -> Topology:
     edges = _list_edges(state)
     neurons = {field: _take(state, name, axes=1) for name, field in _NEURONS.items()}
     complete = {name: _take(state, f"connectivity.{name}", axes=1) for name in _COMPLETE}
-    grids = {field: _take(state, name, axes) for axes, (name, field) in zip((2, 1), _GRIDS.items(), strict=True) if name in state}
+    grids = {
+        field: _take(state, name, axes)
+        for axes, (name, field) in zip((2, 1), _GRIDS.items(), strict=True)
+        if name in state
+    }
     topology = Topology(**neurons, **complete, listed_edges=edges, **grids)
     topology.check()
     return topology.listing(seeded_edges(seeds, topology.layer)) if seeds else topology
@@ -157,7 +161,11 @@ def _dim(found: dict[str, Any], state: dict[str, Tensor], topology: Topology) ->
         return len(Quantization.from_settings(found["quantization"]).multipliers) + int(found.get("spacing") != "free")
     coords, anchor_pos = (_take(state, name, axes=2) for name in ("positions.coords", "positions.anchor_pos"))
     dim, single = anchor_pos.shape[1], len(topology.sums(~topology.anchored).single)
-    if len(coords) != single or len(anchor_pos) != int(topology.anchored.sum()) or coords.shape[1] not in (dim - 1, dim):
+    if (
+        len(coords) != single
+        or len(anchor_pos) != int(topology.anchored.sum())
+        or coords.shape[1] not in (dim - 1, dim)
+    ):
         neurons = topology.layer.numel()
         raise ValueError(f"positions must be those of {neurons} neurons in {dim} dimensions, got {len(coords)} others")
     return dim

@@ -1,7 +1,6 @@
 """Files: a network as a safetensors file, which is written atomically and read without running code."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -11,8 +10,8 @@ from spatialgraph import atomic, checks
 from spatialgraph.connectome.formats.file_format import build, pack, settings_of
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.saved_models import describe_model, restore_model
-from spatialgraph.graph.used import check_own
 from spatialgraph.graph.sealed import seal, unseal
+from spatialgraph.graph.used import check_own
 from spatialgraph.laws import LAWS
 
 __all__ = ["load", "save"]
@@ -65,6 +64,7 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "network.safetensors"
         >>> from spatialgraph import SpatialGraph
         >>> save(SpatialGraph.layered([3, 2]), path)
@@ -106,6 +106,7 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a mo
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> path = Path(tempfile.mkdtemp()) / "network.safetensors"
         >>> from spatialgraph import SpatialGraph
         >>> save(SpatialGraph.layered([3, 2], gain=0.1), path)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph.graph.connectivity import Connectivity
-from spatialgraph.graph.selection import Wirings, check_wirings, edges_into, is_seeded
+from spatialgraph.graph.selection import Wirings, check_wirings, edges_into, seeded_into
 from spatialgraph.graph.topology import Topology
 from spatialgraph.wiring.wirings import AllToAll, Random, Wiring
 
@@ -25,9 +25,10 @@ def seeds_of(connectivity: Connectivity) -> Seeds:
     for number, each in enumerate(check_wirings(wiring, topology.layer), start=1):
         if topology.all_to_all[number - 1]:
             continue
-        if not is_seeded(topology, number, each):
+        seeded = seeded_into(topology, number, each)
+        if seeded is None:
             return {}
-        found[str(number)] = [each.density, each.seed, each.reach]
+        found[str(number)] = [seeded.density, seeded.seed, seeded.reach]
     return found
 
 

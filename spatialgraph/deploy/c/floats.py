@@ -1,10 +1,12 @@
 """C code of floats, which computes what the quantised model does, but for the table of the law and rounding."""
 
+from typing import cast
+
 import numpy as np
 
-from spatialgraph.deploy.c_constants import Array, Names
-from spatialgraph.deploy.c_source import Arithmetic, filled
-from spatialgraph.deploy.integer_network import IntegerNetwork
+from spatialgraph.deploy.c.constants import Array, Names
+from spatialgraph.deploy.c.network import IntegerNetwork
+from spatialgraph.deploy.c.source import Arithmetic, filled
 from spatialgraph.graph.quantization import Quantization
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
@@ -48,7 +50,9 @@ class Floats(Arithmetic):
         table = self.network.stages[0].table
         mask, step = (1 << table.shift) - 1, _float(2.0**-table.shift)
         root = _ROOT if self._model.normalize and len(self.network.stages) > 1 else ""
-        return filled(_WEIGHT + root, self.names, start=f"{table.start}u", shift=table.shift, mask=f"{mask}u", step=step)
+        return filled(
+            _WEIGHT + root, self.names, start=f"{table.start}u", shift=table.shift, mask=f"{mask}u", step=step
+        )
 
     def sent(self, number: int, polarity: str) -> str:  # noqa: D102
         unit = self._scales.polarity_scales[number] * (1.0 if number else self._input_unit)
@@ -77,8 +81,7 @@ class Floats(Arithmetic):
         return float(model.integrator.shares(model.num_steps).sum())
 
     def _leaking(self, model: SpatialSNN) -> str:
-        neurons = model.hidden_of(0)
-        assert isinstance(neurons, Leaky)
+        neurons = cast(Leaky, model.hidden_of(0))
         zeroed = {"zero": "fired ? 0.0f : "}.get(neurons.reset_mechanism, "")
         threshold = _float(neurons.threshold)
         lowered = {"subtract": f" - (fired ? {threshold} : 0.0f)"}.get(neurons.reset_mechanism, "")

@@ -9,7 +9,17 @@ import math
 
 import numpy as np
 
-__all__ = ["BIAS_BITS", "BYTE", "DEVIATION_BITS", "LEAK_BITS", "POINT", "SCALE_BITS", "Leaking", "Rectified", "Response"]
+__all__ = [
+    "BIAS_BITS",
+    "BYTE",
+    "DEVIATION_BITS",
+    "LEAK_BITS",
+    "POINT",
+    "SCALE_BITS",
+    "Leaking",
+    "Rectified",
+    "Response",
+]
 
 BYTE = 255
 # Bits after the point of what neurons receive, once it is normalised or scaled.
@@ -84,7 +94,8 @@ class Rectified(Response):
 
     def bytes(self, received: np.ndarray) -> np.ndarray:
         """Return activations as bytes."""
-        return np.minimum((np.maximum(received, 0) * self.scale) >> SCALE_BITS, BYTE)
+        activations: np.ndarray = np.minimum((np.maximum(received, 0) * self.scale) >> SCALE_BITS, BYTE)
+        return activations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,4 +140,6 @@ def _normalised(sums: np.ndarray) -> np.ndarray:
     deviations = deviations >> lost[:, None]
     squares = (deviations**2).sum(1) // count
     spread = np.array([max(1, math.isqrt(int(square))) for square in squares], dtype=np.int64)[:, None]
-    return np.sign(deviations) * ((np.abs(deviations) << POINT) // spread)  # rounded towards 0, as in C
+    # Rounded towards 0, as in C.
+    found: np.ndarray = np.sign(deviations) * ((np.abs(deviations) << POINT) // spread)
+    return found

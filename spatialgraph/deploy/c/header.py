@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import atomic, checks
-from spatialgraph.deploy.c_constants import Array, Names, arrays_of
-from spatialgraph.deploy.c_floats import Floats
-from spatialgraph.deploy.c_integers import Integers
-from spatialgraph.deploy.c_source import Arithmetic, functions_of
-from spatialgraph.deploy.integer_building import integer_network, quantization_of
-from spatialgraph.deploy.integer_responses import BYTE
+from spatialgraph.deploy.c.building import integer_network, quantization_of
+from spatialgraph.deploy.c.constants import Array, Names, arrays_of
+from spatialgraph.deploy.c.floats import Floats
+from spatialgraph.deploy.c.integers import Integers
+from spatialgraph.deploy.c.responses import BYTE
+from spatialgraph.deploy.c.source import Arithmetic, functions_of
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
 
@@ -42,7 +41,7 @@ def to_c(
     The header needs ``stdint.h`` alone. It holds positions, polarities and biases as they are quantised, and the law as
     a table; weights are computed where they are needed, so that constants grow with the neurons and not with the
     synapses. It computes with whole numbers of 32 bits (64 in sums over a layer), allocates nothing, and returns the
-    same numbers as :func:`~spatialgraph.deploy.integer_building.integer_network`. Its function
+    same numbers as :func:`~spatialgraph.deploy.c.building.integer_network`. Its function
     ``network_classify(input, output, buffer)`` takes ``NETWORK_INPUTS`` bytes, and room for ``NETWORK_OUTPUTS`` and
     ``NETWORK_BUFFER_WORDS`` numbers of type ``int32_t``. With floats these are of type ``float``, and outputs are those
     of the model, but for rounding and the table of the law.
@@ -69,6 +68,7 @@ def to_c(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> import spatialgraph as sg
         >>> header = Path(tempfile.mkdtemp()) / "network.h"
         >>> to_c(sg.quantize(sg.SpatialMLP([16, 8, 3])), header)["inputs"]
@@ -79,7 +79,7 @@ def to_c(
     target = checks.path("path", path)
     checks.choice("arithmetic", arithmetic, ARITHMETICS)
     network = integer_network(model, checks.positive("input_unit", input_unit), samples)
-    own = Integers(network, Names(name))
+    own: Arithmetic = Integers(network, Names(name))
     if arithmetic == "float":
         own = Floats(network, Names(name), model, quantization_of(model.graph), input_unit)
     inputs = None if samples is None else _bytes(samples, input_unit)

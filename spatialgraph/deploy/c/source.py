@@ -4,9 +4,9 @@ import abc
 import string
 from collections.abc import Iterator
 
-from spatialgraph.deploy.c_constants import Array, Names
-from spatialgraph.deploy.integer_layers import Codes, IntegerLayer
-from spatialgraph.deploy.integer_network import IntegerNetwork, IntegerStage
+from spatialgraph.deploy.c.constants import Array, Names
+from spatialgraph.deploy.c.layers import Codes, IntegerLayer
+from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage
 from spatialgraph.wiring.hashing import hashed_seed, threshold
 
 __all__ = ["Arithmetic", "functions_of"]

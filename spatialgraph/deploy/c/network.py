@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 from torch import Tensor
 
-from spatialgraph.deploy.integer_layers import IntegerLayer
-from spatialgraph.deploy.integer_responses import Response, shifted
-from spatialgraph.deploy.law_table import LawTable
+from spatialgraph.deploy.c.law_table import LawTable
+from spatialgraph.deploy.c.layers import IntegerLayer
+from spatialgraph.deploy.c.responses import Response, shifted
 from spatialgraph.wiring.edges import random
 from spatialgraph.wiring.wirings import Random
 
@@ -62,11 +62,13 @@ class IntegerStage:
         if self.wiring is None:
             return np.empty((2, 0), dtype=np.int64) if self.edges is None else self.edges
         counts = self.source.count, self.target.count
-        return random(*counts, self.wiring.density, seed=self.wiring.seed).numpy()
+        edges: np.ndarray = random(*counts, self.wiring.density, seed=self.wiring.seed).numpy()
+        return edges
 
     def outputs(self, sums: np.ndarray) -> np.ndarray:
         """Return sums with biases, for outputs."""
-        return sums + shifted(self.target.biases.astype(np.int64) * self.bias, self.bias_shift)
+        biases = shifted(self.target.biases.astype(np.int64) * self.bias, self.bias_shift)
+        return np.asarray(sums + biases)
 
     def sends(self, activations: np.ndarray) -> np.ndarray:
         """Return what sources send, activations times the codes of polarities with fewer bits, int64."""
@@ -84,8 +86,9 @@ def squared_distances(source: IntegerLayer, target: IntegerLayer) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class IntegerNetwork:
-    """A perceptron or spiking network of whole numbers; :func:`~spatialgraph.deploy.integer_building.integer_network`
-    makes it.
+    """A perceptron or spiking network of whole numbers.
+
+    :func:`~spatialgraph.deploy.c.building.integer_network` makes it.
 
     Args:
         stages: from layer to layer.

@@ -1,9 +1,10 @@
 """C code of whole numbers, which computes what the network in Python does, to the bit."""
 
-from spatialgraph.deploy.c_constants import Array, Names
-from spatialgraph.deploy.c_source import Arithmetic, filled
-from spatialgraph.deploy.integer_network import IntegerStage
-from spatialgraph.deploy.integer_responses import (
+from typing import cast
+
+from spatialgraph.deploy.c.constants import Array, Names
+from spatialgraph.deploy.c.network import IntegerStage
+from spatialgraph.deploy.c.responses import (
     BIAS_BITS,
     CLIP_BITS,
     DEVIATION_BITS,
@@ -13,6 +14,7 @@ from spatialgraph.deploy.integer_responses import (
     Rectified,
     Response,
 )
+from spatialgraph.deploy.c.source import Arithmetic, filled
 
 __all__ = ["Integers"]
 
@@ -113,7 +115,7 @@ def _hidden(number: int, stage: IntegerStage, response: Response, names: Names) 
     inner = f"(sums[target] * {1 << POINT}) / spread" if response.normalize else "sums[target]"
     half = (1 << response.shift) >> 1
     scaled = f"((int64_t)({inner}) * {response.multiplier} + {half}) >> {response.shift}"
-    respond = _rectified(response) if isinstance(response, Rectified) else _leaking(response, names)
+    respond = _leaking(response, names) if isinstance(response, Leaking) else _rectified(cast(Rectified, response))
     return f"""    uint8_t *activations = (uint8_t *)sums; /* a byte lies in a word that is read before it is written */
 {before}    for (uint32_t target = 0u; target < {count}u; target++) {{
         int32_t received = {names.function("clip")}({scaled});
@@ -131,7 +133,11 @@ def _rectified(response: Rectified) -> str:
 
 
 def _leaking(response: Leaking, names: Names) -> str:
-    resets = {"subtract": ("", f" - (fired ? {response.threshold} : 0)"), "zero": ("fired ? 0 : ", ""), "none": ("", "")}
+    resets = {
+        "subtract": ("", f" - (fired ? {response.threshold} : 0)"),
+        "zero": ("fired ? 0 : ", ""),
+        "none": ("", ""),
+    }
     before, after = resets[response.reset]
     return f"""        int32_t potential = 0;
         uint32_t total = 0u;

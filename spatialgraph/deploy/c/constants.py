@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from spatialgraph.deploy.integer_network import IntegerNetwork, IntegerStage
-from spatialgraph.deploy.integer_responses import Leaking
+from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage
+from spatialgraph.deploy.c.responses import Leaking
 
 __all__ = ["Array", "Names", "arrays_of"]
 
@@ -52,14 +52,16 @@ class Array:
         return self.values.nbytes
 
     def source(self) -> str:
-        """Return its definition.
+        r"""Return its definition.
 
         Example:
             >>> Array("LAW", np.array([1, -2], dtype=np.int16)).source()
-            'static const int16_t LAW[2] = {\\n    1, -2\\n};'
+            'static const int16_t LAW[2] = {\n    1, -2\n};'
         """
         suffix = "f" if self.values.dtype == np.float32 else ""
-        numbers = textwrap.fill(", ".join(f"{value}{suffix}" for value in self.values.tolist()), 110, initial_indent="    ")
+        numbers = textwrap.fill(
+            ", ".join(f"{value}{suffix}" for value in self.values.tolist()), 110, initial_indent="    "
+        )
         numbers = numbers.replace("\n", "\n    ")
         kind = "float" if suffix else f"{self.values.dtype.name}_t"
         return f"static const {kind} {self.name}[{len(self.values)}] = {{\n{numbers}\n}};"

@@ -1,4 +1,4 @@
-"""Layers of whole numbers: positions, polarities and biases of a quantised network, as a device without floats has them.
+"""Layers of whole numbers: positions, polarities and biases of a quantised network, as a device has them.
 
 What is defined here is defined to the bit: the exported C code computes the same.
 """
@@ -67,7 +67,8 @@ class IntegerLayer:
 
     def positions(self) -> np.ndarray:
         """Return the positions of the neurons without their height, in units, int64, shape ``(count, axes)``."""
-        return self.coordinates.summed() * self.multipliers
+        positions: np.ndarray = self.coordinates.summed() * self.multipliers
+        return positions
 
 
 def integer_layers(graph: SpatialGraph, quantization: Quantization) -> list[IntegerLayer]:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,12 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.deploy.integer_layers import IntegerLayer, integer_layers
-from spatialgraph.deploy.integer_network import IntegerNetwork, IntegerStage, squared_distances
-from spatialgraph.deploy.integer_responses import BIAS_BITS, BYTE, LEAK_BITS, POINT, SCALE_BITS, Leaking, Rectified, Response
-from spatialgraph.deploy.law_table import WEIGHT_BITS, LawTable, law_table
+from spatialgraph.deploy.c.law_table import WEIGHT_BITS, LawTable, law_table
+from spatialgraph.deploy.c.layers import IntegerLayer, integer_layers
+from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage, squared_distances
+from spatialgraph.deploy.c.responses import BIAS_BITS, BYTE, LEAK_BITS, POINT, SCALE_BITS, Leaking, Rectified, Response
 from spatialgraph.graph.quantization import Quantization, is_quantised
-from spatialgraph.graph.selection import check_wirings, is_seeded
+from spatialgraph.graph.selection import check_wirings, seeded_into
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.topology import Topology
 from spatialgraph.models.mlp import SpatialMLP
@@ -137,7 +138,7 @@ def _seeded(graph: SpatialGraph, stages: int) -> list[Random | None]:
     if wiring is None:
         return [None] * stages
     found = check_wirings(wiring, topology.layer)
-    return [each if is_seeded(topology, number, each) else None for number, each in enumerate(found, start=1)]
+    return [seeded_into(topology, number, each) for number, each in enumerate(found, start=1)]
 
 
 def _edges(topology: Topology, number: int) -> np.ndarray | None:
@@ -181,7 +182,7 @@ def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, rea
         multiplier, shift = (1, 0) if model.normalize else _fraction(unit * 2**POINT, bits=15)
         scale = round(2.0**SCALE_BITS * BYTE / (reach * 2**POINT))
         return Rectified(model.normalize, multiplier, shift, bias, reach / BYTE, scale)
-    neurons = model.hidden_of(0)
+    neurons = cast(Leaky, model.hidden_of(0))
     multiplier, shift = _fraction(model.drive if model.normalize else unit * 2**POINT, bits=POINT)
     exact = model.integrator.shares(model.num_steps).numpy()
     shares = np.floor(exact / exact.sum() * (2**SCALE_BITS - 1)).astype(np.int64)
@@ -198,9 +199,7 @@ def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, rea
     )
 
 
-def _with_output(
-    model: SpatialMLP | SpatialSNN, stage: IntegerStage, unit: float, bias_unit: float
-) -> IntegerStage:
+def _with_output(model: SpatialMLP | SpatialSNN, stage: IntegerStage, unit: float, bias_unit: float) -> IntegerStage:
     """Return the last stage, with the factor on the codes of biases; outputs that integrate add theirs in each step."""
     steps = _steps(model) if isinstance(model, SpatialSNN) and len(model.stages) > 1 else 1.0
     bias, bias_shift = _fraction(bias_unit * steps / unit, bits=20)
@@ -216,7 +215,9 @@ def _steps(model: SpatialSNN) -> float:
 def _check_biases(factor: float, most: float) -> None:
     """Raise where the products of a factor and the codes of biases do not fit 32 bits."""
     if factor >= most:
-        raise ValueError(f"biases must fit 32 bits, got a scale {factor / most:g} times too large for what neurons receive")
+        raise ValueError(
+            f"biases must fit 32 bits, got a scale {factor / most:g} times too large for what neurons receive"
+        )
 
 
 def _fraction(value: float, bits: int) -> tuple[int, int]:
