@@ -5,14 +5,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spatialgraph.graph.network import graph_of
-from spatialgraph.graph.quantization import (
-    check_bits,
-    codes_of,
-    fit_quantization,
-    largest_code,
-    round_to,
-    set_codes_,
-)
+from spatialgraph.graph.quantization import codes_of, fit_quantization, scales_of, set_codes_
+from spatialgraph.graph.scales import check_bits, largest_code, round_to
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["QuantizeWhileTraining"]
@@ -102,7 +96,7 @@ class _Rounding(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Return the rounded numbers, with the gradients of the others."""
         graph = self._graph[0]
-        scale = fit_quantization(graph, self._bits, by_largest=True).scales(graph)[self._name].to(values.device)
+        scale = scales_of(graph, fit_quantization(graph, self._bits, by_largest=True))[self._name].to(values.device)
         coded = values.detach()[:, : len(scale)] if values.dim() > 1 else values.detach()  # heights have no codes
         rounded = round_to(coded.double(), scale, self._largest).to(values.dtype)
         if values.dim() > 1:

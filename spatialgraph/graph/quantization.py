@@ -1,120 +1,36 @@
 """Quantisation: the parameters of a network as whole numbers of few bits times a scale."""
 
 import copy
-import dataclasses
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from spatialgraph import checks
 from spatialgraph.functional.polarity import polarity_of, raw_of
+from spatialgraph.graph.scales import Quantization, best_scale, check_bits, largest_code, largest_scale
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
-__all__ = ["BITS", "Quantization", "check_bits", "coded", "codes_of", "fit_quantization", "is_quantised", "set_codes_"]
+__all__ = ["coded", "codes_of", "fit_quantization", "is_quantised", "scales_of", "set_codes_"]
 
-BITS = (2, 8)
 # The squared distance of two positions in whole units must fit 31 bits.
 _LARGEST_SQUARE = 2**31 - 1
 _LARGEST_MULTIPLIER = 255
-# Scales that are tried, as shares of the one at which the largest number is the largest code.
-_SHARES = torch.linspace(1.0, 0.3, 71, dtype=torch.float64)
 
 
-@dataclasses.dataclass(frozen=True)
-class Quantization:
-    r"""Scales of a network whose parameters are codes of few bits.
-
-    A coordinate along axis :math:`a` is :math:`c\, k_a\, u` with a code :math:`c` between :math:`-(2^{b-1} - 1)` and
-    :math:`2^{b-1} - 1`, a multiplier :math:`k_a` and a unit :math:`u`, so that positions are whole numbers of units.
-    The codes of polarities and biases have a scale for each layer. The gaps between layers are no codes.
-
-    Args:
-        bits: number of bits :math:`b` of a code.
-        unit: length unit :math:`u` of whole positions.
-        multipliers: :math:`k_a` of each learnable axis.
-        polarity_scales: scale of the polarities of each layer; 0 where there are none.
-        bias_scales: scale of the biases of each layer; 0 where there are none.
-
-    Example:
-        >>> Quantization(8, 0.5, (1, 3), (0.0,), (0.0,)).axis_scales()
-        tensor([0.5000, 1.5000], dtype=torch.float64)
-    """
-
-    bits: int
-    unit: float
-    multipliers: tuple[int, ...]
-    polarity_scales: tuple[float, ...]
-    bias_scales: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        """Check the fields."""
-        check_bits(self.bits)
-        checks.positive("unit", self.unit)
-        for multiplier in self.multipliers:
-            checks.integer("multipliers", multiplier, minimum=1)
-        for name in ("polarity_scales", "bias_scales"):
-            for scale in getattr(self, name):
-                if checks.number(name, scale) < 0:
-                    raise ValueError(f"{name} must not be negative, got {scale}")
-
-    @property
-    def largest(self) -> int:
-        """Largest code."""
-        return largest_code(self.bits)
-
-    def axis_scales(self) -> Tensor:
-        """Return the scale of the codes of each axis, in length units."""
-        return torch.tensor(self.multipliers, dtype=torch.float64) * self.unit
-
-    def scales(self, graph: SpatialGraph) -> dict[str, Tensor]:
-        """Return the scale of each number of each parameter that has codes, by its name, in double precision."""
-        axes, layers = self.axis_scales(), _layers(graph)
-        of_layers = {
-            "raw_bias": self.bias_scales,
-            "raw_polarity": self.polarity_scales,
-            "raw_grid_polarity": self.polarity_scales,
-        }
-        found = {"positions.coords": axes, "positions.grid_coords": axes, "positions.anchor_pos": axes}
-        return found | {
-            name: torch.tensor(scales, dtype=torch.float64)[layers[name]] for name, scales in of_layers.items()
-        }
-
-    def to_settings(self) -> dict[str, Any]:
-        """Return it as JSON holds it."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
-
-    @classmethod
-    def from_settings(cls, found: Any) -> "Quantization":  # noqa: ANN401 - any value is checked
-        """Return what :meth:`to_settings` described."""
-        names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(found, dict) or found.keys() != names:
-            raise ValueError(f"quantization must have {', '.join(sorted(names))}, got {found!r}")
-        values: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in found.items()}
-        return cls(**values)
-
-
-def check_bits(bits: object) -> int:
-    """Return a number of bits that codes may have."""
-    low, high = BITS
-    number = checks.integer("bits", bits, minimum=low)
-    if number > high:
-        raise ValueError(f"bits must be at most {high}, got {number}")
-    return number
-
-
-def largest_code(bits: int) -> int:
-    """Return the largest code of so many bits; the smallest is its negative.
-
-    Example:
-        >>> largest_code(8), largest_code(4)
-        (127, 7)
-    """
-    return (1 << (bits - 1)) - 1
+def scales_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tensor]:
+    """Return the scale of each number of each parameter that has codes, by its name, in double precision."""
+    axes, layers = quantization.axis_scales(), _layers(graph)
+    of_layers = {
+        "raw_bias": quantization.bias_scales,
+        "raw_polarity": quantization.polarity_scales,
+        "raw_grid_polarity": quantization.polarity_scales,
+    }
+    found = {"positions.coords": axes, "positions.grid_coords": axes, "positions.anchor_pos": axes}
+    return found | {name: torch.tensor(scales, dtype=torch.float64)[layers[name]] for name, scales in of_layers.items()}
 
 
 @torch.no_grad()
@@ -147,43 +63,12 @@ def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -
     return Quantization(bits, unit, multipliers, scales["polarity"], scales["bias"])
 
 
-def largest_scale(values: Tensor, bits: int) -> float:
-    """Return the scale at which the largest number has the largest code; 0 for none or zeros.
-
-    Example:
-        >>> largest_scale(torch.tensor([-14.0, 3.0]), 4)
-        2.0
-    """
-    return float(values.abs().max()) / largest_code(bits) if values.numel() else 0.0
-
-
-def best_scale(values: Tensor, bits: int) -> float:
-    """Return the scale at which the codes of so many bits are nearest to some values; 0 for none or zeros.
-
-    Example:
-        >>> best_scale(torch.tensor([-7.0, 2.0, 7.0]), 4)
-        1.0
-    """
-    largest = largest_code(bits)
-    scales = (_SHARES * largest_scale(values, bits))[:, None]
-    if not scales.any():
-        return 0.0
-    errors = (round_to(values[None], scales, largest) - values).square().sum(1)
-    return float(scales[int(errors.argmin())])
-
-
-def round_to(values: Tensor, scale: Tensor, largest: int) -> Tensor:
-    """Return the nearest codes times their scale; 0 where the scale is 0."""
-    divisor = torch.where(scale > 0, scale, 1.0)
-    return (values / divisor).round().clamp(-largest, largest) * scale
-
-
 @torch.no_grad()
 def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tensor]:
     """Return the codes of a network's parameters by their names, int8."""
     found = {}
     for name, values in coded(graph).items():
-        scale = quantization.scales(graph)[name]
+        scale = scales_of(graph, quantization)[name]
         ratio = (values.double().cpu() / torch.where(scale > 0, scale, 1.0)).round()
         found[name] = ratio.clamp(-quantization.largest, quantization.largest).to(torch.int8)
     return found
@@ -192,7 +77,7 @@ def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tenso
 @torch.no_grad()
 def set_codes_(graph: SpatialGraph, quantization: Quantization, codes: Mapping[str, Tensor]) -> None:
     """Give a network the parameters that codes stand for."""
-    scales, own = quantization.scales(graph), _parameters(graph)
+    scales, own = scales_of(graph, quantization), _parameters(graph)
     for name, parameter in own.items():
         values = codes[name].to(torch.float64) * scales[name]
         parameter.copy_(raw_of(values, graph.polarity_mode) if name == "raw_polarity" else values)

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,14 +12,12 @@ from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.graph.grids import Sums
 from spatialgraph.graph.observer import Observer
 from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.structure import Structure
 from spatialgraph.graph.transmission import Transmission
 from spatialgraph.laws import Law
 from spatialgraph.settings import Setting
 from spatialgraph.tracing import is_observed
-
-if TYPE_CHECKING:
-    from spatialgraph.graph.quantization import Quantization
 
 __all__ = ["Weighted", "learnt_settings"]
 
@@ -62,7 +59,7 @@ class Weighted(Structure):
     weight_mode: str
     delay_mode: str
     grid_polarity: str
-    quantization: "Quantization | None" = None
+    quantization: Quantization | None = None
     _masked_share = 0.0
     _observer: Observer | None = None
 

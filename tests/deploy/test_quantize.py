@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spatialgraph as sg
-from spatialgraph.graph.quantization import Quantization, best_scale, codes_of, fit_quantization, set_codes_
+from spatialgraph.graph.quantization import codes_of, fit_quantization, set_codes_
+from spatialgraph.graph.scales import Quantization, best_scale
 
 
 def model(**options):

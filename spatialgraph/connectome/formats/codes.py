@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.graph.quantization import Quantization, coded, codes_of, is_quantised, set_codes_
+from spatialgraph.graph.quantization import coded, codes_of, is_quantised, set_codes_
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["HEIGHTS", "current_quantization", "packed_codes", "unpacked_codes"]

@@ -11,7 +11,7 @@ from spatialgraph.connectome.formats.codes import HEIGHTS, current_quantization,
 from spatialgraph.connectome.formats.seeds import Seeds, known_wirings, seeded_edges, seeds_of
 from spatialgraph.graph.fields import make_fields
 from spatialgraph.graph.positions import INITS
-from spatialgraph.graph.quantization import Quantization
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.sealed import WHOLE
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.tables import settings

@@ -15,7 +15,8 @@ from spatialgraph.deploy.c.law_table import WEIGHT_BITS, LawTable, law_table
 from spatialgraph.deploy.c.layers import IntegerLayer, integer_layers
 from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage, squared_distances
 from spatialgraph.deploy.c.responses import BIAS_BITS, BYTE, LEAK_BITS, POINT, SCALE_BITS, Leaking, Rectified, Response
-from spatialgraph.graph.quantization import Quantization, is_quantised
+from spatialgraph.graph.quantization import is_quantised
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.selection import check_wirings, seeded_into
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.topology import Topology

@@ -7,7 +7,7 @@ import numpy as np
 from spatialgraph.deploy.c.constants import Array, Names
 from spatialgraph.deploy.c.network import IntegerNetwork
 from spatialgraph.deploy.c.source import Arithmetic, filled
-from spatialgraph.graph.quantization import Quantization
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.neurons.leaky import Leaky

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from spatialgraph.graph.grids import LEVEL, Sums
-from spatialgraph.graph.quantization import Quantization, codes_of
+from spatialgraph.graph.quantization import codes_of
+from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["Codes", "IntegerLayer", "integer_layers"]
