@@ -23,7 +23,7 @@ class QuantizeWhileTraining:
     gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
     <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
 
-    The numbers are replaced by :mod:`torch.nn.utils.parametrize`, so that the network is saved, and its neurons placed,
+    The numbers are replaced by ``torch.nn.utils.parametrize``, so that the network is saved, and its neurons placed,
     after :meth:`remove` only.
 
     Args:

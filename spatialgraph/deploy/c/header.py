@@ -59,7 +59,8 @@ def to_c(
         labels: classes of the samples, shape ``(batch,)``, for the accuracy in the manifest.
 
     Returns:
-        What the manifest holds: bytes of constants and of buffers, multiply-adds, neurons, and with labels accuracy.
+        What the manifest holds. It has the bytes of constants and buffers, the sizes of layers, the number of
+        multiply-adds, and with labels the accuracy.
 
     Raises:
         TypeError: if an argument is of the wrong type.
