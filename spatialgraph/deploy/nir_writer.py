@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spatialgraph.deploy.nir_neurons import array, describe, import_nir, neuron_node
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.tables import node_columns, settings
+from spatialgraph.graph.tables import node_columns, row_settings, settings
 from spatialgraph.models.snn import SpatialSNN
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _metadata(model: SpatialSNN, parts: Mapping[str, _Part]) -> dict[str, Any]:
         edges |= {f"free_{name}": array(values) for name, values in model.graph.free_synapses.named_parameters()}
     options = {name: getattr(model, name) for name in OPTIONS}
     return {
-        "network": settings(model.graph),
+        "network": settings(model.graph) | row_settings(model.graph),
         "edges": edges,
         "model": {"beta": model.integrator.beta} | {name: v for name, v in options.items() if v is not None},
         "neurons": {key: described for key, (_, described) in parts.items()},

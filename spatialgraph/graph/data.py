@@ -11,7 +11,7 @@ from spatialgraph import checks
 from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import NetworkFields, make_fields, read_settings
-from spatialgraph.graph.tables import edge_columns, node_columns, settings
+from spatialgraph.graph.tables import edge_columns, node_columns, row_settings, settings
 from spatialgraph.graph.weighted import Weighted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write_data(graph: Weighted) -> "Data":
     columns |= {f"edge_{name}": values for name, values in edges.items() if name != "length"}
     copies = {name: values.detach().clone() for name, values in columns.items()}
     # One string: PyG's batches and data sets turn the numbers of a dictionary into tensors and round them.
-    text = json.dumps(settings(graph))
+    text = json.dumps(settings(graph) | row_settings(graph))
     return Data(pos=graph.positions().clone(), edge_index=graph.edge_index, settings=text, **copies)
 
 

@@ -10,7 +10,7 @@ from spatialgraph.functional.precision import dtype_name
 from spatialgraph.graph.fields import axis_names
 from spatialgraph.graph.weighted import Weighted
 
-__all__ = ["edge_columns", "node_columns", "settings"]
+__all__ = ["edge_columns", "node_columns", "row_settings", "settings"]
 
 
 def settings(graph: Weighted) -> dict[str, Any]:
@@ -39,12 +39,22 @@ def settings(graph: Weighted) -> dict[str, Any]:
     if graph.grids:
         result["grids"] = json.dumps({str(number): list(shape) for number, shape in graph.grids.items()})
         result["grid_polarity"] = graph.grid_polarity
-        rows = {"grid_coords": graph.positions.grid_coords, "raw_grid_polarity": graph.raw_grid_polarity}
-        result |= {name: json.dumps(values.tolist()) for name, values in rows.items() if values.numel()}
     result |= {f"law_{name}": value for name, value in graph.law.settings().items()}
     result |= {f"gap{number}": gap for number, gap in enumerate(graph.positions.gaps.tolist())}
     # Attributes may have been set to numbers of NumPy, which files do not take.
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in result.items()}
+
+
+def row_settings(graph: Weighted) -> dict[str, str]:
+    """Return what the rows and columns of grids have, as JSON: other numbers may give their neurons the same.
+
+    Example:
+        >>> from spatialgraph import SpatialGraph
+        >>> row_settings(SpatialGraph.layered([2, 1])), *row_settings(SpatialGraph.layered([(2, 2), 1]))
+        ({}, 'grid_coords')
+    """
+    rows = {"grid_coords": graph.positions.grid_coords, "raw_grid_polarity": graph.raw_grid_polarity}
+    return {name: json.dumps(values.tolist()) for name, values in rows.items() if values.numel()}
 
 
 def node_columns(graph: Weighted) -> dict[str, torch.Tensor]:

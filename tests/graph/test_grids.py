@@ -252,3 +252,16 @@ def test_edited_graphs(changes, message):
         message = "pos must be sums"
     with pytest.raises((TypeError, ValueError), match=message):
         sg.from_networkx(graph)
+
+
+def test_a_training_is_resumed_from_any_start(tmp_path):
+    training = pytest.importorskip("spatialgraph.training")
+    data = torch.rand(20, 20), torch.arange(20) % 6
+
+    def fit(seed, resume=False):
+        torch.manual_seed(seed)
+        model = sg.SpatialMLP(SIZES, 4, grid_polarity="axes")
+        training.fit(model, data, training.Recipe(2), tmp_path, resume=resume, progress=False)
+        return model.graph
+
+    assert_same_state(fit(0), fit(1, resume=True))  # what it drew is replaced

@@ -32,7 +32,6 @@ _NEURONS = {
 }
 _COMPLETE = ("all_to_all", "all_recurrent")
 _GRIDS = {"connectivity.grid_shapes": "grid_shapes", "connectivity.cells": "cells"}
-_ROWS = ("grids", "grid_coords", "raw_grid_polarity")  # settings of other formats that are tensors here
 _STRUCTURE = (*_NEURONS, *_GRIDS, *(f"connectivity.{name}" for name in _COMPLETE))
 
 # Writing ----
@@ -40,7 +39,7 @@ _STRUCTURE = (*_NEURONS, *_GRIDS, *(f"connectivity.{name}" for name in _COMPLETE
 
 def settings_of(graph: SpatialGraph) -> dict[str, Any]:
     """Return the settings of a network, as numbers and names."""
-    in_tensors = {f"law_{name}" for name in graph.law.state_dict()} | set(_ROWS)
+    in_tensors = {f"law_{name}" for name in graph.law.state_dict()} | {"grids"}
     own = {
         name: value for name, value in settings(graph).items() if name not in in_tensors and not name.startswith("gap")
     }

@@ -13,7 +13,7 @@ from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import axis_names, make_fields
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
-from spatialgraph.graph.tables import edge_columns, node_columns, settings
+from spatialgraph.graph.tables import edge_columns, node_columns, row_settings, settings
 
 __all__ = ["Tables"]
 
@@ -74,7 +74,7 @@ class Tables:
         synapses = {name: _array(values) for name, values in columns.items()}
         check_complete(neurons, Labels())
         check_complete(synapses, Labels(), torch.stack([columns["source"], columns["target"]]).cpu())
-        return cls(settings(graph), neurons, synapses)
+        return cls(settings(graph) | row_settings(graph), neurons, synapses)
 
     def network(self) -> SpatialGraph:
         """Return the network; what follows from the rest, such as weights and lengths, is not read.
