@@ -28,6 +28,8 @@ class Run:
             :func:`~spatialgraph.training.fit`.
         settings: what else decides how the training comes out, as JSON values. A run is continued with the same
             settings only.
+        augment: distorts the images that the model is trained on, as for :func:`~spatialgraph.training.fit`; None for
+            the images themselves.
 
     Raises:
         TypeError: if an argument is of the wrong type, or a setting no JSON value.
@@ -48,6 +50,7 @@ class Run:
     patience: int | None = None
     penalty: Mapping[str, float] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    augment: training.Augment | None = None
 
     def __post_init__(self) -> None:
         """Check the fields, and bring numbers and settings to plain types."""
@@ -63,7 +66,8 @@ class Run:
                 raise ValueError(f"patience needs validate=True, got patience={self.patience} without")
         penalty = {name: checks.number(f"penalty[{name!r}]", factor) for name, factor in dict(self.penalty).items()}
         object.__setattr__(self, "penalty", penalty)
-        taken = {*dataclasses.asdict(self.recipe), "validate", "patience", "penalty", "data", *records.RESERVED}
+        own = {"validate", "patience", "penalty", "augment", "data"}
+        taken = {*dataclasses.asdict(self.recipe), *own, *records.RESERVED}
         for name in sorted(taken & set(self.settings)):
             raise ValueError(f"settings must have other names than those of a run, got {name!r}")
         try:
@@ -90,8 +94,15 @@ class Run:
         return {name: value for name, value in found.items() if name != "data"} == self._settings()
 
     def _settings(self) -> dict[str, Any]:
-        own = {"validate": self.validate, "patience": self.patience, "penalty": dict(self.penalty)}
+        own: dict[str, Any] = {"validate": self.validate, "patience": self.patience, "penalty": dict(self.penalty)}
+        if self.augment is not None:
+            own["augment"] = json.loads(json.dumps(_described(self.augment)))
         return dataclasses.asdict(self.recipe) | own | dict(self.settings)
+
+
+def _described(augment: training.Augment) -> Any:  # noqa: ANN401 - JSON
+    settings = getattr(augment, "settings", None)
+    return repr(augment) if settings is None else {"name": type(augment).__name__} | settings()
 
 
 def runs_of(
@@ -106,7 +117,7 @@ def runs_of(
         candidates: the models.
         recipe: the schedule of all of them.
         seeds: the seeds.
-        **options: ``validate``, ``patience``, ``penalty`` and ``settings`` as in :class:`Run`.
+        **options: ``validate``, ``patience``, ``penalty``, ``augment`` and ``settings`` as in :class:`Run`.
 
     Example:
         >>> from torch import nn

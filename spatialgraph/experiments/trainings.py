@@ -81,6 +81,7 @@ def _train(run: Run, model: nn.Module, data: training.Mnist, folder: Path, devic
         validation=judged if run.validate else None,
         patience=run.patience,
         penalty=run.penalty if run.penalty and graph_or_none(model) is not None else None,
+        augment=run.augment,
         callbacks=candidate.callbacks(model),
         device=device,
         resume=resume,

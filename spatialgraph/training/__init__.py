@@ -8,6 +8,7 @@ except ModuleNotFoundError as error:
     raise ImportError('training needs Lightning; install it with: pip install "spatialgraph[train]"') from error
 
 from spatialgraph.datasets import Mnist, load_mnist, validation_split, yin_yang
+from spatialgraph.training.augmentation import Augment, RandomAffine
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
 from spatialgraph.training.distillation import Distillation, distil
 from spatialgraph.training.folder import claim
@@ -20,6 +21,7 @@ from spatialgraph.training.trainer import accuracy, fit, is_distributed, is_main
 
 __all__ = [
     "RECIPES",
+    "Augment",
     "Distillation",
     "EverySteps",
     "GradualPruning",
@@ -27,6 +29,7 @@ __all__ = [
     "Mnist",
     "Pruner",
     "Recipe",
+    "RandomAffine",
     "RecordPositions",
     "Result",
     "Rewire",

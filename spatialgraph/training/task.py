@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.distributed import synchronize_
+from spatialgraph.training.augmentation import Augment
 from spatialgraph.training.batches import ShuffledBatches
 from spatialgraph.training.finite import check_loss
 from spatialgraph.training.recipes import Recipe
@@ -54,6 +55,7 @@ class Classifier(lightning.LightningModule):
         samplers: samplers of ``"train"`` and ``"validation"``, used to weight unequal parts of a batch in several
             processes by their numbers of samples; without one, a batch is not distributed.
         loss: the loss of the training; that of validation is the cross-entropy.
+        augment: from the samples of a batch to those that the model is trained on; None for the samples themselves.
 
     Example:
         >>> task = Classifier(nn.Linear(3, 2), Recipe(), steps=10)
@@ -69,9 +71,11 @@ class Classifier(lightning.LightningModule):
         penalty: Callable[[], Tensor] | None = None,
         samplers: Mapping[str, ShuffledBatches] | None = None,
         loss: Loss = cross_entropy,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         self.model, self.recipe, self.steps, self.penalty = model, recipe, steps, penalty
+        self.augment = augment
         self.samplers, self.losses = samplers or {}, {"train": loss, "validation": cross_entropy}
         self.sums: dict[str, Tensor] = {}
 
@@ -81,7 +85,9 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self._count("train", batch, batch_idx)
+        images, labels = batch
+        samples = images if self.augment is None else self.augment(images)
+        loss = self._count("train", (samples, labels), batch_idx)
         if self.penalty is None:
             return loss
         penalty = self.penalty()

@@ -20,6 +20,7 @@ from spatialgraph import atomic, checks
 from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.training import checkpoints
 from spatialgraph.training.as_found import as_found, device_of, evaluating
+from spatialgraph.training.augmentation import Augment
 from spatialgraph.training.batches import ShuffledBatches, batches
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.folder import claim
@@ -76,6 +77,7 @@ def fit(
     patience: int | None = None,
     penalty: Callable[[], Tensor] | Mapping[str, float] | None = None,
     loss: Loss = cross_entropy,
+    augment: Augment | None = None,
     callbacks: Sequence[Callback] = (),
     device: str = "cpu",
     strategy: str | Strategy = "auto",
@@ -107,6 +109,9 @@ def fit(
             as ``{"wiring": 1e-4}`` (see :func:`~spatialgraph.graph.penalties.make_penalty`).
         loss: from samples, logits and classes to the mean loss of a batch, such as a :class:`Distillation`. Resuming
             needs the same settings, where it has a method ``settings``. The validation loss is the cross-entropy.
+        augment: from the samples of a batch to those that the model is trained on, such as a :class:`RandomAffine`;
+            None for the samples themselves. Random numbers must be PyTorch's. Resuming needs the same settings, as
+            above.
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`. What a method ``epoch_metrics``
             of one returns, a dictionary of numbers, is added to the row of each epoch.
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
@@ -139,7 +144,7 @@ def fit(
         >>> [row["epoch"] for row in rows]
         [1, 2]
     """
-    _check_arguments(model, recipe, validation, patience, loss)
+    _check_arguments(model, recipe, validation, patience, loss, augment)
     seed = _seed(seed)
     train = checked("train", train, model)
     validation = None if validation is None else checked("validation", validation, model)
@@ -150,11 +155,13 @@ def fit(
     factors = penalty if isinstance(penalty, Mapping) else None
     term = make_penalty(model, penalty) if isinstance(penalty, Mapping) else penalty
     record = checkpoints.record_of(model, train, validation, recipe, seed, settings, factors)
+    if augment is not None:
+        record["augment"] = augment.settings() if isinstance(augment, WithSettings) else {}
     sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
     samplers = {"train": sampler}
     if validation is not None:
         samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
-    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers, loss)
+    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers, loss, augment)
     history = History(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:
@@ -213,7 +220,12 @@ def check_model_type(name: str, model: nn.Module) -> None:
 
 
 def _check_arguments(
-    model: nn.Module, recipe: Recipe, validation: Images | None, patience: int | None, loss: Loss
+    model: nn.Module,
+    recipe: Recipe,
+    validation: Images | None,
+    patience: int | None,
+    loss: Loss,
+    augment: Augment | None,
 ) -> None:
     check_model_type("model", model)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -222,6 +234,8 @@ def _check_arguments(
         raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
     if not callable(loss):
         raise TypeError(f"loss must be a function of samples, logits and classes, got {type(loss).__name__}")
+    if augment is not None and not callable(augment):
+        raise TypeError(f"augment must be a function of samples, got {type(augment).__name__}")
     if patience is None:
         return
     if validation is None:
