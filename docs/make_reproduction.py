@@ -149,7 +149,8 @@ def sources():
             found = json.loads(path.read_text())
             threads = ", ".join(map(str, sorted({run["threads"] for run in found["runs"]})))
             lines.append(f"- {NAMES[protocol]}: {len(found['runs'])} runs, threads of each: {threads}; by")
-            lines += [f"  `{command}`" for command in dict.fromkeys(each["command"] for each in found["sources"])]
+            for command in dict.fromkeys(each["command"] for each in found["sources"]):
+                lines += textwrap.wrap(f"`{command}`", 118, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 

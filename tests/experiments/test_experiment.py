@@ -262,17 +262,17 @@ def test_another_network_of_the_same_name_is_refused(digits, tmp_path):
         experiment(4, gain=0.5).run(tmp_path)
 
 
-@pytest.mark.parametrize("before", [{"augment": True}, {}])
+@pytest.mark.parametrize("before", [{"twisted": True}, {}])
 def test_settings_are_compared_both_ways(digits, tmp_path, before):
     def experiment(settings):
         runs = experiments.runs_of([experiments.Candidate("net", lambda: sg.DenseMLP([784, 4, 10]))], SHORT)
         runs = [dataclasses.replace(run, settings=settings) for run in runs]
         return experiments.Experiment(runs, experiments.LazyMnist(digits))
 
-    other = {} if before else {"augment": True}
+    other = {} if before else {"twisted": True}
     experiment(before).run(tmp_path)
     assert experiment(other).metrics(tmp_path) == [None]
-    with pytest.raises(experiments.OtherSettings, match="augment was"):
+    with pytest.raises(experiments.OtherSettings, match="twisted was"):
         experiment(other).run(tmp_path)
 
 
