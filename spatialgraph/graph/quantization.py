@@ -66,9 +66,9 @@ def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -
 @torch.no_grad()
 def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tensor]:
     """Return the codes of a network's parameters by their names, int8."""
-    found = {}
+    found, scales = {}, scales_of(graph, quantization)
     for name, values in coded(graph).items():
-        scale = scales_of(graph, quantization)[name]
+        scale = scales[name]
         ratio = (values.double().cpu() / torch.where(scale > 0, scale, 1.0)).round()
         found[name] = ratio.clamp(-quantization.largest, quantization.largest).to(torch.int8)
     return found

@@ -246,7 +246,8 @@ class Topology:
 
     def _held(self) -> dict[str, Tensor]:
         """Return what there is of it by name, so that a network without grids has the bytes of earlier releases."""
-        return {name: values for name, values in vars(self).items() if self.grids or name not in _GRIDS}
+        has_grids = bool(self.grid_shapes.any())
+        return {name: values for name, values in vars(self).items() if has_grids or name not in _GRIDS}
 
     @classmethod
     def decode(cls, state: Tensor) -> "Topology":

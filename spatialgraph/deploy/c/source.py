@@ -112,7 +112,7 @@ def _code(bits: int, names: Names) -> str:
     return f"#define {macro}(codes, at) ((int32_t)(((codes)[(at) >> 1] >> (((at) & 1u) << 2)) & 15u) - 8)\n"
 
 
-def _rows(codes: Codes, number: int, array: str, at: str, names: Names) -> Iterator[str]:
+def _rows(codes: Codes, array: str, at: str, names: Names) -> Iterator[str]:
     """Yield the terms of the code of a neuron: one, or those of its row, column, ..., whose numbers are r0, r1, ..."""
     code = names.constant("code")
     if not codes.shape:
@@ -141,7 +141,7 @@ def _places(codes: Codes, number: int, names: Names) -> str:
 def _position(number: int, layer: IntegerLayer, names: Names) -> str:
     """Return a function that writes the codes of the coordinates of a neuron."""
     array, axes = names.constant(f"coordinates_{number}"), len(layer.multipliers)
-    terms = " + ".join(_rows(layer.coordinates, number, array, f"{{row}} * {axes}u + axis", names))
+    terms = " + ".join(_rows(layer.coordinates, array, f"{{row}} * {axes}u + axis", names))
     return f"""
 static inline void {names.function(f"position_{number}")}(uint32_t neuron, int32_t *position) {{
 {_places(layer.coordinates, number, names)}    for (uint32_t axis = 0u; axis < {axes}u; axis++) {{
@@ -156,7 +156,7 @@ def _stage(number: int, stage: IntegerStage, arithmetic: Arithmetic) -> str:
     names = arithmetic.names
     axes, polarities = len(stage.source.multipliers), stage.source.polarities
     array = names.constant(f"polarities_{number}")
-    polarity = " + ".join(_rows(polarities, number, array, "{row}", names))
+    polarity = " + ".join(_rows(polarities, array, "{row}", names))
     cells = _places(polarities, number, names).replace("    const", "        const")
     sums, activations = arithmetic.number, arithmetic.activation if number else "uint8_t"
     return f"""
