@@ -229,6 +229,9 @@ class Connectivity(nn.Module):
         if topology.is_recurrent != self.is_recurrent:  # models respond to the two kinds in other ways
             kinds = [f"{'' if r else 'no '}recurrent synapses" for r in (self.is_recurrent, topology.is_recurrent)]
             raise ValueError(f"structure must have {kinds[0]}, as this network has, got one with {kinds[1]}")
+        if topology.grids != self._topology.grids:
+            shapes = f"{topology.grids} and {self._topology.grids}"
+            raise ValueError(f"grids must be those of this network: size mismatch between {shapes}")
         for name in ("is_input", "is_output", "anchored"):
             saved, own = (int(getattr(each, name).sum()) for each in (topology, self._topology))
             if saved != own:
