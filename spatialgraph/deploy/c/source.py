@@ -75,9 +75,8 @@ def functions_of(arithmetic: Arithmetic) -> str:
     """Return the definitions of all functions of a network."""
     network, names = arithmetic.network, arithmetic.names
     stages = network.stages
-    layers = [stages[0].source, *(stage.target for stage in stages)]
     parts = [_code(network.bits, names), arithmetic.helpers()]
-    parts += [_position(number, layer, names) for number, layer in enumerate(layers)]
+    parts += [_position(number, stage.source, names) for number, stage in enumerate(stages)]
     parts += [_HASH] if any(stage.wiring is not None for stage in stages) else []
     for number, stage in enumerate(stages):
         parts += [_stage(number, stage, arithmetic), _answer(number, arithmetic)]
@@ -112,22 +111,22 @@ def _code(bits: int, names: Names) -> str:
     return f"#define {macro}(codes, at) ((int32_t)(((codes)[(at) >> 1] >> (((at) & 1u) << 2)) & 15u) - 8)\n"
 
 
-def _rows(codes: Codes, array: str, at: str, names: Names) -> Iterator[str]:
+def _rows(codes: Codes, array: str, at: str, names: Names, neuron: str = "neuron") -> Iterator[str]:
     """Yield the terms of the code of a neuron: one, or those of its row, column, ..., whose numbers are r0, r1, ..."""
     code = names.constant("code")
     if not codes.shape:
-        yield f"{code}({array}, {at.format(row='neuron')})"
+        yield f"{code}({array}, {at.format(row=neuron)})"
     start = 0
     for axis, size in enumerate(codes.shape):
         yield f"{code}({array}, {at.format(row=f'({start}u + r{axis})')})"
         start += size
 
 
-def _places(codes: Codes, number: int, names: Names) -> str:
+def _places(codes: Codes, number: int, names: Names, neuron: str = "neuron") -> str:
     """Return the lines that find the row, column, ... of a neuron."""
     if not codes.shape:
         return ""
-    cell = "neuron" if codes.cells is None else f"{names.constant(f'cells_{number}')}[neuron]"
+    cell = neuron if codes.cells is None else f"{names.constant(f'cells_{number}')}[{neuron}]"
     lines, steps = [], 1
     for axis in reversed(range(len(codes.shape))):
         size = codes.shape[axis]
@@ -138,14 +137,21 @@ def _places(codes: Codes, number: int, names: Names) -> str:
     return "".join(lines)
 
 
+def _coordinate(number: int, layer: IntegerLayer, names: Names, neuron: str = "neuron") -> str:
+    """Return the coordinate of a neuron along an axis, in units."""
+    array, multipliers = names.constant(f"coordinates_{number}"), names.constant("multipliers")
+    at = f"{{row}} * {len(layer.multipliers)}u + axis"
+    terms = " + ".join(_rows(layer.coordinates, array, at, names, neuron))
+    return f"({terms}) * (int32_t){multipliers}[axis]"
+
+
 def _position(number: int, layer: IntegerLayer, names: Names) -> str:
-    """Return a function that writes the codes of the coordinates of a neuron."""
-    array, axes = names.constant(f"coordinates_{number}"), len(layer.multipliers)
-    terms = " + ".join(_rows(layer.coordinates, array, f"{{row}} * {axes}u + axis", names))
+    """Return a function that writes the coordinates of a source, which many targets are compared with."""
+    axes = len(layer.multipliers)
     return f"""
 static inline void {names.function(f"position_{number}")}(uint32_t neuron, int32_t *position) {{
 {_places(layer.coordinates, number, names)}    for (uint32_t axis = 0u; axis < {axes}u; axis++) {{
-        position[axis] = {terms};
+        position[axis] = {_coordinate(number, layer, names)};
     }}
 }}
 """
@@ -185,6 +191,7 @@ static inline void {names.function(f"send_{number}")}(const {activations} *activ
 def _targets(number: int, stage: IntegerStage, names: Names) -> str:
     """Return the loop over the targets of a source."""
     axes, count = len(stage.source.multipliers), stage.target.count
+    places = _places(stage.target.coordinates, number + 1, names, "target").replace("    const", "            const")
     condition = ""
     if stage.edges is not None:
         first, targets = names.constant(f"first_{number}"), names.constant(f"targets_{number}")
@@ -200,11 +207,9 @@ def _targets(number: int, stage: IntegerStage, names: Names) -> str:
             }}
 """
     return f"""{head}
-            int32_t position[{axes}];
             uint32_t square = {stage.square}u;
-{condition}            {names.function(f"position_{number + 1}")}(target, position);
-            for (uint32_t axis = 0u; axis < {axes}u; axis++) {{
-                const int32_t apart = (position[axis] - source[axis]) * (int32_t){names.constant("multipliers")}[axis];
+{condition}{places}            for (uint32_t axis = 0u; axis < {axes}u; axis++) {{
+                const int32_t apart = {_coordinate(number + 1, stage.target, names, "target")} - source[axis];
                 square += (uint32_t)(apart * apart);
             }}
             sums[target] += {names.function("weight")}(square) * sent;
