@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FILES", "Bytes", "name_of", "raw", "read_folder"]
+__all__ = ["FILES", "Bytes", "name_of", "place_of", "raw", "read_folder"]
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -23,12 +23,20 @@ FILES: dict[str, tuple[str, tuple[int, ...]]] = {
     "test_labels": ("t10k-labels-idx1-ubyte", ()),
 }
 
-# SHA-256 of each uncompressed file of the original set.
-_MNIST = {
-    "train_images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    "train_labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    "test_images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    "test_labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+# SHA-256 of each uncompressed file of the sets that are known.
+_KNOWN = {
+    "MNIST": {
+        "train_images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train_labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "test_images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "test_labels": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    },
+    "Fashion-MNIST": {
+        "train_images": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "train_labels": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "test_images": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "test_labels": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    },
 }
 
 # Limit on the number of items, which as floats would take 3 GB.
@@ -40,11 +48,17 @@ def raw(folder: Path) -> Path:
     return folder / "MNIST" / "raw"
 
 
+def place_of(folder: Path) -> Path:
+    """Return where the files of a set are: in torchvision's folder below `folder` or, without it, in `folder`."""
+    own = [folder / name for file, _ in FILES.values() for name in (file, f"{file}.gz")]
+    return folder if not raw(folder).is_dir() and any(path.is_file() for path in own) else raw(folder)
+
+
 def read_folder(folder: Path) -> dict[str, Bytes]:
     """Read the files of a set that exist in `folder`: all four, some or none.
 
     Args:
-        folder: The folder that contains `MNIST/raw`.
+        folder: The folder that contains `MNIST/raw`, or the files themselves.
 
     Returns:
         Arrays by their names in `FILES`, of shape `(n, 28, 28)` or `(n,)`.
@@ -54,14 +68,14 @@ def read_folder(folder: Path) -> dict[str, Bytes]:
     """
     arrays = {}
     for name, (file, item) in FILES.items():
-        plain = raw(folder) / file
+        plain = place_of(folder) / file
         packed = plain.with_name(f"{file}.gz")
         if plain.is_file():
             arrays[name] = _read_plain(plain, item)
         elif packed.is_file():
             arrays[name] = _read_packed(packed, item)
     if len(arrays) == len(FILES):
-        _check_counts(arrays, raw(folder))
+        _check_counts(arrays, place_of(folder))
     return arrays
 
 
@@ -77,8 +91,9 @@ def name_of(arrays: dict[str, Bytes]) -> str:
         'other 28 x 28 images (sha256 a7a849ff0c99)'
     """
     sums = {name: _sum_of_file(arrays[name]) for name in FILES}
-    if sums == _MNIST:
-        return "MNIST"
+    for known, expected in _KNOWN.items():
+        if sums == expected:
+            return known
     return f"other 28 x 28 images (sha256 {hashlib.sha256(''.join(sums.values()).encode()).hexdigest()[:12]})"
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph.datasets import downloads
-from spatialgraph.datasets.idx import FILES, Bytes, name_of, raw, read_folder
+from spatialgraph.datasets.idx import FILES, Bytes, name_of, place_of, raw, read_folder
 
 __all__ = ["Mnist", "load_mnist", "validation_split"]
 
@@ -35,8 +35,8 @@ class Mnist:
         train_labels: Their digits, shape `(n,)`, int64 from 0 to 9.
         test_images: Test images, shape `(m, 784)`, float32 in [0, 1].
         test_labels: Their digits, shape `(m,)`, int64 from 0 to 9.
-        source: The data set, identified by its content: `"MNIST"` for the original set, `"bundled sample"`, or the
-            checksum of another set, such as `"other 28 x 28 images (sha256 1f2e3d4c5b6a)"`.
+        source: The data set, identified by its content: `"MNIST"` for the original set, `"Fashion-MNIST"`, `"bundled
+            sample"`, or the checksum of another set, such as `"other 28 x 28 images (sha256 1f2e3d4c5b6a)"`.
 
     Example:
         >>> import torch
@@ -60,16 +60,18 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
     """Load MNIST from disk if available, else from the network, else the sample bundled with the package.
 
     The files are searched in torchvision's layout, `<folder>/MNIST/raw/train-images-idx3-ubyte` and so on, plain or
-    with `.gz`. The folders are `data_dir` alone if it is given; otherwise `$SPATIALGRAPH_DATA` if it is set, then
-    `$XDG_CACHE_HOME/spatialgraph` (by default `~/.cache/spatialgraph`). The first folder that contains all four files
-    is used, without changing it. If there is none, torchvision downloads the files into the first folder of the list.
+    with `.gz`, or in `<folder>` itself. The folders are `data_dir` alone if it is given; otherwise
+    `$SPATIALGRAPH_DATA` if it is set, then `$XDG_CACHE_HOME/spatialgraph` (by default `~/.cache/spatialgraph`). The
+    first folder that contains all four files is used, without changing it. If there is none, torchvision downloads the
+    files into the first folder of the list.
 
     Without a network, or with `download=False` and no files, the result is a stratified sample of MNIST (1,000 training
     and 200 test images of each digit), and a `UserWarning` is emitted: results on the sample are not comparable with
     those on the full set. The result's `source` names the set.
 
     A damaged file raises an error instead of a fallback to the sample, and no file is deleted. Other sets in the same
-    format are supported; `source` is `"MNIST"` only for the original set.
+    format are supported, such as Fashion-MNIST (Xiao, Rasul, Vollgraf, 2017, https://arxiv.org/abs/1708.07747), which
+    Debian's package `dataset-fashion-mnist` installs; `source` is `"MNIST"` only for the original set.
 
     Args:
         data_dir: The only folder to search and to download into; created if it does not exist.
@@ -104,7 +106,7 @@ def load_mnist(data_dir: str | Path | None = None, download: bool = True) -> Mni
         if len(arrays) == len(FILES):
             return _to_mnist(arrays, name_of(arrays))
         missing = ", ".join(file for name, (file, _) in FILES.items() if name not in arrays)
-        absent.append(f"{raw(folder)} lacks {missing}" if arrays else f"{raw(folder)} holds no MNIST file")
+        absent.append(f"{place_of(folder)} lacks {missing}" if arrays else f"{raw(folder)} holds no MNIST file")
     if download:
         failure = downloads.fetch(folders[0])
         if failure is None:

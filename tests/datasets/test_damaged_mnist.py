@@ -126,7 +126,7 @@ def test_sets_are_named_by_their_content(tmp_path, no_download, monkeypatch):
     assert len(names) == 5 and all(OTHER.fullmatch(name) for name in names)
     # What is known as MNIST are the sums of the published files, unpacked: here those of a small set.
     sums = (hashlib.sha256(files[file]).hexdigest() for file in FILES)
-    monkeypatch.setattr(idx_module, "_MNIST", dict(zip(idx_module.FILES, sums, strict=True)))
+    monkeypatch.setattr(idx_module, "_KNOWN", {"MNIST": dict(zip(idx_module.FILES, sums, strict=True))})
     assert load_mnist(tmp_path / "4").source == "MNIST"
     assert OTHER.fullmatch(load_mnist(tmp_path / "0").source)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from idx_files import FILES, OTHER, contents, fill, snapshot
 
 from spatialgraph.datasets import mnist as module
 from spatialgraph.datasets.mnist import Mnist, load_mnist, validation_split
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 # --- Files on disk
 
@@ -54,6 +57,20 @@ def test_reads_packed_files(tmp_path, no_download):
     assert torch.equal(mnist.train_images, expected.train_images)
     assert torch.equal(mnist.test_labels, expected.test_labels)
     assert snapshot(tmp_path) == before
+
+
+def test_reads_files_without_folders_of_their_own(tmp_path, no_download):
+    raw = fill(tmp_path / "in folders")
+    expected = load_mnist(tmp_path / "in folders")
+    raw.rename(tmp_path / "flat")
+    mnist = load_mnist(tmp_path / "flat")
+    assert torch.equal(mnist.train_images, expected.train_images) and mnist.source == expected.source
+
+
+@pytest.mark.skipif(not FASHION.is_dir(), reason="needs Debian's package dataset-fashion-mnist")
+def test_fashion_mnist_is_recognised(no_download):
+    fashion = load_mnist(FASHION)
+    assert fashion.source == "Fashion-MNIST" and fashion.train_images.shape == (60000, 784)
 
 
 def test_a_read_only_folder_is_enough(tmp_path, no_download):
