@@ -1,12 +1,14 @@
 """Quantisation while training: a network computes with numbers of few bits, and learns the numbers behind them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.quantization import codes_of, fit_quantization, scales_of, set_codes_
-from spatialgraph.graph.scales import check_bits, largest_code, round_to
+from spatialgraph.graph.scales import Quantization, check_bits, round_to
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["QuantizeWhileTraining"]
@@ -18,10 +20,13 @@ _NUMBERS = ("raw_polarity", "raw_grid_polarity", "raw_bias")
 class QuantizeWhileTraining:
     r"""Let a network compute with positions, polarities and biases of few bits, and learn the numbers behind them.
 
-    In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{round}(v / s)`, where the scale :math:`s` of
-    an axis, or of the polarities or biases of a layer, is that at which the largest number is the largest code. The
-    gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
-    <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
+    In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{clip}(\mathrm{round}(v / s))`, where the scale
+    :math:`s` of an axis, or of the polarities or biases of a layer, is that of least squared error when this is
+    attached, and at each :meth:`refit`. The gradient is that of :math:`v` (a straight-through estimator, `Bengio et
+    al., 2013 <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
+
+    A few epochs are enough for a network that is trained already. Where numbers grow in training, find new scales from
+    time to time, such as by ``EverySteps(100, quantizer.refit)`` among the callbacks of a training.
 
     The numbers are replaced by ``torch.nn.utils.parametrize``, so that the network is saved, and its neurons placed,
     after :meth:`remove` only.
@@ -45,6 +50,7 @@ class QuantizeWhileTraining:
     def __init__(self, bits: int) -> None:
         self.bits = check_bits(bits)
         self._graph: SpatialGraph | None = None
+        self._roundings: list[_Rounding] = []
 
     def attach(self, network: nn.Module) -> "QuantizeWhileTraining":
         """Attach to a graph or a model that has one, and start rounding.
@@ -61,16 +67,26 @@ class QuantizeWhileTraining:
             or parametrize.is_parametrized(graph)
         ):
             raise ValueError("network must not be quantised or parametrised already, call remove() first")
-        fit_quantization(graph, self.bits, by_largest=True)  # raises for what cannot be quantised
+        quantization = fit_quantization(graph, self.bits)  # raises for what cannot be quantised
+        self._roundings = []
         for module, names in ((graph.positions, _COORDINATES), (graph, _NUMBERS)):
             for name in names:
                 is_rounded = name != "raw_polarity" or graph.polarity_mode == "graded"
                 if getattr(module, name).numel() and is_rounded:
                     whole = name if module is graph else f"positions.{name}"
-                    rounding = _Rounding(graph, whole, self.bits)
+                    rounding = _Rounding(graph, whole, quantization)
                     parametrize.register_parametrization(module, name, rounding, unsafe=True)
+                    self._roundings.append(rounding)
         self._graph = graph
         return self
+
+    def refit(self) -> None:
+        """Find scales anew, for the present numbers; does nothing if not attached."""
+        if self._graph is None:
+            return
+        quantization = fit_quantization(self._graph, self.bits)
+        for rounding in self._roundings:
+            rounding.use(quantization)
 
     @torch.no_grad()
     def remove(self) -> None:
@@ -81,24 +97,37 @@ class QuantizeWhileTraining:
         for module in (graph.positions, graph):
             for name in list(getattr(module, "parametrizations", {})):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=False)
-        graph.quantization = fit_quantization(graph, self.bits, by_largest=True)
+        graph.quantization = self._roundings[0].quantization
         set_codes_(graph, graph.quantization, codes_of(graph, graph.quantization))
 
 
 class _Rounding(nn.Module):
     """Rounds one parameter of a network."""
 
-    def __init__(self, graph: SpatialGraph, name: str, bits: int) -> None:
+    def __init__(self, graph: SpatialGraph, name: str, quantization: Quantization) -> None:
         super().__init__()
         self._graph = (graph,)  # in a tuple, for it is no part of this module
-        self._name, self._largest, self._bits = name, largest_code(bits), bits
+        self._name = name
+        self.use(quantization)
+
+    def use(self, quantization: Quantization) -> None:
+        """Round by these scales from now on."""
+        self.quantization = quantization
+        self._scale = scales_of(self._graph[0], quantization)[self._name]
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the scales, for checkpoints."""
+        return self.quantization.to_settings()
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Use the scales of a checkpoint."""
+        self.use(Quantization.from_settings(state))
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the rounded numbers, with the gradients of the others."""
-        graph = self._graph[0]
-        scale = scales_of(graph, fit_quantization(graph, self._bits, by_largest=True))[self._name].to(values.device)
+        scale = self._scale.to(values.device)
         coded = values.detach()[:, : len(scale)] if values.dim() > 1 else values.detach()  # heights have no codes
-        rounded = round_to(coded.double(), scale, self._largest).to(values.dtype)
+        rounded = round_to(coded.double(), scale, self.quantization.largest).to(values.dtype)
         if values.dim() > 1:
             rounded = torch.cat([rounded, values.detach()[:, len(scale) :]], dim=1)
         return values + (rounded - values).detach()

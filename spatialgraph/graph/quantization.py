@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from spatialgraph.functional.polarity import polarity_of, raw_of
-from spatialgraph.graph.scales import Quantization, best_scale, check_bits, largest_code, largest_scale
+from spatialgraph.graph.scales import Quantization, best_scale, check_bits, largest_code
 from spatialgraph.graph.spatial_graph import SpatialGraph
 
 __all__ = ["coded", "codes_of", "fit_quantization", "is_quantised", "scales_of", "set_codes_"]
@@ -34,13 +34,12 @@ def scales_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tens
 
 
 @torch.no_grad()
-def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -> Quantization:
-    """Choose scales for a network's present parameters.
+def fit_quantization(graph: SpatialGraph, bits: int) -> Quantization:
+    """Choose scales for a network's present parameters, those of the least squared error.
 
     Args:
         graph: the network; of parameters that are parametrised, the numbers behind them count.
         bits: number of bits of a code.
-        by_largest: whether the largest number is the largest code; else scales are those of the least squared error.
 
     Raises:
         TypeError: if ``bits`` is not an int.
@@ -50,7 +49,7 @@ def fit_quantization(graph: SpatialGraph, bits: int, by_largest: bool = False) -
     if graph.polarity_mode == "binary" and graph.grid_polarity == "axes" and graph.weight_mode != "free":
         raise ValueError("grid_polarity must be 'cell' where binary polarities are quantised, got 'axes'")
     values = {name: each.double().cpu() for name, each in coded(graph).items()}
-    choose = functools.partial(largest_scale if by_largest else best_scale, bits=bits)
+    choose = functools.partial(best_scale, bits=bits)
     wanted = [choose(column) for column in torch.cat(list(_coordinates(values).values())).T]
     unit, multipliers = _whole_multiples(wanted, _finest(graph, bits))
     layers, count = _layers(graph), max(1, int(graph.layer.max()) + 1)

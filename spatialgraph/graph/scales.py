@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 
-__all__ = ["Quantization", "best_scale", "check_bits", "largest_code", "largest_scale", "round_to"]
+__all__ = ["Quantization", "best_scale", "check_bits", "largest_code", "round_to"]
 
 BITS = (2, 8)
 # Scales that are tried, as shares of the one at which the largest number is the largest code.
@@ -94,16 +94,6 @@ def largest_code(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def largest_scale(values: Tensor, bits: int) -> float:
-    """Return the scale at which the largest number has the largest code; 0 for none or zeros.
-
-    Example:
-        >>> largest_scale(torch.tensor([-14.0, 3.0]), 4)
-        2.0
-    """
-    return float(values.abs().max()) / largest_code(bits) if values.numel() else 0.0
-
-
 def best_scale(values: Tensor, bits: int) -> float:
     """Return the scale at which the codes of so many bits are nearest to some values; 0 for none or zeros.
 
@@ -111,10 +101,10 @@ def best_scale(values: Tensor, bits: int) -> float:
         >>> best_scale(torch.tensor([-7.0, 2.0, 7.0]), 4)
         1.0
     """
-    largest = largest_code(bits)
-    scales = (_SHARES * largest_scale(values, bits))[:, None]
-    if not scales.any():
+    if not values.any():
         return 0.0
+    largest = largest_code(bits)
+    scales = (_SHARES * float(values.abs().max()) / largest)[:, None]
     errors = (round_to(values[None], scales, largest) - values).square().sum(1)
     return float(scales[int(errors.argmin())])
 
