@@ -22,11 +22,9 @@ class QuantizeWhileTraining:
 
     In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{clip}(\mathrm{round}(v / s))`, where the scale
     :math:`s` of an axis, or of the polarities or biases of a layer, is that of least squared error when this is
-    attached, and at each :meth:`refit`. The gradient is that of :math:`v` (a straight-through estimator, `Bengio et
-    al., 2013 <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone.
-
-    A few epochs are enough for a network that is trained already. Where numbers grow in training, find new scales from
-    time to time, such as by ``EverySteps(100, quantizer.refit)`` among the callbacks of a training.
+    attached. The gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
+    <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone. Attach this to a
+    network that is trained already, and train it for a few epochs more.
 
     The numbers are replaced by ``torch.nn.utils.parametrize``, so that the network is saved, and its neurons placed,
     after :meth:`remove` only.
@@ -79,14 +77,6 @@ class QuantizeWhileTraining:
                     self._roundings.append(rounding)
         self._graph = graph
         return self
-
-    def refit(self) -> None:
-        """Find scales anew, for the present numbers; does nothing if not attached."""
-        if self._graph is None:
-            return
-        quantization = fit_quantization(self._graph, self.bits)
-        for rounding in self._roundings:
-            rounding.use(quantization)
 
     @torch.no_grad()
     def remove(self) -> None:
