@@ -1,7 +1,7 @@
 """Dense perceptrons whose weight matrices follow from fewer numbers: hashed weights and tensor trains."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,3 @@ def tensor_train(factors: Sequence[Sequence[int]], rank: int, classes: int = 10)
     for layer, sources, targets in zip(model.linears(), factors, factors[1:], strict=False):
         parametrize.register_parametrization(layer, "weight", TensorTrainWeights(targets, sources, rank), unsafe=True)
     return model
-
-
-Build = Callable[[], nn.Module]
