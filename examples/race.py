@@ -78,17 +78,20 @@ def spatial_any_order() -> sg.SpatialMLP:
 def entries() -> list[Entry]:
     """Return the networks that take part."""
     large = functools.partial(spatial, (320, 205), 16)
+    middle = functools.partial(spatial, (190, 125), 16)
     small = functools.partial(spatial, (130, 85), 16)
     dense = functools.partial(sg.DenseMLP, [PIXELS, 13, CLASSES])
     shared = functools.partial(hashed, [PIXELS, 200, CLASSES], 10_572)
     train = functools.partial(tensor_train, [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 7)
     return [
         Entry("spatial, 10,572", "image", large, 0.06),
+        Entry("spatial, 6,792", "image", middle, 0.06),
         Entry("spatial, 4,992", "image", small, 0.06),
         Entry("dense", "image", dense, 0.02),
         Entry("hashed", "image", shared, 0.02),
         Entry("tensor train", "image", train, 0.02),
         Entry("spatial, 10,572, 4 bits", "image", large, 0.003, bits=4, after="spatial, 10,572"),
+        Entry("spatial, 6,792, 4 bits", "image", middle, 0.003, bits=4, after="spatial, 6,792"),
         Entry("spatial, any order", "any order", spatial_any_order, 0.05),
         Entry("dense, any order", "any order", dense, 0.02),
         Entry("hashed, any order", "any order", shared, 0.02),

@@ -9,7 +9,7 @@ from spatialgraph.experiments.program import Figures, Program
 from spatialgraph.experiments.pruned import accuracies_after_pruning, pruned_in_training
 from spatialgraph.experiments.records import OtherSettings, finish, finished, prepare
 from spatialgraph.experiments.reports import command_line, summary, write_report
-from spatialgraph.experiments.runs import Run, runs_of
+from spatialgraph.experiments.runs import Run, folder_name, runs_of
 from spatialgraph.experiments.scripts import as_script, run_program
 from spatialgraph.experiments.timing import step_milliseconds
 
@@ -27,6 +27,7 @@ __all__ = [
     "command_line",
     "finish",
     "finished",
+    "folder_name",
     "is_papers",
     "load_mnist",
     "make_law",

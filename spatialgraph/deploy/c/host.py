@@ -1,0 +1,114 @@
+"""The machine that Python runs on: an exported network is compiled for it, and run on many inputs."""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["HostProgram", "compile_here", "source_of"]
+
+_SOURCE = """
+#define {capitals}_TEST
+#include "{header}"
+#include <stdio.h>
+
+static uint8_t input[{capitals}_INPUTS];
+static {number} output[{capitals}_OUTPUTS], buffer[{capitals}_BUFFER_WORDS];
+
+int main(void) {{
+    while (fread(input, 1, sizeof input, stdin) == sizeof input) {{
+        const uint32_t found = {name}_classify(input, output, buffer);
+        if (fwrite(&found, 4, 1, stdout) != 1 || fwrite(output, sizeof output, 1, stdout) != 1) {{
+            return 1;
+        }}
+    }}
+    return 0;
+}}
+"""
+_FLAGS = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wno-sign-conversion"]
+_NUMBERS: dict[str, tuple[str, type]] = {"integer": ("int32_t", np.int32), "float": ("float", np.float32)}
+
+
+def source_of(header: str | Path, name: str = "network", arithmetic: str = "integer") -> str:
+    """Return a C program that reads inputs, and writes the class and the outputs of each.
+
+    Args:
+        header: what is included.
+        name: as for :func:`spatialgraph.to_c`.
+        arithmetic: as for :func:`spatialgraph.to_c`.
+
+    Example:
+        >>> "network_classify(input, output, buffer)" in source_of("network.h")
+        True
+    """
+    return _SOURCE.format(header=header, capitals=name.upper(), name=name, number=_NUMBERS[arithmetic][0])
+
+
+def compile_here(
+    header: Path, program: Path, *, name: str = "network", arithmetic: str = "integer", flags: Sequence[str] = ("-O2",)
+) -> "HostProgram":
+    """Compile an exported header for this machine, with all warnings as errors.
+
+    Args:
+        header: the header that :func:`spatialgraph.to_c` wrote.
+        program: the file that the compiler writes.
+        name: as for :func:`spatialgraph.to_c`.
+        arithmetic: as for :func:`spatialgraph.to_c`.
+        flags: further options of the compiler.
+
+    Raises:
+        FileNotFoundError: if there is no ``gcc``.
+        RuntimeError: if the compiler fails or warns; the message is its own.
+
+    Example:
+        >>> import spatialgraph as sg
+        >>> import tempfile
+        >>> header = Path(tempfile.mkdtemp()) / "network.h"
+        >>> manifest = sg.to_c(sg.quantize(sg.SpatialMLP([4, 8, 3])), header)
+        >>> inputs = np.zeros((5, 4), dtype=np.uint8)
+        >>> compile_here(header, header.with_name("program"))(inputs)[1].shape  # doctest: +SKIP
+        (5, 3)
+    """
+    if shutil.which("gcc") is None:
+        raise FileNotFoundError("compile_here needs the compiler gcc, which is not installed")
+    source = source_of(header.resolve(), name, arithmetic)
+    command = ["gcc", *_FLAGS, *flags, "-x", "c", "-", "-o", str(program)]
+    done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"gcc failed: {done.stderr.strip()}")
+    return HostProgram(program.resolve(), arithmetic)
+
+
+class HostProgram:
+    """A network that is compiled for this machine; :func:`compile_here` makes it.
+
+    Args:
+        path: the program.
+        arithmetic: as for :func:`spatialgraph.to_c`.
+    """
+
+    def __init__(self, path: Path, arithmetic: str) -> None:
+        self.path, self._number = path, _NUMBERS[arithmetic][1]
+
+    def __call__(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the classes and outputs of inputs.
+
+        Args:
+            inputs: bytes, shape ``(batch, inputs)``.
+
+        Returns:
+            Classes, shape ``(batch,)``, and outputs, int32 or float32, shape ``(batch, outputs)``.
+
+        Raises:
+            RuntimeError: if the program fails.
+        """
+        sent = np.ascontiguousarray(inputs, dtype=np.uint8).tobytes()
+        done = subprocess.run([self.path], input=sent, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"program failed with status {done.returncode}: {done.stderr.decode().strip()}")
+        numbers = np.frombuffer(done.stdout, dtype=np.int32).reshape(len(inputs), -1)
+        return numbers[:, 0], numbers[:, 1:].view(self._number)
