@@ -32,7 +32,7 @@ from spatialgraph.deploy.c.processors import PROCESSORS, Processor, compile_for
 PUBLISHED = {
     "BitNetMCU, 25,216 parameters of 4 bits (https://github.com/cpldcpu/BitNetMCU)": (12.3, 99.02, 0.53),
     "BitNetMCU, 4,512 parameters of 2 bits": (1.1, 94.22, 0.10),
-    "BakeNN (https://github.com/lukasotto/bakenn)": (8.9, 97.02, 3.2),
+    "BakeNN (https://github.com/scienthoon/bakeNN)": (8.9, 97.02, 3.2),
 }
 # Images whose activations choose the ranges of bytes, and images that are run in a simulator.
 CALIBRATION, SIMULATED = 1000, 10
