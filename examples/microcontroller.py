@@ -138,14 +138,6 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
     return f"{training.markdown(header, accuracy)}\n\n{training.markdown(columns, sizes)}"
 
 
-def train(contest: race.Race, seeds: Sequence[int], jobs: int) -> None:
-    """Train the networks that are missing, and those that they continue from."""
-    chosen = [race.named(network.entry) for network in DEPLOYED]
-    before = [race.named(entry.after) if entry.after else entry for entry in chosen]
-    for some in (before, [entry for entry in chosen if entry.after]):
-        contest.experiment(some, seeds).run(contest.folder, jobs=jobs, threads=1)
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -167,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Train, export, compile and run; print tables, write all that was measured, and return it."""
     args = parse(argv)
     contest, data = race.Race(args.race, epochs=args.epochs, data=args.data_dir), experiments.load_mnist(args.data_dir)
-    train(contest, range(args.seeds), args.jobs)
+    contest.train([race.named(network.entry) for network in DEPLOYED], range(args.seeds), args.jobs)
     rows = []
     for network in DEPLOYED:
         for run in contest.experiment([race.named(network.entry)], range(args.seeds)).runs:

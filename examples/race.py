@@ -6,9 +6,10 @@
     python examples/race.py --only fashion --data-dir /usr/share/datasets/fashion-mnist
     python examples/race.py --seeds 1 --epochs 1                    # a quick look
 
-A group of networks shares data, schedule and augmentation: ``image`` (inputs are a grid of pixels, images are distorted
-anew each time), ``any order`` (no layer knows where pixels are, no augmentation), ``spiking`` and ``fashion``. Networks
-of few bits continue from those with full precision. Settings were chosen on held-out training images; models are
+A group of networks shares data, schedule, augmentation and teacher: ``image`` (images are distorted anew each time, and
+networks learn from the outputs of a large dense one, too), ``any order`` (no network knows where pixels are, no
+augmentation, no teacher), ``spiking`` and ``fashion``, which are trained as ``image`` is. Networks of few bits continue
+from those with full precision. Settings were chosen on held-out training images; models are
 evaluated on the test images once, after training. A run has a folder below ``runs/race``; the same command continues
 what was interrupted and repeats nothing that is finished. Prints a table, and writes ``race.json``.
 """
@@ -18,10 +19,11 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from compressed_layers import hashed, tensor_train
 from torch import nn
 
@@ -37,11 +39,14 @@ GRID = (SIDE, SIDE)
 GROUPS = ("image", "any order", "spiking", "fashion")
 
 # Chosen on held-out training images, as the learning rates below.
-EPOCHS, FURTHER_EPOCHS = 240, 10
+EPOCHS, TEACHER_EPOCHS, FURTHER_EPOCHS = 120, 30, 10
+TEMPERATURE = 3.0
+TEACHER = "teacher"
 # The file in the folder of a run that holds its network.
 NETWORK = "network.safetensors"
 # Weaker than the defaults: small networks fit the training images of stronger distortions less well.
 DISTORTED = training.RandomAffine(GRID, degrees=6.0, translate=0.05, scale=(0.95, 1.05), shear=3.0)
+STRONGER = training.RandomAffine(GRID)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +58,23 @@ class Entry:
         group: what it is compared with.
         build: returns it.
         learning_rate: the peak rate.
-        bits: of each number; None for single precision.
-        after: the entry whose trained network it continues from; empty for a new one.
+        teacher: the entry whose outputs it learns from; empty for none.
+        before: the entry whose trained network it continues from, with few bits; empty for a new one.
+        bits: of each number of a network that continues from another.
     """
 
     name: str
     group: str
     build: Callable[[], nn.Module]
     learning_rate: float
-    bits: int | None = None
-    after: str = ""
+    teacher: str = ""
+    before: str = ""
+    bits: int = 8
+
+    @property
+    def needs(self) -> list[str]:
+        """The names of the entries that must be trained before."""
+        return [name for name in (self.teacher, self.before) if name]
 
 
 def spatial(hidden: Sequence[int], dim: int, model: Callable[..., nn.Module] = sg.SpatialMLP) -> nn.Module:
@@ -75,32 +87,57 @@ def spatial_any_order() -> sg.SpatialMLP:
     return sg.SpatialMLP([PIXELS, 200, 143, CLASSES], 9, law=Cosine(3.0))
 
 
-def entries() -> list[Entry]:
-    """Return the networks that take part."""
-    large = functools.partial(spatial, (320, 205), 16)
-    middle = functools.partial(spatial, (190, 125), 16)
-    small = functools.partial(spatial, (130, 85), 16)
+@functools.cache
+def entries() -> tuple[Entry, ...]:
+    """Return the networks that take part, each after those that it needs."""
+    large, middle, small = (functools.partial(spatial, hidden, 16) for hidden in ((320, 205), (190, 125), (130, 85)))
+    spiking = functools.partial(spatial, (525,), 16, sg.SpatialSNN)
     dense = functools.partial(sg.DenseMLP, [PIXELS, 13, CLASSES])
     shared = functools.partial(hashed, [PIXELS, 200, CLASSES], 10_572)
     train = functools.partial(tensor_train, [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 7)
-    return [
-        Entry("spatial, 10,572", "image", large, 0.06),
-        Entry("spatial, 6,792", "image", middle, 0.06),
-        Entry("spatial, 4,992", "image", small, 0.06),
-        Entry("dense", "image", dense, 0.02),
-        Entry("hashed", "image", shared, 0.02),
-        Entry("tensor train", "image", train, 0.02),
-        Entry("spatial, 10,572, 4 bits", "image", large, 0.003, bits=4, after="spatial, 10,572"),
-        Entry("spatial, 6,792, 4 bits", "image", middle, 0.003, bits=4, after="spatial, 6,792"),
+    teacher = functools.partial(sg.DenseMLP, [PIXELS, 1024, 512, CLASSES])
+    taught = functools.partial(Entry, group="image", teacher=TEACHER)
+    of_fashion = functools.partial(Entry, group="fashion", teacher=f"{TEACHER}, fashion")
+    return (
+        Entry(TEACHER, "image", teacher, 0.003),
+        taught("spatial, 10,572", build=large, learning_rate=0.06),
+        taught("spatial, 6,792", build=middle, learning_rate=0.06),
+        taught("spatial, 4,992", build=small, learning_rate=0.06),
+        taught("dense", build=dense, learning_rate=0.02),
+        taught("hashed", build=shared, learning_rate=0.02),
+        taught("tensor train", build=train, learning_rate=0.02),
+        taught("spatial, 10,572, 4 bits", build=large, learning_rate=0.003, before="spatial, 10,572", bits=4),
+        taught("spatial, 6,792, 4 bits", build=middle, learning_rate=0.003, before="spatial, 6,792", bits=4),
+        taught("spatial, spiking", group="spiking", build=spiking, learning_rate=0.03),
+        taught(
+            "dense, spiking",
+            group="spiking",
+            build=functools.partial(sg.DenseSNN, [PIXELS, 13, CLASSES]),
+            learning_rate=0.02,
+        ),
         Entry("spatial, any order", "any order", spatial_any_order, 0.05),
         Entry("dense, any order", "any order", dense, 0.02),
         Entry("hashed, any order", "any order", shared, 0.02),
         Entry("tensor train, any order", "any order", train, 0.02),
-        Entry("spatial, spiking", "spiking", functools.partial(spatial, (525,), 16, sg.SpatialSNN), 0.06),
-        Entry("dense, spiking", "spiking", functools.partial(sg.DenseSNN, [PIXELS, 13, CLASSES]), 0.02),
-        Entry("spatial, fashion", "fashion", large, 0.06),
-        Entry("dense, fashion", "fashion", dense, 0.02),
-    ]
+        Entry(f"{TEACHER}, fashion", "fashion", teacher, 0.003),
+        of_fashion("spatial, fashion", build=large, learning_rate=0.06),
+        of_fashion("dense, fashion", build=dense, learning_rate=0.02),
+    )
+
+
+def waves(chosen: Iterable[Entry]) -> list[list[Entry]]:
+    """Return the chosen entries and those that they need, in groups of which each needs earlier ones only."""
+    left = {entry.name: entry for entry in chosen}
+    for entry in reversed(entries()):
+        if any(entry.name in other.needs for other in left.values()):
+            left[entry.name] = entry
+    found: list[list[Entry]] = []
+    while left:
+        ready = [entry for entry in entries() if entry.name in left and not set(entry.needs) & set(left)]
+        found.append(ready)
+        for entry in ready:
+            del left[entry.name]
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +148,7 @@ class Race:
         folder: where the runs are.
         validate: whether networks are evaluated on held-out training images, not on the test images.
         epochs: number of epochs of new networks; None for as many as were chosen.
-        learning_rate: the peak rate of all networks; None for those that were chosen.
+        learning_rate: the peak rate of all new networks; None for those that were chosen.
         data: folder of the images; None for the usual places.
     """
 
@@ -121,41 +158,66 @@ class Race:
     learning_rate: float | None = None
     data: str | None = None
 
-    def experiment(self, chosen: Sequence[Entry], seeds: Sequence[int]) -> Experiment:
-        """Return the runs of some entries."""
-        return Experiment([self._run(entry, seed) for entry in chosen for seed in seeds], LazyMnist(self.data))
+    def train(self, chosen: Iterable[Entry], seeds: Sequence[int], jobs: int) -> list[Experiment]:
+        """Train some entries and those that they need, and return the finished experiments."""
+        studied = [self.experiment(wave, seeds) for wave in waves(chosen)]
+        for experiment in studied:
+            experiment.run(self.folder, jobs=jobs, threads=1)
+        return studied
 
-    def _run(self, entry: Entry, seed: int) -> Run:
-        recipe = training.Recipe(
-            epochs=min(self.epochs or EPOCHS, FURTHER_EPOCHS if entry.after else EPOCHS),
-            learning_rate=self.learning_rate or entry.learning_rate,
-            batch_size=300,
-        )
+    def experiment(self, chosen: Iterable[Entry], seeds: Sequence[int]) -> Experiment:
+        """Return the runs of some entries."""
+        return Experiment([self.run(entry, seed) for entry in chosen for seed in seeds], LazyMnist(self.data))
+
+    def run(self, entry: Entry, seed: int) -> Run:
+        """Return the training of a network with a seed."""
         build, finish = entry.build, Candidate.finish
-        if entry.after:
-            low = LowBits(entry, self._run(named(entry.after), seed).folder(self.folder))
+        if entry.before:
+            low = LowBits(entry.bits, self.run(named(entry.before), seed).folder(self.folder) / NETWORK)
             build, finish = low.build, low.finish
-        candidate = Candidate(entry.name, build, finish=finish, examine=examine)
-        distorted = DISTORTED if entry.group in ("image", "spiking", "fashion") else None
-        return Run(candidate, recipe, seed, validate=self.validate, augment=distorted)
+        loss, settings = None, {"teacher": entry.teacher} if entry.teacher else {}
+        if entry.teacher:
+            taught_by = named(entry.teacher)
+            where = self.run(taught_by, seed).folder(self.folder) / "model.pt"
+            loss = functools.partial(distillation, taught_by.build, where)
+        return Run(
+            Candidate(entry.name, build, finish=finish, examine=examine),
+            self._recipe(entry),
+            seed,
+            validate=self.validate,
+            settings=settings,
+            augment=None if entry.group == "any order" else STRONGER if TEACHER in entry.name else DISTORTED,
+            loss=loss,
+        )
+
+    def _recipe(self, entry: Entry) -> training.Recipe:
+        is_teacher = TEACHER in entry.name
+        epochs = FURTHER_EPOCHS if entry.before else TEACHER_EPOCHS if is_teacher else EPOCHS
+        rate = entry.learning_rate if entry.before or is_teacher else self.learning_rate or entry.learning_rate
+        return training.Recipe(epochs=min(self.epochs or epochs, epochs), learning_rate=rate, batch_size=300)
+
+
+def distillation(build: Callable[[], nn.Module], weights: Path) -> training.Distillation:
+    """Return the loss of a network that learns from a trained one."""
+    teacher = build()
+    teacher.load_state_dict(torch.load(weights, weights_only=True))
+    return training.Distillation(teacher.eval(), temperature=TEMPERATURE)
 
 
 class LowBits:
     """Builds a network that was trained with full precision, and trains it further with few bits.
 
     Args:
-        entry: the network with few bits.
-        before: folder of the trained one.
+        bits: of each number.
+        before: file of the trained network.
     """
 
-    def __init__(self, entry: Entry, before: Path) -> None:
-        if entry.bits is None:
-            raise ValueError(f"bits must be given for a network that continues from another, got None for {entry.name}")
-        self._entry, self._before, self._quantizer = entry, before, sg.QuantizeWhileTraining(entry.bits)
+    def __init__(self, bits: int, before: Path) -> None:
+        self._quantizer, self._before = sg.QuantizeWhileTraining(bits), before
 
     def build(self) -> nn.Module:
         """Return the trained network, which computes with few bits from now on."""
-        model: nn.Module = sg.load(self._before / NETWORK)
+        model: nn.Module = sg.load(self._before)
         self._quantizer = sg.QuantizeWhileTraining(self._quantizer.bits).attach(model)
         return model
 
@@ -179,12 +241,13 @@ def examine(model: nn.Module, judged: training.Images, folder: Path) -> dict[str
     return {"accuracy_with_8_bits": training.accuracy(sg.quantize(model, 8), judged)}
 
 
-def record(studied: Experiment, chosen: dict[str, Entry], folder: Path) -> list[dict[str, Any]]:
+def record(studied: Experiment, folder: Path) -> list[dict[str, Any]]:
     """Return what was measured in each finished run."""
     return [
-        {"network": run.candidate.name, "group": chosen[run.candidate.name].group}
+        {"network": run.candidate.name, "group": named(run.candidate.name).group}
         | figures
         | {"recipe": dataclasses.asdict(run.recipe), "augmented": run.augment is not None}
+        | {"teacher": named(run.candidate.name).teacher}
         for run, figures in zip(studied.runs, studied.metrics(folder), strict=True)
         if figures is not None
     ]
@@ -215,22 +278,19 @@ def main(argv: Sequence[str] | None = None) -> list[training.Result]:
     """Train what is asked for, print a table, write all that is finished, and return the rows."""
     args = parse(argv)
     race = Race(args.out, args.validate, args.epochs, args.learning_rate, args.data_dir)
-    chosen = [entry for entry in entries() if {entry.name, entry.group} & set(args.only)]
-    results, runs = [], []
-    for is_later in (False, True):  # networks of few bits continue from others
-        some = [entry for entry in chosen if bool(entry.after) is is_later]
-        studied = race.experiment(some, range(args.seeds))
-        results += studied.run(args.out, jobs=args.jobs, threads=1)
-        runs += record(studied, {entry.name: entry for entry in some}, args.out)
+    studied = race.train(
+        [entry for entry in entries() if {entry.name, entry.group} & set(args.only)], range(args.seeds), args.jobs
+    )
     judged_on = "validation" if args.validate else "test"
     about = {
         "command": experiments.command_line("race", argv),
         "environment": training.environment(),
-        "data": studied.data().source,
+        "data": studied[0].data().source,
         "judged_on": judged_on,
-        "runs": runs,
+        "runs": [row for each in studied for row in record(each, args.out)],
     }
     atomic.write_text(args.out / "race.json", json.dumps(about, indent=1) + "\n")
+    results = [result for each in studied for result in each.results(args.out)]
     print(f"\n{training.table(results, judged_on)}\n\nWritten to {args.out}")
     return results
 

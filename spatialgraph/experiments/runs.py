@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Run:
             settings only.
         augment: distorts the images that the model is trained on, as for :func:`~spatialgraph.training.fit`; None for
             the images themselves.
+        loss: returns the loss, such as a :class:`~spatialgraph.training.Distillation`; called by the process that
+            trains. None for the cross-entropy. ``settings`` should say what it is.
 
     Raises:
         TypeError: if an argument is of the wrong type, or a setting no JSON value.
@@ -51,6 +53,7 @@ class Run:
     penalty: Mapping[str, float] = dataclasses.field(default_factory=dict)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     augment: training.Augment | None = None
+    loss: Callable[[], training.Loss] | None = None
 
     def __post_init__(self) -> None:
         """Check the fields, and bring numbers and settings to plain types."""
@@ -117,7 +120,7 @@ def runs_of(
         candidates: the models.
         recipe: the schedule of all of them.
         seeds: the seeds.
-        **options: ``validate``, ``patience``, ``penalty``, ``augment`` and ``settings`` as in :class:`Run`.
+        **options: ``validate``, ``patience``, ``penalty``, ``settings``, ``augment`` and ``loss`` as in :class:`Run`.
 
     Example:
         >>> from torch import nn

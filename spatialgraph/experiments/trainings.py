@@ -14,6 +14,7 @@ from spatialgraph.experiments import pictures, records
 from spatialgraph.experiments.runs import Run
 from spatialgraph.graph.network import graph_or_none
 from spatialgraph.graph.tables import settings
+from spatialgraph.training.task import cross_entropy
 
 __all__ = ["train", "using_threads"]
 
@@ -82,6 +83,7 @@ def _train(run: Run, model: nn.Module, data: training.Mnist, folder: Path, devic
         patience=run.patience,
         penalty=run.penalty if run.penalty and graph_or_none(model) is not None else None,
         augment=run.augment,
+        loss=cross_entropy if run.loss is None else run.loss(),
         callbacks=candidate.callbacks(model),
         device=device,
         resume=resume,

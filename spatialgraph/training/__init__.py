@@ -17,6 +17,7 @@ from spatialgraph.training.recording import RecordPositions
 from spatialgraph.training.report import Result, environment, markdown, table, write_results
 from spatialgraph.training.rewiring import Rewire
 from spatialgraph.training.samples import Images
+from spatialgraph.training.task import Loss
 from spatialgraph.training.trainer import accuracy, fit, is_distributed, is_main_process
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "EverySteps",
     "GradualPruning",
     "Images",
+    "Loss",
     "Mnist",
     "Pruner",
     "Recipe",

@@ -4,10 +4,8 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 __all__ = ["HostProgram", "compile_here", "source_of"]
 
@@ -94,7 +92,7 @@ class HostProgram:
     def __init__(self, path: Path, arithmetic: str) -> None:
         self.path, self._number = path, _NUMBERS[arithmetic][1]
 
-    def __call__(self, inputs: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the classes and outputs of inputs.
 
         Args:

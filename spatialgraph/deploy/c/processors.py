@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 __all__ = ["PROCESSORS", "Measured", "Processor", "Program", "compile_for"]
 
@@ -85,7 +84,7 @@ class Measured:
         stack_bytes: how much of the stack was used.
     """
 
-    outputs: npt.NDArray[Any]
+    outputs: np.ndarray
     instructions: int
     stack_bytes: int
 
@@ -158,7 +157,7 @@ class Program:
         self.flash_bytes, self.variable_bytes = sizes
         self._flash, self._addresses = flash, addresses
 
-    def run(self, inputs: npt.NDArray[np.uint8], outputs: int, number: type = np.int32) -> Measured:
+    def run(self, inputs: np.ndarray, outputs: int, number: type = np.int32) -> Measured:
         """Compute the outputs for one input in a simulator.
 
         Args:
@@ -189,9 +188,7 @@ class Program:
             machine.emu_start(self._addresses["run"] | thumb, _END)
         except unicorn.UcError as error:
             raise RuntimeError(f"program failed on {self.processor.name}: {error}") from None
-        found: npt.NDArray[Any] = np.frombuffer(
-            bytes(machine.mem_read(self._addresses["output"], 4 * outputs)), dtype=number
-        )
+        found: np.ndarray = np.frombuffer(bytes(machine.mem_read(self._addresses["output"], 4 * outputs)), dtype=number)
         above = _RAM + self.variable_bytes
         painted = bytes(machine.mem_read(above, top - above))
         return Measured(found, count.total, len(painted.lstrip(bytes([_PAINT]))))
