@@ -8,10 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from c_programs import PROGRAM, SANITIZERS, gcc, run
+from c_programs import PROGRAM, SANITIZERS, gcc, needs_gcc, run
 
 import spatialgraph as sg
 from spatialgraph.deploy.c.building import integer_network
+from spatialgraph.deploy.c.host import HostProgram, compile_here
 from spatialgraph.deploy.c.law_table import law_table
 from spatialgraph.deploy.c.layers import Codes
 from spatialgraph.deploy.c.network import squared_distances
@@ -240,6 +241,21 @@ def test_too_small_arrays_do_not_compile(what, tmp_path):
     program = PROGRAM.replace(what, what + " - 1").replace("#define NETWORK_TEST\n", "")
     compiled = gcc(tmp_path, program, "-O2")
     assert compiled.returncode != 0 and "network_classify" in compiled.stderr
+
+
+def test_what_this_machine_cannot_compile_or_run(tmp_path, monkeypatch):
+    needs_gcc()
+    header = tmp_path / "network.h"
+    header.write_text("no C\n")
+    with pytest.raises(RuntimeError, match="gcc failed: (?s:.*)network.h"):
+        compile_here(header, tmp_path / "program")
+    (tmp_path / "fails").write_text("#!/bin/sh\necho wrong >&2\nexit 3\n")
+    (tmp_path / "fails").chmod(0o755)
+    with pytest.raises(RuntimeError, match="program failed with status 3: wrong"):
+        HostProgram(tmp_path / "fails", "integer")(np.zeros((1, 4), dtype=np.uint8))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="compile_here needs the compiler gcc"):
+        compile_here(header, tmp_path / "program")
 
 
 def test_nothing_but_stdint_is_included(tmp_path):
