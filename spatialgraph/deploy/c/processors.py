@@ -47,6 +47,7 @@ class Processor:
         name: its name.
         tools: begins the names of its tools, such as ``"arm-none-eabi-"``.
         flags: the compiler's options that choose it.
+        is_arm: whether it is an Arm processor of the Cortex-M kind; else it is a RISC-V one.
 
     Example:
         >>> PROCESSORS["cortex-m0"].tools
@@ -56,6 +57,7 @@ class Processor:
     name: str
     tools: str
     flags: tuple[str, ...]
+    is_arm: bool = False
 
     @property
     def is_here(self) -> bool:
@@ -66,7 +68,7 @@ class Processor:
 PROCESSORS = {
     each.name: each
     for each in (
-        Processor("cortex-m0", "arm-none-eabi-", ("-mcpu=cortex-m0", "-mthumb")),
+        Processor("cortex-m0", "arm-none-eabi-", ("-mcpu=cortex-m0", "-mthumb"), is_arm=True),
         # Without relaxation no address is relative to a register that a program's start-up code would set.
         Processor("rv32imc", "riscv64-unknown-elf-", ("-march=rv32imc", "-mabi=ilp32", "-Wl,--no-relax")),
     )
@@ -179,7 +181,7 @@ class Program:
         machine.mem_write(_FLASH, self._flash)
         machine.mem_write(_RAM, bytes([_PAINT]) * _RAM_BYTES)
         machine.mem_write(self._addresses["input"], np.ascontiguousarray(inputs, dtype=np.uint8).tobytes())
-        thumb = self.processor.name.startswith("cortex")  # the lowest bit of its addresses says so
+        thumb = self.processor.is_arm  # the lowest bit of an address says that code is Thumb
         top = _RAM + _RAM_BYTES
         machine.reg_write(registers[0], top)
         machine.reg_write(registers[1], _END | thumb)
@@ -199,7 +201,7 @@ def _machine(processor: Processor) -> tuple[Any, tuple[int, int]]:
     import unicorn
     from unicorn import arm_const, riscv_const
 
-    if processor.name.startswith("cortex"):
+    if processor.is_arm:
         machine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         machine.ctl_set_cpu_model(arm_const.UC_CPU_ARM_CORTEX_M0)
         return machine, (arm_const.UC_ARM_REG_SP, arm_const.UC_ARM_REG_LR)
@@ -212,7 +214,7 @@ class _Instructions:
 
     def __init__(self, flash: bytes, processor: Processor) -> None:
         self.total = 0
-        self._flash, self._is_long = flash, _is_long_arm if processor.name.startswith("cortex") else _is_long_riscv
+        self._flash, self._is_long = flash, _is_long_arm if processor.is_arm else _is_long_riscv
         self._counts: dict[tuple[int, int], int] = {}
 
     def __call__(self, machine: object, address: int, size: int, data: object) -> None:
