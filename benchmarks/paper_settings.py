@@ -7,17 +7,16 @@ Tries a factor on the weights, the gain, for each spacing; and a peak rate for e
 trains. Test images are not read. The same command continues an interrupted run.
 """
 
-import argparse
 import dataclasses
 import functools
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from settings_study import study
+
 import spatialgraph as sg
-from spatialgraph import atomic, experiments, training
-from spatialgraph.experiments import Candidate, Experiment, Run
+from spatialgraph import experiments, training
+from spatialgraph.experiments import Candidate, Run
 
 SIZES = [784, 2048, 10]
 GAINS = (None, 0.02, 0.05, 0.2, 0.5, 1.0)
@@ -135,29 +134,7 @@ def _run(name: str, build: Any, recipe: training.Recipe) -> Run:  # noqa: ANN401
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train all, print the accuracies on held-out images, and write JSON if requested."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--epochs", type=int, help="epochs of all trainings")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("runs/paper_settings"))
-    parser.add_argument("--json", type=Path, help="write the results to this file")
-    args = parser.parse_args(argv)
-    runs = [run for name in args.only for run in STUDIES[name]()]
-    if args.epochs is not None:
-        runs = [dataclasses.replace(run, recipe=dataclasses.replace(run.recipe, epochs=args.epochs)) for run in runs]
-    studied = Experiment(runs)
-    results = studied.run(args.out, jobs=args.jobs, threads=1)
-    print(training.table(results, "validation"))
-    if args.json is not None:
-        rows = [
-            {"network": run.candidate.name, "validation_accuracy": figures["accuracy"], "seconds": figures["seconds"]}
-            | {"recipe": dataclasses.asdict(run.recipe)}
-            for run, figures in zip(runs, studied.metrics(args.out), strict=True)
-            if figures is not None
-        ]
-        command = f"python benchmarks/paper_settings.py --only {' '.join(args.only)} --jobs {args.jobs}"
-        about = {"command": command, "environment": training.environment(), "data": studied.data().source, "runs": rows}
-        atomic.write_text(args.json, json.dumps(about, indent=1) + "\n")
+    study("paper_settings", __doc__, STUDIES, argv)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
 from spatialgraph import training
 from spatialgraph.experiments import pictures, records
@@ -126,4 +127,14 @@ def _synapses(model: nn.Module) -> int:
     """Return the number of synapses; for dense networks, that of nonzero numbers in their weight matrices."""
     if (graph := graph_or_none(model)) is not None:
         return graph.synapses
-    return sum(int(weights.count_nonzero()) for weights in model.parameters() if weights.dim() > 1)
+    return sum(int(weights.count_nonzero()) for weights in _weights(model) if weights.dim() > 1)
+
+
+def _weights(model: nn.Module) -> Iterator[Tensor]:
+    """Yield all parameters; of parametrized ones what is computed from them."""
+    for module in model.modules():
+        if isinstance(module, ParametrizationList):
+            continue
+        yield from module.parameters(recurse=False)
+        if is_parametrized(module):
+            yield from (getattr(module, name) for name in module.parametrizations)

@@ -196,6 +196,18 @@ def test_a_run_that_diverges_leaves_the_others_alone(digits, tmp_path):
     assert [result.model for result in experiment.results(tmp_path)] == ["good"]
 
 
+def test_synapses_of_parametrized_layers_are_those_of_their_matrices(digits, tmp_path):
+    def normalized():
+        model = sg.DenseMLP([784, 3, 10])
+        nn.utils.parametrizations.weight_norm(model.linears()[0])
+        return model
+
+    runs = experiments.runs_of([experiments.Candidate("normalized", normalized)], SHORT)
+    (result,) = experiments.Experiment(runs, experiments.LazyMnist(digits)).run(tmp_path)
+    assert result.synapses == 784 * 3 + 3 * 10
+    assert result.parameters == 784 * 3 + 3 * 10 + 3 + 3 + 10
+
+
 def test_images_are_loaded_once_and_not_sent_to_other_processes(digits):
     data = experiments.LazyMnist(digits)
     assert data() is data()

@@ -1,0 +1,106 @@
+"""Choose settings of ``examples/race.py`` on held-out training images.
+
+    python benchmarks/race_settings.py --jobs 2 --json docs/results/race_settings.json
+    python benchmarks/race_settings.py --only rates --epochs 1        # a quick look
+
+Tries peak rates and shapes of each kind of network in short trainings, and how strongly images are distorted in longer
+ones. Test images are not read. The same command continues an interrupted
+run.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from settings_study import study
+from torch import nn
+
+import spatialgraph as sg
+from spatialgraph import experiments, training
+from spatialgraph.experiments import CLASSES, Candidate, Run
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))  # the race and its networks
+
+import race
+from compressed_layers import hashed, tensor_train
+
+Build = Callable[[], nn.Module]
+
+LARGE = functools.partial(race.spatial, (320, 205), 16)
+DENSE = functools.partial(sg.DenseMLP, [race.PIXELS, 13, CLASSES])
+HASHED = {
+    hidden: functools.partial(hashed, [race.PIXELS, *map(int, hidden.split("-")), CLASSES], 10_572)
+    for hidden in ("100", "200", "500", "200-100")
+}
+TRAINS = {
+    name: functools.partial(tensor_train, factors, rank)
+    for name, factors, rank in (
+        ("256-256, rank 8", [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 8),
+        ("256, rank 11", [(4, 7, 7, 4), (4, 4, 4, 4)], 11),
+        ("400, rank 9", [(4, 7, 7, 4), (4, 5, 5, 4)], 9),
+        ("256 of two factors, rank 8", [(28, 28), (16, 16)], 8),
+    )
+}
+BASELINES = {"dense": DENSE, "hashed": HASHED["200"], "tensor train": TRAINS["256-256, rank 8"]}
+RATES = (0.01, 0.02, 0.05, 0.1)
+WEAK = training.RandomAffine(race.GRID, degrees=6.0, translate=0.05, scale=(0.95, 1.05), shear=3.0)
+DISTORTIONS = {"weak": WEAK, "medium": race.DISTORTED, "strong": training.RandomAffine(race.GRID)}
+
+
+def rates() -> list[Run]:
+    """Try peak rates on distorted images."""
+    return _rates({"spatial": LARGE} | BASELINES, augment=WEAK)
+
+
+def any_order() -> list[Run]:
+    """Try peak rates of networks that do not know where pixels are, without distortion."""
+    networks = {"spatial": race.spatial_any_order} | BASELINES
+    return _rates({f"{name}, any order": build for name, build in networks.items()})
+
+
+def spiking() -> list[Run]:
+    """Try peak rates of spiking networks."""
+    networks = {
+        "spatial, spiking": functools.partial(race.spatial, (525,), 16, sg.SpatialSNN),
+        "dense, spiking": functools.partial(sg.DenseSNN, [race.PIXELS, 13, CLASSES]),
+    }
+    return _rates(networks, (0.01, 0.03, 0.06), augment=WEAK)
+
+
+def shapes() -> list[Run]:
+    """Try shapes of hashed networks and tensor trains."""
+    networks = {f"hashed, {hidden}": build for hidden, build in HASHED.items()}
+    networks |= {f"tensor train, {name}": build for name, build in TRAINS.items()}
+    return _rates(networks, (0.02,), augment=WEAK)
+
+
+def distortions() -> list[Run]:
+    """Try how strongly images are distorted, in short trainings and in long ones."""
+    return [
+        _run(f"spatial, {name} distortion", LARGE, epochs, 0.03, augment=augment)
+        for epochs in (60, 180)
+        for name, augment in DISTORTIONS.items()
+    ]
+
+
+STUDIES = {"rates": rates, "any_order": any_order, "spiking": spiking, "shapes": shapes, "distortions": distortions}
+
+
+def _rates(networks: Mapping[str, Build], tried: Sequence[float] = RATES, **options: Any) -> list[Run]:  # noqa: ANN401
+    return [_run(name, build, 20, rate, **options) for name, build in networks.items() for rate in tried]
+
+
+def _run(name: str, build: Build, epochs: int, rate: float, **options: Any) -> Run:  # noqa: ANN401 - those of Run
+    recipe = training.Recipe(epochs=epochs, learning_rate=rate, batch_size=300)
+    return Run(Candidate(f"{name}, {epochs} epochs, rate {rate}", build), recipe, validate=True, **options)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train all, print the accuracies on held-out images, and write JSON if requested."""
+    study("race_settings", __doc__, STUDIES, argv)
+
+
+if __name__ == "__main__":
+    experiments.as_script(main, option="")
