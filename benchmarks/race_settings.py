@@ -37,7 +37,7 @@ HASHED = {
 TRAINS = {
     name: functools.partial(tensor_train, factors, rank)
     for name, factors, rank in (
-        ("256-256, rank 8", [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 8),
+        ("256-256, rank 8", *race.TRAIN),
         ("256, rank 11", [(4, 7, 7, 4), (4, 4, 4, 4)], 11),
         ("400, rank 9", [(4, 7, 7, 4), (4, 5, 5, 4)], 9),
         ("256 of two factors, rank 8", [(28, 28), (16, 16)], 8),
@@ -56,7 +56,7 @@ def rates() -> list[Run]:
 
 def any_order() -> list[Run]:
     """Try peak rates of networks that do not know where pixels are, without distortion."""
-    networks = {"spatial": race.spatial_any_order} | BASELINES
+    networks = {"spatial": race.spatial_any_order} | BASELINES | {"tensor train": race.train_any_order}
     return _rates({f"{name}, any order": build for name, build in networks.items()})
 
 

@@ -72,6 +72,25 @@ class TensorTrainWeights(nn.Module):
         return tuple(torch.randn(shape) * scale for shape in factors)
 
 
+class AnyOrder(nn.Module):
+    """Brings inputs into a random order that stays the same.
+
+    Args:
+        count: number of inputs.
+        seed: seed of the order.
+    """
+
+    order: Tensor
+
+    def __init__(self, count: int, seed: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("order", torch.randperm(count, generator=torch.Generator().manual_seed(seed)))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return inputs of shape ``(batch, count)`` in the other order."""
+        return inputs[:, self.order]
+
+
 def hashed(sizes: Sequence[int], parameters: int, seed: int = 0) -> nn.Module:
     """Return a perceptron with hashed weights and so many parameters, which all layers share alike.
 
@@ -96,6 +115,9 @@ def hashed(sizes: Sequence[int], parameters: int, seed: int = 0) -> nn.Module:
 
 def tensor_train(factors: Sequence[Sequence[int]], rank: int, classes: int = 10) -> nn.Module:
     """Return a perceptron whose layers are tensor trains, but for the last one, which is dense.
+
+    Factors of the inputs of an image are parts of its rows and columns, so that such a network knows where pixels are;
+    behind :class:`AnyOrder` it does not.
 
     Args:
         factors: factors of the number of inputs, and of each hidden layer.

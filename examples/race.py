@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compressed_layers import hashed, tensor_train
+from compressed_layers import AnyOrder, hashed, tensor_train
 from torch import nn
 
 import spatialgraph as sg
@@ -42,6 +42,8 @@ TEMPERATURE = 3.0
 TEACHER = "teacher"
 # The file in the folder of a run that holds its network.
 NETWORK = "network.safetensors"
+# Factors of the numbers of inputs and hidden neurons of tensor trains, and their rank.
+TRAIN = [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 8
 DISTORTED = training.RandomAffine(GRID, degrees=8.0, translate=0.07, scale=(0.93, 1.07), shear=4.0)
 
 
@@ -80,6 +82,11 @@ def spatial(hidden: Sequence[int], dim: int, model: Callable[..., nn.Module] = s
     return model([GRID, *hidden, CLASSES], dim, spacing="free", law=Cosine(1.0), grid_polarity="axes")
 
 
+def train_any_order() -> nn.Module:
+    """Return a tensor train that does not know where pixels are."""
+    return nn.Sequential(AnyOrder(PIXELS), tensor_train(*TRAIN))
+
+
 def spatial_any_order() -> sg.SpatialMLP:
     """Return a network in which each input has a position of its own."""
     return sg.SpatialMLP([PIXELS, 200, 143, CLASSES], 9, law=Cosine(3.0))
@@ -92,7 +99,6 @@ def entries() -> tuple[Entry, ...]:
     spiking = functools.partial(spatial, (525,), 16, sg.SpatialSNN)
     dense = functools.partial(sg.DenseMLP, [PIXELS, 13, CLASSES])
     shared = functools.partial(hashed, [PIXELS, 200, CLASSES], 10_572)
-    train = functools.partial(tensor_train, [(4, 7, 7, 4), (4, 4, 4, 4), (4, 4, 4, 4)], 7)
     dense_spiking = functools.partial(sg.DenseSNN, [PIXELS, 13, CLASSES])
     teacher = functools.partial(sg.DenseMLP, [PIXELS, 1024, 512, CLASSES])
     low_bits = functools.partial(Entry, group="image", learning_rate=0.003, epochs=10, bits=4)
@@ -102,7 +108,7 @@ def entries() -> tuple[Entry, ...]:
         Entry("spatial, 4,992", "image", small, 0.03),
         Entry("dense", "image", dense, 0.02),
         Entry("hashed", "image", shared, 0.02),
-        Entry("tensor train", "image", train, 0.02),
+        Entry("tensor train", "image", functools.partial(tensor_train, *TRAIN), 0.02),
         low_bits("spatial, 10,572, 4 bits", build=large, before="spatial, 10,572"),
         low_bits("spatial, 6,792, 4 bits", build=middle, before="spatial, 6,792"),
         Entry(TEACHER, "distilled", teacher, 0.003, epochs=30),
@@ -110,7 +116,7 @@ def entries() -> tuple[Entry, ...]:
         Entry("spatial, any order", "any order", spatial_any_order, 0.05),
         Entry("dense, any order", "any order", dense, 0.02),
         Entry("hashed, any order", "any order", shared, 0.02),
-        Entry("tensor train, any order", "any order", train, 0.02),
+        Entry("tensor train, any order", "any order", train_any_order, 0.02),
         Entry("spatial, spiking", "spiking", spiking, 0.03),
         Entry("dense, spiking", "spiking", dense_spiking, 0.02),
         Entry("spatial, fashion", "fashion", large, 0.03),

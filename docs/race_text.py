@@ -1,0 +1,82 @@
+"""The text of docs/race.md, with places for tables."""
+
+CAPTION = "Accuracy on MNIST over the number of parameters; filled points were measured here, hollow ones are published"
+TEXT = """# Accuracy per parameter
+
+How accurate is a network with so many numbers? Small spatial networks are compared with dense networks, hashed weights
+([Chen et al., 2015](https://arxiv.org/abs/1504.04788)) and tensor trains
+([Novikov et al., 2015](https://arxiv.org/abs/1509.06569)) of equal size. All networks are fully connected.
+`examples/race.py` trains them, `examples/microcontroller.py` exports some of them as C, and `python docs/make_race.py`
+writes this page from `results/race.json`, `results/race_fashion.json` and `results/microcontroller.json`.
+
+Within a group, networks have the same data, epochs, batches and distortion of the images. Peak rates, shapes and the
+distortion were chosen on held-out training images (`benchmarks/race_settings.py`, `results/race_settings.json`). Test
+images are read once, after training. Numbers are means and standard deviations of {seeds} seeds; minutes are those of
+one training on one thread.
+
+![{caption}](images/race.png)
+
+*{caption}.*
+
+## Images
+
+Spatial networks know where pixels are: inputs are the cells of a grid, with coordinates and polarities of rows and
+columns. The other networks do not. All are trained on images that are distorted anew in each of {image_epochs} epochs:
+rotated by up to 8 degrees, moved by up to 7 % of the side, scaled by up to 7 %, sheared by up to 4 degrees.
+
+{image}
+
+## With a teacher
+
+A dense network of 784-1024-512-10 is trained first, and the spatial network of 10,572 parameters learns from its
+outputs as well as from the classes; else as above.
+
+{distilled}
+
+## Pixels in any order
+
+No network knows where pixels are, and images are not distorted; {any_order_epochs} epochs. The spatial network is
+784-200-143-10 in nine dimensions, and each input has a position of its own.
+
+{any_order}
+
+## Spiking networks
+
+25 time steps, constant input currents, classes read from membrane potentials; distorted images, {spiking_epochs}
+epochs.
+
+{spiking}
+
+## Fashion-MNIST
+
+The settings of the images above on a data set on which nothing was chosen
+([Xiao et al., 2017](https://arxiv.org/abs/1708.07747)).
+
+{fashion}
+
+## Few bits
+
+Positions, polarities and biases as whole numbers times a scale. With 8 bits they are rounded after training; with 4
+bits, training goes on for ten epochs.
+
+{few_bits}
+
+## On a microcontroller
+
+Networks as C with whole numbers only, on all 10,000 test images; weights are computed from positions where they are
+needed. Instructions and stack were measured in a simulator, for code that was compiled with `-O2`. {equal}
+
+{devices}
+
+## Published networks
+
+Figures as their sources give them, for fully connected networks.
+
+{published}
+
+## Commands
+
+```bash
+{commands}
+```
+"""
