@@ -13,7 +13,6 @@ Prints tables, and writes ``microcontroller.json`` and the headers.
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,18 +140,10 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--seeds", type=int, default=3, metavar="COUNT", help="the seeds 0 to COUNT-1 (3)")
-    add("--jobs", type=int, default=os.cpu_count(), metavar="N", help="trainings at a time, on one thread each")
-    add("--epochs", type=int, help="number of epochs (default: those of the race)")
-    add("--data-dir", help="folder of MNIST")
-    add("--race", type=Path, default=Path("runs/race"), help="folder of the race (runs/race)")
-    add("--out", type=Path, default=Path("runs/microcontroller"), help="folder for the results")
-    args = parser.parse_args(argv)
-    for name in ("seeds", "jobs", "epochs"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
-    return args
+    race_help = "folder of the race (runs/race)"
+    parser.add_argument("--race", type=Path, default=Path("runs/race"), metavar="FOLDER", help=race_help)
+    experiments.add_list_options(parser, Path("runs/microcontroller"), "those of the race")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:

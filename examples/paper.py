@@ -20,7 +20,6 @@ import argparse
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -237,17 +236,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parts = f"some of {', '.join(PARTS)}, or names of networks (all)"
     add("--only", nargs="+", choices=[*PARTS, *names], default=[], metavar="PART", help=parts)
     add("--protocol", choices=PROTOCOLS, default="fast", help="how networks are trained (fast)")
-    add("--seeds", type=int, default=3, metavar="COUNT", help="train with the seeds 0 to COUNT-1 (3)")
-    add("--jobs", type=int, default=os.cpu_count(), metavar="N", help="runs at a time, on one thread each (all cores)")
-    add("--epochs", type=int, help="number of epochs (default: the protocol's)")
     add("--resume", action=argparse.BooleanOptionalAction, default=True, help="continue what is in the folder")
-    add("--data-dir", help="MNIST folder; download target")
-    add("--out", type=Path, default=Path("runs/paper"), help="folder for the results (runs/paper)")
-    args = parser.parse_args(argv)
-    for name in ("seeds", "jobs", "epochs"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            parser.error(f"--{name} must be at least 1, got {getattr(args, name)}")
-    return args
+    experiments.add_list_options(parser, Path("runs/paper"), "the protocol's")
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> list[training.Result]:

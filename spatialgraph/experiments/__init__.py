@@ -3,6 +3,7 @@
 from spatialgraph.experiments.candidate import CLASSES, Candidate
 from spatialgraph.experiments.data import LazyMnist, load_mnist
 from spatialgraph.experiments.experiment import Experiment
+from spatialgraph.experiments.list_options import add_list_options
 from spatialgraph.experiments.options import is_papers, make_law, make_wiring, parse, spatial_name, spatial_options
 from spatialgraph.experiments.pictures import save_figure
 from spatialgraph.experiments.program import Figures, Program
@@ -23,6 +24,7 @@ __all__ = [
     "Program",
     "Run",
     "accuracies_after_pruning",
+    "add_list_options",
     "as_script",
     "command_line",
     "finish",
