@@ -63,13 +63,13 @@ def rates() -> list[Run]:
 
 def any_order() -> list[Run]:
     """Try peak rates of networks that do not know where pixels are, without distortion."""
-    networks = {"spatial": race.spatial_any_order} | BASELINES | {"tensor train": train_any_order}
+    networks: dict[str, Build] = {"spatial": race.spatial_any_order} | BASELINES | {"tensor train": train_any_order}
     return _rates({f"{name}, any order": build for name, build in networks.items()})
 
 
 def spiking() -> list[Run]:
     """Try peak rates of spiking networks."""
-    networks = {
+    networks: dict[str, Build] = {
         "spatial, spiking": functools.partial(race.spatial, (525,), 16, sg.SpatialSNN),
         "dense, spiking": functools.partial(sg.DenseSNN, [race.PIXELS, 13, CLASSES]),
     }
