@@ -50,7 +50,7 @@ def train_any_order() -> nn.Module:
     return nn.Sequential(AnyOrder(race.PIXELS), TRAINS["256-256, rank 8"]())
 
 
-BASELINES = {"dense": DENSE, "hashed": HASHED["200"], "tensor train": TRAINS["256-256, rank 8"]}
+BASELINES: dict[str, Build] = {"dense": DENSE, "hashed": HASHED["200"], "tensor train": TRAINS["256-256, rank 8"]}
 RATES = (0.01, 0.02, 0.05, 0.1)
 WEAK = training.RandomAffine(race.GRID, degrees=6.0, translate=0.05, scale=(0.95, 1.05), shear=3.0)
 DISTORTIONS = {"weak": WEAK, "medium": race.DISTORTED, "strong": training.RandomAffine(race.GRID)}
@@ -63,13 +63,13 @@ def rates() -> list[Run]:
 
 def any_order() -> list[Run]:
     """Try peak rates of networks that do not know where pixels are, without distortion."""
-    networks = {"spatial": race.spatial_any_order} | BASELINES | {"tensor train": train_any_order}
+    networks: dict[str, Build] = {"spatial": race.spatial_any_order} | BASELINES | {"tensor train": train_any_order}
     return _rates({f"{name}, any order": build for name, build in networks.items()})
 
 
 def spiking() -> list[Run]:
     """Try peak rates of spiking networks."""
-    networks = {
+    networks: dict[str, Build] = {
         "spatial, spiking": functools.partial(race.spatial, (525,), 16, sg.SpatialSNN),
         "dense, spiking": functools.partial(sg.DenseSNN, [race.PIXELS, 13, CLASSES]),
     }

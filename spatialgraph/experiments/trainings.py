@@ -4,7 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,4 +137,4 @@ def _weights(model: nn.Module) -> Iterator[Tensor]:
             continue
         yield from module.parameters(recurse=False)
         if is_parametrized(module):
-            yield from (getattr(module, name) for name in module.parametrizations)
+            yield from (getattr(module, name) for name in cast("nn.ModuleDict", module.parametrizations))
