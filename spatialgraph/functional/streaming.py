@@ -16,7 +16,7 @@ from spatialgraph.functional.precision import product_dtype
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed
 
-__all__ = ["streamed"]
+__all__ = ["checkpointed", "streamed"]
 
 # Weights that exist at a time. Blocks must be large enough for fast products, and small enough to stay in the cache.
 _CPU_BLOCK = 2**22
@@ -94,7 +94,7 @@ class _Streamed(torch.autograd.Function):
         x, source_pos, target_pos, scale, bias, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, source_pos, target_pos, scale, ctx.law, bias, *law_parameters)
-            return composed.gradients(_checkpointed, inputs, ctx.needs_input_grad, [grad_y])
+            return composed.gradients(checkpointed, inputs, ctx.needs_input_grad, [grad_y])
         geometry = source_pos, target_pos, scale
         grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
@@ -117,7 +117,7 @@ class _Streamed(torch.autograd.Function):
         return grad_x, *grads[:3], None, grad_bias, *grads[3:]
 
 
-def _checkpointed(
+def checkpointed(
     x: Tensor,
     source_pos: Tensor,
     target_pos: Tensor,
@@ -126,7 +126,10 @@ def _checkpointed(
     bias: Tensor | None,
     *law_parameters: Tensor,
 ) -> Tensor:
-    """Return the same as a composition of differentiable operations, which computes weights anew in each pass."""
+    """Return what :func:`streamed` does by differentiable operations, which compute weights anew in each pass.
+
+    Arguments as there; ``law_parameters`` are used in place of the law's own, in their order.
+    """
 
     def part(target_pos: Tensor, bias: Tensor | None) -> Tensor:
         return composed.all_to_all(x, source_pos, target_pos, scale, law, bias, None, 0, *law_parameters)
