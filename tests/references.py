@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from spatialgraph import SpatialSimpleConv
-from spatialgraph.functional import all_to_all, edge_weight, sparse
+from spatialgraph.functional import all_to_all, edge_weight, sparse, streamed
 from spatialgraph.functional import dense_engine as engine_policy
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import (
@@ -256,7 +256,16 @@ def message_engine(x, source_pos, target_pos, scale, law):
     return SpatialSimpleConv(law)(features, (source_pos, target_pos), edges, polarity=scale).t()
 
 
-ENGINES = {"all_to_all": dense_engine, "sparse": sparse_engine, "messages": message_engine}
+def streamed_engine(x, source_pos, target_pos, scale, law):
+    return streamed(x, source_pos, target_pos, scale, law)
+
+
+ENGINES = {
+    "all_to_all": dense_engine,
+    "sparse": sparse_engine,
+    "streamed": streamed_engine,
+    "messages": message_engine,
+}
 
 
 def assert_close(actual, expected, tolerance):

@@ -12,8 +12,8 @@ from torch import nn
 from spatialgraph import SpatialGraph, SpatialMLP, SpatialSNN, load, prune, save, summary, to_networkx
 from spatialgraph.functional import engines
 from spatialgraph.functional.compressed_engine import ListedEngine
-from spatialgraph.functional.dense import pairwise_length, pairwise_weight
 from spatialgraph.functional.fused import NORMALIZATION
+from spatialgraph.functional.pairs import pairwise_length, pairwise_weight
 from spatialgraph.graph.saved_models import register_model, unregister_model
 from spatialgraph.kernels import registry
 from spatialgraph.laws import Law, register_law, unregister_law

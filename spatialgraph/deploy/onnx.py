@@ -20,7 +20,7 @@ from spatialgraph.models.snn import SpatialSNN
 if TYPE_CHECKING:
     import onnx
 
-    from spatialgraph.functional.engine import Matrix
+    from spatialgraph.functional.engine import Prepared
 
 __all__ = ["to_onnx"]
 
@@ -111,7 +111,7 @@ class _StoredWeights:
     def __init__(self, graph: SpatialGraph) -> None:
         graph.connectivity.verify()
         served = graph.transmission().precomputed()
-        matrices = [cast("Matrix", _StoredMatrix(matrix.dense())) for matrix in served.matrices]
+        matrices = [cast("Prepared", _StoredMatrix(matrix.dense())) for matrix in served.matrices]
         self._transmission = PrecomputedTransmission(served.projections, matrices, served.biases)
 
     def transmission(self, *_: object, **__: object) -> PrecomputedTransmission:

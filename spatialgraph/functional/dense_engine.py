@@ -7,8 +7,9 @@ from torch import Tensor
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import ListedEngine
 from spatialgraph.functional.delays import delayed
-from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
+from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.engine import Engine, Matrix, Synapses
+from spatialgraph.functional.pairs import pairwise_length, pairwise_weight
 from spatialgraph.functional.precision import in_single
 
 __all__ = ["DenseEngine", "MaskedEngine", "WithoutSelfEngine"]

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.laws import Law
 
-__all__ = ["Engine", "Matrix", "Synapses"]
+__all__ = ["Engine", "Matrix", "Prepared", "Synapses"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +125,10 @@ class Engine(abc.ABC):
         """Tell which synapses are not masked, in the engine's shape, bool."""
         return without_smallest(self._unmasked(synapses).detach(), synapses.masked)
 
+    def prepared(self, synapses: Synapses) -> "Prepared":
+        """Return the projection for many products, which compute its weights as rarely as memory allows."""
+        return self.precomputed(self.weight(synapses))
+
     def precomputed(self, weight: Tensor) -> "Matrix":
         """Return the projection with precomputed weights in the engine's shape, for many passes."""
         return Matrix(self, weight)
@@ -140,9 +145,29 @@ class Engine(abc.ABC):
         return weight if factor is None else weight * factor
 
 
+class Prepared(Protocol):
+    """A projection that is ready for many products."""
+
+    @property
+    def weight(self) -> Tensor:
+        """Weights in the shape of the engine."""
+
+    def detach(self) -> "Prepared":
+        """Return the same without gradients."""
+
+    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Map activations ``(..., n)`` to ``(..., m)``."""
+
+    def carrier(self) -> Tensor | Callable[[Tensor], Tensor]:
+        """Return a dense matrix ``(m, n)``, or a function that maps activations."""
+
+    def dense(self) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Matrix:
-    """A projection with precomputed weights, for many products."""
+    """A projection with precomputed weights."""
 
     engine: Engine
     weight: Tensor

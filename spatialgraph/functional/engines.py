@@ -4,10 +4,11 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import CompressedEngine
 from spatialgraph.functional.dense_engine import DenseEngine, MaskedEngine
 from spatialgraph.functional.engine import Engine
+from spatialgraph.functional.streamed_engine import StreamedEngine
 
 __all__ = ["choose", "register", "unregister"]
 
-_ENGINES: list[type[Engine]] = [DenseEngine, MaskedEngine, CompressedEngine]
+_ENGINES: list[type[Engine]] = [StreamedEngine, DenseEngine, MaskedEngine, CompressedEngine]
 
 
 def register(engine: type[Engine]) -> type[Engine]:

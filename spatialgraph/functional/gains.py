@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from spatialgraph.functional.dense import pairwise_length
+from spatialgraph.functional.pairs import pairwise_length
 from spatialgraph.laws import Law
 
 __all__ = ["MOST_LENGTHS", "default_gain", "sample_lengths"]

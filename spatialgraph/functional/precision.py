@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-__all__ = ["dtype_name", "in_single"]
+from spatialgraph.tracing import is_autocast
+
+__all__ = ["dtype_name", "in_single", "product_dtype"]
 
 
 def in_single(values: Tensor) -> Tensor:
@@ -24,3 +26,16 @@ def dtype_name(dtype: torch.dtype) -> str:
         'float32'
     """
     return str(dtype).removeprefix("torch.")
+
+
+def product_dtype(x: Tensor, like: Tensor) -> torch.dtype:
+    """Return the dtype of a product with ``x``; for whole numbers that of another tensor.
+
+    Example:
+        >>> product_dtype(torch.ones(2, dtype=torch.int64), torch.zeros(1))
+        torch.float32
+    """
+    kind = x.device.type
+    if is_autocast(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype if x.is_floating_point() else like.dtype

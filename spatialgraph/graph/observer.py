@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from spatialgraph.functional.engine import Matrix
+from spatialgraph.functional.engine import Prepared
 
 __all__ = ["ObservedMatrix", "Observer", "Sending", "finished"]
 
@@ -79,16 +79,30 @@ class Observer:
 
 
 @dataclasses.dataclass(frozen=True)
-class ObservedMatrix(Matrix):
-    """A projection with precomputed weights whose sendings are recorded."""
+class ObservedMatrix:
+    """A projection whose sendings are recorded."""
 
+    matrix: Prepared
     observer: Observer
     number: int
     scale: Tensor | None
 
+    @property
+    def weight(self) -> Tensor:
+        """Weights in the shape of the engine."""
+        return self.matrix.weight
+
+    def detach(self) -> Prepared:
+        """Return the same without gradients and without a record."""
+        return self.matrix.detach()
+
+    def dense(self) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+        return self.matrix.dense()
+
     def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Map activations ``(..., n)`` to ``(..., m)``."""
-        total = self.observer.send(self.number, (x,), super().send, self.scale)
+        total = self.observer.send(self.number, (x,), self.matrix.send, self.scale)
         return finished(total, bias, rectify)
 
     def carrier(self) -> Callable[[Tensor], Tensor]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from spatialgraph.functional.engine import Matrix, Synapses
+from spatialgraph.functional.engine import Prepared, Synapses
 from spatialgraph.graph.observer import ObservedMatrix, Observer, finished
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.synapses import FreeSynapses
@@ -136,12 +136,10 @@ class Transmission:
         matrices = [self.matrix(number).detach() for number in range(len(self.projections))]
         return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
 
-    def matrix(self, number: int, scale: Tensor | None = None) -> Matrix:
-        """Return a projection with weights computed once; arguments as in :meth:`weight`."""
-        matrix = self.projections[number].engine.precomputed(self.weight(number, scale))
-        if self._observer is None:
-            return matrix
-        return ObservedMatrix(matrix.engine, matrix.weight, self._observer, number, scale)
+    def matrix(self, number: int, scale: Tensor | None = None) -> Prepared:
+        """Return a projection for many products; arguments as in :meth:`weight`."""
+        matrix = self.projections[number].engine.prepared(self._synapses(number, scale))
+        return matrix if self._observer is None else ObservedMatrix(matrix, self._observer, number, scale)
 
     def _delay(self, number: int) -> Tensor:
         free = self._free_delays[number]
@@ -176,7 +174,7 @@ class PrecomputedTransmission:
     """
 
     def __init__(
-        self, projections: tuple[Projection, ...], matrices: Sequence[Matrix], biases: Sequence[Tensor]
+        self, projections: tuple[Projection, ...], matrices: Sequence[Prepared], biases: Sequence[Tensor]
     ) -> None:
         self.projections, self.matrices, self.biases = projections, list(matrices), list(biases)
 
@@ -184,7 +182,7 @@ class PrecomputedTransmission:
         """Send activations as :meth:`Transmission.send` does."""
         return self.matrices[number].send(x, bias, rectify)
 
-    def matrix(self, number: int) -> Matrix:
+    def matrix(self, number: int) -> Prepared:
         """Return a projection with its weights."""
         return self.matrices[number]
 

@@ -10,8 +10,8 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from spatialgraph import checks
 from spatialgraph.functional.channels import absolute, channel_convolution
-from spatialgraph.functional.dense import pairwise_length
 from spatialgraph.functional.gains import default_gain
+from spatialgraph.functional.pairs import pairwise_length
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law

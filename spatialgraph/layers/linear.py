@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
-from spatialgraph.functional.dense import all_to_all, pairwise_length, pairwise_weight
+from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.gains import default_gain
+from spatialgraph.functional.pairs import pairwise_length, pairwise_weight
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.laws import Law, make_law
 from spatialgraph.layers.cache import Cache, Sources, law_settings, may_be_cached

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.functional.compressed import sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.dense import sparse
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.layers.aggregation import check_aggregation, is_sum

@@ -17,16 +17,17 @@ from references import (
     product,
     softened_squares,
     sparse_engine,
+    streamed_engine,
 )
 
 from spatialgraph import SpatialSimpleConv
-from spatialgraph.functional import all_to_all, dense, edge_weight, pairwise_weight, sparse
+from spatialgraph.functional import all_to_all, edge_weight, pairs, pairwise_length, pairwise_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.laws import InverseDistance, InversePower, Law
 
 every_law = pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
 every_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
-both_engines = pytest.mark.parametrize("engine", [dense_engine, sparse_engine])
+own_engines = pytest.mark.parametrize("engine", [dense_engine, sparse_engine, streamed_engine])
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 BATCH, SOURCES, TARGETS = 4, 7, 5
 
@@ -61,7 +62,7 @@ def test_engines_agree_with_brute_force(make, dim, dtype, engine):
         assert_close(result, right, TOLERANCE[dtype])
 
 
-@both_engines
+@own_engines
 @every_law
 def test_gradcheck(make, engine):
     law = make().double()
@@ -142,7 +143,7 @@ def test_blocks_of_rows_change_nothing(make, block, monkeypatch):
     law = make().double()
     arguments, grad_y = operands(), torch.randn(BATCH, TARGETS, dtype=torch.float64)
     expected = run(sparse_engine, arguments, law, grad_y)
-    monkeypatch.setattr(dense, "_CPU_BLOCK", block)
+    monkeypatch.setattr(pairs, "_CPU_BLOCK", block)
     for result, right in zip(run(all_to_all, arguments, law, grad_y), expected, strict=True):
         assert_close(result, right, 1e-12)
     weight = pairwise_weight(*(a.detach() for a in arguments[1:3]), torch.ones(SOURCES).double(), law)
@@ -161,7 +162,7 @@ def test_narrow_and_wide_batches(batch):
             assert_close(result, right, 1e-10)
 
 
-@both_engines
+@own_engines
 @pytest.mark.parametrize("leading", [(), (1,), (2, 3), (2, 1, 4)])
 def test_leading_axes(engine, leading):
     law = InversePower(learnable=True).double()
@@ -178,7 +179,7 @@ def test_leading_axes(engine, leading):
         assert_close(gradient, expected, 1e-14)
 
 
-@both_engines
+@own_engines
 @pytest.mark.parametrize("leading", [(0,), (3, 0)])
 def test_empty_batch(engine, leading):
     law = InversePower(learnable=True).double()
@@ -189,7 +190,7 @@ def test_empty_batch(engine, leading):
     assert all(torch.equal(g, torch.zeros_like(g)) for g in others)
 
 
-@both_engines
+@own_engines
 def test_memory_layout_does_not_matter(engine):
     law, (x, source, target, scale) = InverseDistance(), operands()
     grad_y = torch.randn(BATCH, TARGETS, dtype=torch.float64)
@@ -276,7 +277,7 @@ class Recording(Law):
         return square.rsqrt()
 
 
-@both_engines
+@own_engines
 def test_autocast_lowers_the_products_but_not_the_lengths(engine):
     law = Recording()
     arguments = operands(dtype=torch.float32, batch=16, n=32, m=8)
@@ -358,7 +359,7 @@ def test_messages_would_be_noticed():
     assert (n * m, batch) in shapes
 
 
-@both_engines
+@own_engines
 @pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool], ids=str)
 def test_whole_numbers_are_sent_as_floats(engine, dtype):
     x, *geometry = (values.detach() for values in operands())
@@ -369,6 +370,6 @@ def test_whole_numbers_are_sent_as_floats(engine, dtype):
 def test_lengths_of_other_dimensions_are_refused():
     source_pos, target_pos = torch.rand(3, 2), torch.rand(4, 3)
     with pytest.raises(ValueError, match=r"target_pos must have shape \(4, 2\), got \(4, 3\)"):
-        dense.pairwise_length(source_pos, target_pos)
+        pairwise_length(source_pos, target_pos)
     with pytest.raises(TypeError, match="source_pos must be floating point, got torch.int64"):
-        dense.pairwise_length(source_pos.long(), target_pos)
+        pairwise_length(source_pos.long(), target_pos)

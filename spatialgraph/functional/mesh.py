@@ -1,0 +1,190 @@
+r"""The product between two planes in a time that grows with the neurons, and not with the pairs."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.functional.compressed import check_geometry
+from spatialgraph.functional.dense import all_to_all
+from spatialgraph.functional.mesh_plan import Plan, candidates
+from spatialgraph.functional.planar_product import PlanarProduct
+from spatialgraph.functional.planes import gap_of, is_planar
+from spatialgraph.functional.streaming import streamed
+from spatialgraph.laws import Law
+from spatialgraph.tracing import is_observed
+
+__all__ = ["DIMENSIONS", "Planner", "check_tolerance", "meshed"]
+
+DIMENSIONS = (2, 3)
+"""Dimensions of space for which there is a grid; one axis is that of the gap."""
+
+# Targets at which a plan is compared with exact sums, and how far geometry and law may change until it is done again.
+_TESTED, _DRIFT = 32, 0.05
+# Errors of gradients, in those of sums, that are allowed: splines have one order less in their derivatives.
+_OF_GRADIENTS = 10.0
+# Errors at some targets are estimates of those at all.
+_SAFETY = 0.75
+
+
+def meshed(
+    x: Tensor,
+    source_pos: Tensor,
+    target_pos: Tensor,
+    scale: Tensor,
+    law: Law,
+    bias: Tensor | None = None,
+    tolerance: float = 1e-3,
+) -> Tensor:
+    r"""Send activations from every source to every target of another plane, by Fourier transforms on a grid.
+
+    .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|) + b_j
+
+    Sources are spread onto a grid by splines, the grid is multiplied by the law in Fourier space, and targets gather
+    from it. Time and memory grow with the numbers of sources, targets and grid points; the spacing of the grid follows
+    from the gap between the planes and the law. A grid is used if the error of a sum with random signs is below the
+    tolerance, which is measured at some targets; and those of gradients below ten times of it. Second
+    derivatives, and the transforms of ``torch.func``, compute the sum over all pairs.
+
+    Args:
+        x: activations of the sources, shape ``(..., n)``.
+        source_pos: positions of the sources, shape ``(n, d)``, d = 2 or 3, all with the same last coordinate.
+        target_pos: positions of the targets, shape ``(m, d)``, likewise.
+        scale: polarity times gain of each source, shape ``(n,)``.
+        law: the law from length to weight.
+        bias: added to each target's input, shape ``(m,)``; None for nothing.
+        tolerance: the largest error of a sum with random signs, relative to such a sum, from 1e-6 to 0.1.
+
+    Returns:
+        Inputs of the targets, shape ``(..., m)``.
+
+    Raises:
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if shapes do not match, neurons are not in planes, positions are not finite, or no grid reaches the
+            tolerance.
+
+    Example:
+        >>> from spatialgraph.laws import InverseDistance
+        >>> pos, target = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.5, 1.0]])
+        >>> meshed(torch.ones(1, 2), pos, target, torch.ones(2), InverseDistance()).round(decimals=2)
+        tensor([[1.7100, 1.7900]])
+    """
+    check_geometry(source_pos, target_pos, scale, law)
+    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    check_tolerance(tolerance)
+    if is_observed(x, source_pos, target_pos, scale):
+        return streamed(x, source_pos, target_pos, scale, law, bias)
+    plan = Planner().plan(source_pos, target_pos, law, tolerance)
+    charge = x.to(source_pos.dtype) * scale
+    flat = charge.reshape(charge.shape[:-1].numel(), charge.shape[-1])
+    y = _product(flat, source_pos, target_pos, law, plan).view(*x.shape[:-1], target_pos.shape[0])
+    return y if bias is None else y + bias
+
+
+def check_tolerance(tolerance: float) -> float:
+    """Check a tolerance.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is not between 1e-6 and 0.1.
+
+    Example:
+        >>> check_tolerance(0.001)
+        0.001
+    """
+    return checks.between("tolerance", tolerance, 1e-6, 0.1)
+
+
+class Planner:
+    """Chooses a grid for two planes, and keeps the choice until geometry or law have changed much.
+
+    Example:
+        >>> from spatialgraph.laws import InverseDistance
+        >>> pos = torch.rand(9, 3) * torch.tensor([1.0, 1.0, 0.0])
+        >>> Planner().plan(pos, pos + 1.0, InverseDistance(), tolerance=1e-3).grid.order
+        4
+    """
+
+    def __init__(self) -> None:
+        self._signature: list[float] = []
+        self._choice = 0
+
+    def plan(self, source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> Plan:
+        """Return the coarsest grid that reaches a tolerance.
+
+        Raises:
+            ValueError: if there is none; the message says why.
+        """
+        _check_planes(source_pos, target_pos)
+        plans = candidates(source_pos, target_pos, law)
+        signature = [tolerance, *_signature(source_pos, target_pos, law)]
+        if not _is_near(signature, self._signature):
+            self._choice, found = _choose(source_pos, target_pos, law, tolerance)
+            self._signature = signature
+            return found
+        for number, plan in enumerate(plans):
+            if number == self._choice:
+                return plan
+        self._signature = []
+        return self.plan(source_pos, target_pos, law, tolerance)
+
+
+def _check_planes(source_pos: Tensor, target_pos: Tensor) -> None:
+    for name, pos in (("source_pos", source_pos), ("target_pos", target_pos)):
+        if pos.shape[1] not in DIMENSIONS:
+            raise ValueError(f"{name} must have 2 or 3 axes for a grid, got {pos.shape[1]}")
+        checks.finite(name, pos)
+        if not is_planar(pos):
+            raise ValueError(f"{name} must be in a plane across the last axis, got different last coordinates")
+
+
+def _signature(source_pos: Tensor, target_pos: Tensor, law: Law) -> list[float]:
+    """Return what the choice of a grid depends on."""
+    spreads = [end.std(0, correction=0) for end in (source_pos.detach()[:, :-1], target_pos.detach()[:, :-1])]
+    settings = [float(value) for value in law.settings().values()]
+    return [len(source_pos), len(target_pos), gap_of(source_pos, target_pos), *torch.cat(spreads).tolist(), *settings]
+
+
+def _is_near(values: list[float], before: list[float]) -> bool:
+    pairs_of = zip(values, before, strict=False)
+    return len(values) == len(before) and all(abs(now - then) <= _DRIFT * abs(then) for now, then in pairs_of)
+
+
+def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> tuple[int, Plan]:
+    """Compare grids with exact sums and their gradients at some targets, from coarse to fine."""
+    generator = torch.Generator().manual_seed(0)
+    charge = (torch.randint(2, (1, len(source_pos)), generator=generator) * 2 - 1).to(source_pos)
+    tested = torch.randperm(len(target_pos), generator=generator)[:_TESTED].to(target_pos.device)
+    source, some = source_pos.detach(), target_pos.detach()[tested]
+    double = charge.double(), source.double(), some.double()
+    ones = charge[0].double().abs()
+    exact = _with_gradient(lambda x, sources, targets: all_to_all(x, sources, targets, ones, law), *double)
+    found = None
+    for number, plan in enumerate(candidates(source_pos, target_pos, law)):
+        own = _with_gradient(functools.partial(_product, law=law, plan=plan), charge, source, some)
+        found = [float((each.double() - right).norm() / right.norm()) for each, right in zip(own, exact, strict=True)]
+        if found[0] <= _SAFETY * tolerance and found[1] <= _SAFETY * _OF_GRADIENTS * tolerance:
+            return number, plan
+    reason = "grids would be too large"
+    if found is not None:
+        reason = f"the finest grid has an error of {found[0]:.0e}, and of {found[1]:.0e} in gradients"
+    raise ValueError(
+        f"tolerance must be within reach of a grid, got {tolerance:g} for {type(law).__name__} at a gap of "
+        f"{gap_of(source_pos, target_pos):g}: {reason}"
+    )
+
+
+def _with_gradient(product: Callable[..., Tensor], charge: Tensor, source: Tensor, some: Tensor) -> tuple[Tensor, ...]:
+    """Return sums at some targets, and their gradients by the places of these in the plane."""
+    with torch.enable_grad():
+        own = some.clone().requires_grad_()
+        y = product(charge, source, own)
+        (gradient,) = torch.autograd.grad(y.sum(), own)
+    return y.detach(), gradient[:, :-1]
+
+
+def _product(charge: Tensor, source_pos: Tensor, target_pos: Tensor, law: Law, plan: Plan) -> Tensor:
+    y: Tensor = PlanarProduct.apply(charge, source_pos, target_pos, law, plan, *law.parameters())
+    return y

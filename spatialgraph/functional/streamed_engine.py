@@ -1,0 +1,102 @@
+"""The engine for projections with so many synapses that their weights would fill the memory."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from spatialgraph.functional import memory
+from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.dense_engine import DenseEngine
+from spatialgraph.functional.engine import Engine, Prepared, Synapses
+from spatialgraph.functional.streaming import streamed
+
+__all__ = ["Stream", "StreamedEngine"]
+
+
+class StreamedEngine(DenseEngine):
+    """Computes weights for a part of the targets at a time, multiplies, and drops them.
+
+    It serves projections with all synapses whose weights would take more than a share of the memory; see
+    :func:`~spatialgraph.functional.memory.weights_fit`. Factors and masks of single synapses need all weights.
+    """
+
+    @classmethod
+    def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
+        """Tell whether every pair has a synapse, and their weights would take too much of the memory."""
+        return DenseEngine.serves(n_sources, n_targets, edges) and not memory.weights_fit(n_sources, n_targets)
+
+    def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
+        """Return the length of each synapse, shape ``(m, n)``."""
+        self._check_fits("lengths")
+        return super().lengths(source_pos, target_pos)
+
+    def law_weight(self, synapses: Synapses) -> Tensor:
+        """Return scale times the law's weight of each synapse, shape ``(m, n)``."""
+        self._check_fits("weights")
+        return super().law_weight(synapses)
+
+    def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
+        """List every pair."""
+        self._check_fits("numbers")
+        return super().edge_index(sources, targets)
+
+    def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Send activations through the projection, without holding its weights."""
+        if _needs_all(synapses):
+            return super().send(x, synapses, bias, rectify)
+        y = streamed(x, *synapses.geometry, bias)
+        return F.relu(y) if rectify else y
+
+    def prepared(self, synapses: Synapses) -> Prepared:
+        """Return the projection without its weights, which are computed anew in each pass."""
+        return super().prepared(synapses) if _needs_all(synapses) else Stream(self, synapses)
+
+    def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
+        """Return an engine for the marked sources and targets only."""
+        kept = int(sources.sum()), int(targets.sum())
+        return (DenseEngine if memory.weights_fit(*kept) else type(self))(*kept)
+
+    def _check_fits(self, name: str) -> None:
+        memory.check_fits(name, self.n_sources, self.n_targets)
+
+
+def _needs_all(synapses: Synapses) -> bool:
+    return synapses.factor is not None or synapses.masked > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A projection whose weights are computed for a part of the targets at a time, in each product.
+
+    Args:
+        engine: its engine.
+        synapses: the quantities that determine the weights.
+    """
+
+    engine: StreamedEngine
+    synapses: Synapses
+
+    @property
+    def weight(self) -> Tensor:
+        """All weights, shape ``(m, n)``."""
+        return self.engine.weight(self.synapses)
+
+    def detach(self) -> "Stream":
+        """Return the same without gradients."""
+        given = self.synapses
+        values = {name: getattr(given, name).detach() for name in ("source_pos", "target_pos", "scale")}
+        return Stream(self.engine, dataclasses.replace(given, **values))
+
+    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Map activations ``(..., n)`` to ``(..., m)``."""
+        return self.engine.send(x, self.synapses, bias, rectify)
+
+    def carrier(self) -> Callable[[Tensor], Tensor]:
+        """Return a function that maps activations ``(..., n)`` to ``(..., m)``."""
+        return self.send
+
+    def dense(self) -> Tensor:
+        """Return all weights, shape ``(m, n)``."""
+        return self.weight
