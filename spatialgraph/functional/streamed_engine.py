@@ -18,8 +18,8 @@ __all__ = ["Stream", "StreamedEngine"]
 class StreamedEngine(DenseEngine):
     """Computes weights for a part of the targets at a time, multiplies, and drops them.
 
-    It serves projections with all synapses whose weights would take more than a share of the memory; see
-    :func:`~spatialgraph.functional.memory.weights_fit`. Factors and masks of single synapses need all weights.
+    It serves projections with all synapses whose weights would take more than a sixteenth of the memory. Factors and
+    masks of single synapses need all weights.
     """
 
     @classmethod
