@@ -55,7 +55,7 @@ class LawTable:
         return weights
 
 
-def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int = 256) -> LawTable:
+def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int = 200) -> LawTable:
     """Return a law as a table.
 
     Args:
