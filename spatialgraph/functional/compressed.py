@@ -14,7 +14,7 @@ from spatialgraph.kernels.registry import find
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed, without_autocast
 
-__all__ = ["check_edges", "check_geometry", "edge_weight", "geometry_in_single", "sparse"]
+__all__ = ["check_edges", "check_geometry", "check_product", "edge_weight", "geometry_in_single", "sparse"]
 
 
 def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, edges: CompressedEdges) -> Tensor:
@@ -215,6 +215,21 @@ def check_edges(edges: CompressedEdges) -> tuple[int, int]:
     if not isinstance(edges, CompressedEdges):
         raise TypeError(f"edges must be CompressedEdges, got {type(edges).__name__}")
     return edges.shape
+
+
+def check_product(
+    x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None
+) -> None:
+    """Check the operands of a product with the weights of all pairs.
+
+    Raises:
+        TypeError: if an argument is not a tensor of the expected dtype.
+        ValueError: if the shapes or devices do not match.
+    """
+    check_geometry(source_pos, target_pos, scale, law)
+    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    if bias is not None:
+        checks.same_device("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
 
 
 def check_geometry(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> None:

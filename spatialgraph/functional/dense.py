@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.functional.compressed import check_geometry, geometry_in_single, sparse
+from spatialgraph.functional.compressed import check_product, geometry_in_single, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
@@ -66,10 +66,7 @@ def all_to_all(
         >>> all_to_all(torch.tensor([[2.0, 3.0]]), pos, target, torch.tensor([1.0, -1.0]), InverseDistance())
         tensor([[-2.0000]])
     """
-    check_geometry(source_pos, target_pos, scale, law)
-    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
-    if bias is not None:
-        checks.same_device("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
+    check_product(x, source_pos, target_pos, scale, law, bias)
     if mask is not None and checks.shape("mask", mask, (target_pos.shape[0], source_pos.shape[0])).dtype != torch.bool:
         raise TypeError(f"mask must be bool, got {mask.dtype}")
     if mask is not None:

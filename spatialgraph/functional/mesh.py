@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.compressed import check_geometry
+from spatialgraph.functional.compressed import check_product
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.mesh_plan import Plan, candidates
 from spatialgraph.functional.planar_product import PlanarProduct
@@ -71,8 +71,7 @@ def meshed(
         >>> meshed(torch.ones(1, 2), pos, target, torch.ones(2), InverseDistance()).round(decimals=2)
         tensor([[1.7100, 1.7900]])
     """
-    check_geometry(source_pos, target_pos, scale, law)
-    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
+    check_product(x, source_pos, target_pos, scale, law, bias)
     check_tolerance(tolerance)
     if is_observed(x, source_pos, target_pos, scale):
         return streamed(x, source_pos, target_pos, scale, law, bias)

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.functional.compressed import check_geometry, geometry_in_single
+from spatialgraph.functional.compressed import check_product, geometry_in_single
 from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
 from spatialgraph.laws import Law
@@ -55,10 +54,7 @@ def streamed(
         >>> streamed(torch.tensor([[2.0, 3.0]]), pos, target, torch.tensor([1.0, -1.0]), InverseDistance())
         tensor([[-2.0000]])
     """
-    check_geometry(source_pos, target_pos, scale, law)
-    checks.same_device("x", checks.last_axis("x", x, source_pos.shape[0]), source_pos)
-    if bias is not None:
-        checks.same_device("bias", checks.shape("bias", bias, target_pos.shape[:1]), source_pos)
+    check_product(x, source_pos, target_pos, scale, law, bias)
     x = x.to(product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):

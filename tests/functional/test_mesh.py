@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from references import LAWS
 from torch.autograd import gradcheck
 
-from spatialgraph.functional import all_to_all, mesh, meshed, pairwise_weight
+from spatialgraph.functional import all_to_all, mesh, meshed, pairwise_weight, streamed
 from spatialgraph.functional.mesh import Planner
 from spatialgraph.functional.mesh_plan import candidates, smoothness
 from spatialgraph.functional.planar_product import PlanarProduct
@@ -129,6 +129,14 @@ def test_leading_axes_and_bias():
     operands = source, target, torch.ones(9).double(), InverseDistance(), bias
     assert error(meshed(x, *operands), all_to_all(x, *operands)) < 1e-3
     assert meshed(x, *operands).shape == (2, 3, 8)
+
+
+@pytest.mark.parametrize("product", [meshed, streamed, all_to_all])
+def test_a_bias_of_another_size_is_refused(product):
+    source, target = planes(n=9, m=8)
+    operands = torch.ones(1, 9).double(), source, target, torch.ones(9).double(), InverseDistance()
+    with pytest.raises(ValueError, match=r"bias must have shape \(8,\), got \(1,\)"):
+        product(*operands, torch.ones(1).double())
 
 
 @pytest.mark.parametrize("order", [2, 4, 6, 8])
