@@ -13,7 +13,11 @@ from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.laws import LAWS
 
 DEVICE = "cuda"
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    # PyTorch says so on the first product in the thread of a backward pass.
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS, but there was no current CUDA context"),
+]
 
 WIRINGS = {
     "all": wiring.AllToAll(),

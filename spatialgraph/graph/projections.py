@@ -24,8 +24,10 @@ __all__ = [
 ]
 
 with warnings.catch_warnings():
-    # PyTorch says once a process that compressed rows are in beta: on the first such tensor.
-    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
+    # PyTorch says once a process that compressed rows are in beta and, from 2.11 on, that it does not check them: on
+    # the first such tensor.
+    for message in ("Sparse CSR tensor support is in beta", "Sparse invariant checks are implicitly disabled"):
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1), device="cpu", check_invariants=False)
 
 
