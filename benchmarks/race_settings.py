@@ -3,9 +3,8 @@
     python benchmarks/race_settings.py --jobs 2 --json docs/results/race_settings.json
     python benchmarks/race_settings.py --only rates --epochs 1        # a quick look
 
-Tries peak rates and shapes of each kind of network in short trainings, and how strongly images are distorted in longer
-ones. Test images are not read. The same command continues an interrupted
-run.
+Tries peak rates and shapes of each kind of network in short trainings, other spatial networks for pixels in any order,
+and how strongly images are distorted. Test images are not read. The same command continues an interrupted run.
 """
 
 import functools
@@ -20,6 +19,8 @@ from torch import nn
 import spatialgraph as sg
 from spatialgraph import experiments, training
 from spatialgraph.experiments import CLASSES, Candidate, Run
+from spatialgraph.laws import Cosine
+from spatialgraph.wiring import Random
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "examples"))  # the race and its networks
 
@@ -67,6 +68,28 @@ def any_order() -> list[Run]:
     return _rates({f"{name}, any order": build for name, build in networks.items()})
 
 
+def any_order_variants() -> list[Run]:
+    """Try other spatial networks that do not know where pixels are, and other trainings of the one in the race."""
+    hidden, shapes = [200, 143], {"one hidden layer": [340], "six dimensions": [480, 340], "free spacing": [140, 97]}
+    options: dict[str, dict[str, Any]] = {
+        "as in the race": {},
+        "one hidden layer": {},
+        "six dimensions": {"dim": 6},
+        "free spacing": {"spacing": "free"},
+        "slower cosine": {"law": Cosine(1.0)},
+        "GELU": {"activation": "gelu"},
+        "not normalised": {"normalize": False},
+        "half of the synapses": {"wiring": Random(0.5, seed=0)},
+    }
+    runs = []
+    for name, chosen in options.items():
+        sizes = [race.PIXELS, *shapes.get(name, hidden), CLASSES]
+        build = functools.partial(sg.SpatialMLP, sizes, **{"dim": 9, "law": Cosine(3.0)} | chosen)
+        runs.append(_run(f"spatial, any order, {name}", build, 20, 0.05))
+    longer = _run("spatial, any order, 60 epochs", race.spatial_any_order, 60, 0.05)
+    return [*runs, longer]
+
+
 def spiking() -> list[Run]:
     """Try peak rates of spiking networks."""
     networks: dict[str, Build] = {
@@ -84,15 +107,20 @@ def shapes() -> list[Run]:
 
 
 def distortions() -> list[Run]:
-    """Try how strongly images are distorted, in short trainings and in long ones."""
+    """Try how strongly images are distorted."""
     return [
-        _run(f"spatial, {name} distortion", LARGE, epochs, 0.03, augment=augment)
-        for epochs in (60, 180)
-        for name, augment in DISTORTIONS.items()
+        _run(f"spatial, {name} distortion", LARGE, 60, 0.03, augment=augment) for name, augment in DISTORTIONS.items()
     ]
 
 
-STUDIES = {"rates": rates, "any_order": any_order, "spiking": spiking, "shapes": shapes, "distortions": distortions}
+STUDIES: dict[str, Callable[[], list[Run]]] = {
+    "rates": rates,
+    "any_order": any_order,
+    "any_order_variants": any_order_variants,
+    "spiking": spiking,
+    "shapes": shapes,
+    "distortions": distortions,
+}
 
 
 def _rates(networks: Mapping[str, Build], tried: Sequence[float] = RATES, **options: Any) -> list[Run]:  # noqa: ANN401

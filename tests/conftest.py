@@ -1,7 +1,13 @@
+import importlib
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from delayed_spikes import choose
 from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("short", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("short")
@@ -26,3 +32,19 @@ def way(request, monkeypatch):
     """Let a way of computing delayed spikes be the only one."""
     choose(monkeypatch, request.param)
     return request.param
+
+
+@pytest.fixture
+def scripts_of(monkeypatch):
+    """Return a function that makes the scripts of a folder importable by name; none is kept after the test."""
+    folders = set()
+
+    def of(folder):
+        folders.add(ROOT / folder)
+        monkeypatch.syspath_prepend(str(ROOT / folder))
+        return importlib.import_module
+
+    yield of
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").parent in folders:
+            del sys.modules[name]

@@ -1,9 +1,7 @@
 """Benchmarks: their cases can be built and run, so that a measurement can be repeated."""
 
 import argparse
-import importlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +11,9 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(scripts_of):
     """Import a benchmark by its name."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module
-    for path in FOLDER.glob("*.py"):
-        sys.modules.pop(path.stem, None)
+    return scripts_of("benchmarks")
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py")))

@@ -1,8 +1,6 @@
 """The example of Cora as a user runs it, on its synthetic graph."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,16 +12,13 @@ import spatialgraph as sg
 pytest.importorskip("matplotlib")
 pytest.importorskip("lightning")  # of the package of experiments
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 EDGES = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
 
 
 @pytest.fixture
-def cora(monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+def cora(scripts_of, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    yield importlib.import_module("cora")
-    sys.modules.pop("cora", None)
+    return scripts_of("examples")("cora")
 
 
 def test_it_prints_a_table_and_writes_all_files(cora, capsys):

@@ -3,10 +3,8 @@
 import contextlib
 import dataclasses
 import functools
-import importlib
 import io
 import re
-import sys
 import warnings
 from pathlib import Path
 
@@ -105,15 +103,13 @@ def test_all_pages_have_blocks_that_run():
 
 
 @pytest.mark.parametrize(("example", "page"), [("mnist_mlp", "mnist.md"), ("mnist_snn", "mnist_snn.md")])
-def test_every_option_of_an_example_is_named(example, page, capsys, monkeypatch):
+def test_every_option_of_an_example_is_named(example, page, capsys, scripts_of):
     pytest.importorskip("lightning")
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
     with pytest.raises(SystemExit):
-        importlib.import_module(example).main(["--help"])
+        scripts_of("examples")(example).main(["--help"])
     options = set(re.findall(r"--[a-z-]+", capsys.readouterr().out.split("options:")[1])) - {"--help"}
     text = (DOCS / "tutorials" / page).read_text(encoding="utf-8")
     assert options and set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE)) == options
-    sys.modules.pop(example)
 
 
 def test_lines_are_short():
@@ -133,11 +129,9 @@ def test_the_tables_of_rooms_are_those_of_the_imports():
 
 
 @pytest.fixture
-def draw_rooms(monkeypatch):
+def draw_rooms(scripts_of):
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend(str(DOCS))
-    yield importlib.import_module("draw_rooms")
-    sys.modules.pop("draw_rooms")
+    return scripts_of("docs")("draw_rooms")
 
 
 def test_no_arrow_of_the_drawing_leads_upwards(draw_rooms):

@@ -4,7 +4,6 @@ import dataclasses
 import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import networkx as nx
@@ -19,19 +18,15 @@ from spatialgraph.neurons.coding import latency
 pytest.importorskip("lightning")
 pytest.importorskip("matplotlib")
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
 
 @pytest.fixture
-def load(monkeypatch, tmp_path):
+def load(scripts_of, monkeypatch, tmp_path):
     """Import an example by its name, in an empty folder, without a network and with half of the sample."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
-    loaded = []
+    example = scripts_of("examples")
 
     def by_name(name):
-        loaded.append(name)
-        module = importlib.import_module(name)
+        module = example(name)
         load_mnist = module.training.load_mnist
 
         def some(folder):
@@ -42,9 +37,7 @@ def load(monkeypatch, tmp_path):
         monkeypatch.setattr(module.training, "load_mnist", some)
         return module
 
-    yield by_name
-    for name in loaded:
-        sys.modules.pop(name, None)
+    return by_name
 
 
 @pytest.fixture

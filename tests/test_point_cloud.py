@@ -1,6 +1,5 @@
 """The example of graphs of digits as a user runs it, on the bundled sample."""
 
-import importlib
 import json
 import math
 import sys
@@ -14,21 +13,17 @@ from spatialgraph.datasets import load_mnist
 pytest.importorskip("matplotlib")
 pytest.importorskip("lightning")
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 SHORT = ["--epochs", "1", "--images", "40", "--workers", "1"]
 NAMES = ["SpatialGNN", "MoNet (GMMConv)", "GravNet-like"]
 
 
 @pytest.fixture
-def example(monkeypatch, tmp_path):
+def example(scripts_of, monkeypatch, tmp_path):
     """The example, in an empty folder and without a network."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
-    module = importlib.import_module("point_cloud")
+    module = scripts_of("examples")("point_cloud")
     monkeypatch.setattr(module.training, "load_mnist", lambda folder: load_mnist(folder or tmp_path, download=False))
-    yield module
-    for name in ("point_cloud", "mnist_graphs"):
-        sys.modules.pop(name, None)
+    return module
 
 
 @pytest.fixture

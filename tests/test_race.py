@@ -1,10 +1,7 @@
 """The race of small networks, and its networks on microcontrollers: short trainings on the bundled sample."""
 
-import importlib
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,17 +14,12 @@ pytest.importorskip("matplotlib")
 import spatialgraph as sg
 from spatialgraph.wiring.hashing import hash_pairs
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
-
 
 @pytest.fixture
-def load(monkeypatch, tmp_path):
+def load(scripts_of, monkeypatch, tmp_path):
     """Import an example by its name, in an empty folder."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
     monkeypatch.chdir(tmp_path)
-    yield importlib.import_module
-    for name in ("race", "compressed_layers", "microcontroller"):
-        sys.modules.pop(name, None)
+    return scripts_of("examples")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The list of the paper's networks, and the page that is made of what they measured."""
 
-import importlib
 import json
 from pathlib import Path
 
@@ -32,15 +31,13 @@ PARAMETERS = {
 
 
 @pytest.fixture
-def paper(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "examples"))
-    return importlib.import_module("paper")
+def paper(scripts_of):
+    return scripts_of("examples")("paper")
 
 
 @pytest.fixture
-def docs(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
-    return importlib.import_module
+def docs(scripts_of):
+    return scripts_of("docs")
 
 
 @pytest.mark.parametrize("protocol", ["fast", "paper"])

@@ -13,10 +13,10 @@ from c_programs import PROGRAM, SANITIZERS, gcc, needs_gcc, run
 import spatialgraph as sg
 from spatialgraph.deploy.c.building import integer_network
 from spatialgraph.deploy.c.host import HostProgram, compile_here
-from spatialgraph.deploy.c.law_table import law_table
+from spatialgraph.deploy.c.law_table import fitted_table, law_table
 from spatialgraph.deploy.c.layers import Codes
 from spatialgraph.deploy.c.network import squared_distances
-from spatialgraph.laws import LAWS, Law, make_law
+from spatialgraph.laws import LAWS, Cosine, Law, make_law
 from spatialgraph.wiring import KNN, AllToAll, Random
 
 SIZES = [(7, 9), 30, (3, 5), 10]
@@ -196,6 +196,36 @@ def test_tables_follow_laws(name):
 def test_a_table_of_a_single_length():
     table = law_table(make_law("gaussian"), 1.0, 0.1, 50, 50)
     assert table(np.array([50])) * table.unit == pytest.approx(math.exp(-0.5 / 2), rel=0.2)
+
+
+def test_laws_that_change_fast_have_more_intervals():
+    law, squares = Cosine(3.0), np.arange(0, 90_000, 7)
+    sizes = []
+    for unit in (0.005, 0.05):  # lengths of up to 1.5, and 15
+        table = fitted_table(law, 1.0, unit, [squares])
+        exact = law(torch.from_numpy(np.sqrt(squares) * unit)).numpy()
+        assert np.sqrt(np.mean((table(squares) * table.unit - exact) ** 2)) < 0.05 * np.sqrt(np.mean(exact**2))
+        sizes.append(len(table.entries))
+    assert sizes[0] < 202 < sizes[1]
+
+
+class Pole(Law):
+    """Infinite at a length of zero."""
+
+    def from_square(self, square):
+        return 1 / square
+
+
+def test_laws_without_a_table(tmp_path):
+    squares = [np.arange(0, 90_000, 7)]
+    with pytest.raises(ValueError, match="law must be finite between the neurons, got others at a length of 0"):
+        fitted_table(Pole(0.0), 1.0, 0.01, squares)
+    with pytest.raises(ValueError, match="law must be smooth enough for a table of 3200 intervals, got weights that are"):
+        fitted_table(Cosine(1.0), 1.0, 10.0, squares)
+    model = network(law=Cosine(900.0))
+    with pytest.raises(ValueError, match="law must be smooth enough"):
+        sg.to_c(model, tmp_path / "network.h")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_codes_of_grids_add_up():

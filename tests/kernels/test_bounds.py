@@ -6,7 +6,6 @@ A few hundred random calls here; ten thousand, or with Numba's own bounds checks
     NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=runs/checked python scripts/fuzz_bounds.py --calls 10000
 """
 
-import importlib
 import json
 import os
 from pathlib import Path
@@ -31,10 +30,9 @@ LAW = InverseDistance()
 
 
 @pytest.mark.parametrize("more", [(), ("--without-numba",)], ids=["fused", "tensors"])
-def test_random_calls_end_in_right_results_or_exceptions(more, monkeypatch, capsys):
+def test_random_calls_end_in_right_results_or_exceptions(more, scripts_of, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))  # of its workers
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    script = importlib.import_module("fuzz_bounds")
+    script = scripts_of("scripts")("fuzz_bounds")
     assert script.main(["--calls", "300", "--seed", "7", *more]) == 0
     outcome = json.loads(capsys.readouterr().out)
     assert outcome["findings"] == []

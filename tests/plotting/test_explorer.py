@@ -1,12 +1,9 @@
 """The explorer's page: what it holds, read back, equals what the network says; wrong arguments are refused."""
 
 import errno
-import importlib
 import os
 import re
-import sys
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -353,11 +350,8 @@ def test_larger_networks_than_a_browser_draws(tmp_path, monkeypatch):
         sg.explore(layered(), tmp_path / "a.html")
 
 
-def test_the_page_of_the_documentation(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "docs"))
-    explorer_page = importlib.import_module("explorer_page")
-    path = explorer_page.write(tmp_path / "explorer")
-    sys.modules.pop("explorer_page")
+def test_the_page_of_the_documentation(tmp_path, scripts_of):
+    path = scripts_of("docs")("explorer_page").write(tmp_path / "explorer")
     facts, blocks = read_page(path)
     assert path.name == "mnist.html" and path.stat().st_size < 8e6
     sizes = [group["count"] for group in facts["groups"]]

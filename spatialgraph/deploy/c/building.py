@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.deploy.c.law_table import WEIGHT_BITS, LawTable, law_table
+from spatialgraph.deploy.c.law_table import WEIGHT_BITS, LawTable, fitted_table
 from spatialgraph.deploy.c.layers import IntegerLayer, integer_layers
 from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage, squared_distances
 from spatialgraph.deploy.c.responses import BIAS_BITS, BYTE, LEAK_BITS, POINT, SCALE_BITS, Leaking, Rectified, Response
@@ -124,13 +124,14 @@ def quantization_of(graph: SpatialGraph) -> Quantization:
 
 def _table(graph: SpatialGraph, quantization: Quantization, layers: Sequence[IntegerLayer]) -> LawTable:
     """Return the law over all squared distances of the network, one table for all stages."""
-    ends = []
-    for source, target in zip(layers, layers[1:], strict=False):
-        square = squared_distances(source, target) + (target.height - source.height) ** 2
-        ends += [int(square.min()), int(square.max())]
-    if max(ends) >= 2**31:
-        raise ValueError(f"gaps between layers must leave squared distances in 31 bits, got {max(ends)} units")
-    return law_table(graph.law, graph.gain, quantization.unit, min(ends), max(ends))
+    squares = [
+        squared_distances(source, target) + (target.height - source.height) ** 2
+        for source, target in zip(layers, layers[1:], strict=False)
+    ]
+    high = max(int(each.max()) for each in squares)
+    if high >= 2**31:
+        raise ValueError(f"gaps between layers must leave squared distances in 31 bits, got {high} units")
+    return fitted_table(graph.law, graph.gain, quantization.unit, squares)
 
 
 def _seeded(graph: SpatialGraph, stages: int) -> list[Random | None]:

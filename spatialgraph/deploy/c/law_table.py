@@ -2,17 +2,21 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from spatialgraph.laws import Law
 
-__all__ = ["WEIGHT_BITS", "LawTable", "law_table"]
+__all__ = ["WEIGHT_BITS", "LawTable", "fitted_table", "law_table"]
 
 WEIGHT_BITS = 10
 # Steps between two entries.
 _FRACTION_BITS = 7
+# Numbers of intervals that are tried, and the largest error of a table's weights, root mean square, in that of the
+# weights.
+_SIZES, _LARGEST_ERROR = (200, 400, 800, 1600, 3200), 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,7 @@ class LawTable:
         return weights
 
 
-def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int = 200) -> LawTable:
+def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int = _SIZES[0]) -> LawTable:
     """Return a law as a table.
 
     Args:
@@ -66,6 +70,9 @@ def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int
         high: largest squared distance.
         size: largest number of intervals.
 
+    Raises:
+        ValueError: if a weight is not finite.
+
     Example:
         >>> from spatialgraph.laws import InverseDistance
         >>> table = law_table(InverseDistance(), 1.0, 0.01, 10_000, 40_000)  # lengths from 1 to 2
@@ -74,7 +81,53 @@ def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int
     """
     shift = max(0, math.ceil(math.log2((high - low + 1) / size)))
     squares = low + np.arange(((high - low) >> shift) + 2, dtype=np.float64) * 2.0**shift
-    with torch.no_grad():
-        exact = gain * law.from_square(torch.from_numpy(squares * unit**2 + law.softening**2)).double().numpy()
+    exact = _weights(law, gain, unit, squares)
+    if not np.isfinite(exact).all():
+        lengths = unit * np.sqrt(squares[~np.isfinite(exact)])
+        raise ValueError(f"law must be finite between the neurons, got others at a length of {lengths[0]:.3g}")
     step = float(np.abs(exact).max()) / (2**WEIGHT_BITS - 1) or 1.0
     return LawTable(np.round(exact / step).astype(np.int16), low, shift, min(shift, _FRACTION_BITS), step, exact)
+
+
+def fitted_table(law: Law, gain: float, unit: float, squares: Sequence[np.ndarray]) -> LawTable:
+    """Return a table with as many intervals as the law needs at the lengths of a network.
+
+    Args:
+        law: the law.
+        gain: factor on all weights.
+        unit: length unit of the squared distances.
+        squares: the squared distances of each projection.
+
+    Raises:
+        ValueError: if a weight is not finite, or the law changes too fast for the largest table.
+
+    Example:
+        >>> from spatialgraph.laws import InverseDistance
+        >>> len(fitted_table(InverseDistance(), 1.0, 0.01, [np.array([10_000, 40_000])]).entries)
+        119
+    """
+    low, high = min(int(each.min()) for each in squares), max(int(each.max()) for each in squares)
+    for size in _SIZES:
+        table = law_table(law, gain, unit, low, high, size)
+        error = max(_error(table, law, gain, unit, each) for each in squares)
+        if error <= _LARGEST_ERROR:
+            return table
+    raise ValueError(
+        f"law must be smooth enough for a table of {_SIZES[-1]} intervals, got weights that are {error:.0%} off; larger "
+        "gaps between layers or a softer law help"
+    )
+
+
+def _error(table: LawTable, law: Law, gain: float, unit: float, squares: np.ndarray) -> float:
+    """Return the error of a table's weights, root mean square, in that of the weights."""
+    exact = _weights(law, gain, unit, squares)
+    size, error = (float(np.sqrt(np.mean(each**2))) for each in (exact, table.unit * table(squares) - exact))
+    return error / size if size > 0 else 0.0
+
+
+def _weights(law: Law, gain: float, unit: float, squares: np.ndarray) -> np.ndarray:
+    """Return the exact weights at squared distances."""
+    with torch.no_grad():
+        weights = law.from_square(torch.from_numpy(squares * unit**2 + law.softening**2))
+    exact: np.ndarray = gain * weights.double().numpy()
+    return exact
