@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 
 import race_figure
-from race_data import DEVICES, FASHION, RACE, Networks, take
+from race_data import DEVICES, FASHION, RACE, SETTINGS, Networks, take
 from race_published import DEVICES as PUBLISHED_DEVICES
 from race_published import PUBLISHED
 from race_text import CAPTION, TEXT
@@ -44,6 +44,16 @@ def few_bits(networks):
             row += [networks.accuracy(low), f"{networks.mean(name) - networks.mean(low):.2f}"]
         rows.append([*row, "-", "-"][:6])
     return markdown(["network", "32 bits (%)", "8 bits (%)", "points lost", "4 bits (%)", "points lost"], rows)
+
+
+def tried(words):
+    """Return the table of settings that were tried on held-out images, for networks whose names begin with words."""
+    rows = [
+        [run["network"].removeprefix(f"{words}, "), f"{100 * run['validation_accuracy']:.2f}"]
+        for run in json.loads(SETTINGS.read_text())["runs"]
+        if run["network"].startswith(words)
+    ]
+    return markdown(["tried", "held-out accuracy (%)"], rows)
 
 
 def published():
@@ -96,6 +106,7 @@ def page():
         few_bits=few_bits(networks),
         equal=equal(deployed["networks"]),
         devices=devices(deployed["networks"]),
+        tried=tried("spatial, any order"),
         published=published(),
         commands="\n".join(about["command"] for about in (networks.about, fashion.about, deployed)),
     )

@@ -8,7 +8,9 @@ from pathlib import Path
 from reproduction_data import mean_and_deviation
 
 RESULTS = Path(__file__).resolve().parent / "results"
-RACE, FASHION, DEVICES = (RESULTS / f"{name}.json" for name in ("race", "race_fashion", "microcontroller"))
+RACE, FASHION, DEVICES, SETTINGS = (
+    RESULTS / f"{name}.json" for name in ("race", "race_fashion", "microcontroller", "race_settings")
+)
 
 
 class Networks:
