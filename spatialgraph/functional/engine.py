@@ -12,7 +12,7 @@ from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.laws import Law
 
-__all__ = ["Engine", "Matrix", "Prepared", "Synapses"]
+__all__ = ["Engine", "Matrix", "Prepared", "Recomputed", "Synapses"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Synapses:
         factor: a factor for each synapse, shape ``(E,)``, in the order of the engine; None for 1.
         is_free: whether the factors are the weights themselves.
         masked: number of masked synapses, those with the smallest absolute weights, which weigh 0.
+        tolerance: the largest relative error that sums may have, see :func:`~spatialgraph.functional.mesh.meshed`; None
+            for that of rounding.
     """
 
     source_pos: Tensor
@@ -36,11 +38,17 @@ class Synapses:
     factor: Tensor | None = None
     is_free: bool = False
     masked: int = 0
+    tolerance: float | None = None
 
     @property
     def geometry(self) -> tuple[Tensor, Tensor, Tensor, Law]:
         """The quantities that determine the law's weights, in the order of :mod:`spatialgraph.functional`."""
         return self.source_pos, self.target_pos, self.scale, self.law
+
+    def detach(self) -> "Synapses":
+        """Return the same without gradients by positions and scales."""
+        values = {name: getattr(self, name).detach() for name in ("source_pos", "target_pos", "scale")}
+        return dataclasses.replace(self, **values)
 
 
 class Engine(abc.ABC):
@@ -183,6 +191,40 @@ class Matrix:
     def carrier(self) -> Tensor | Callable[[Tensor], Tensor]:
         """Return a dense matrix ``(m, n)``, or a function that does the same where most pairs have no synapse."""
         return self.engine.carrier(self.weight)
+
+    def dense(self) -> Tensor:
+        """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
+        return self.engine.dense(self.weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recomputed:
+    """A projection that its engine computes anew from positions in each product.
+
+    Args:
+        engine: its engine.
+        synapses: the quantities that determine the weights.
+    """
+
+    engine: Engine
+    synapses: Synapses
+
+    @property
+    def weight(self) -> Tensor:
+        """All weights, in the shape of the engine."""
+        return self.engine.weight(self.synapses)
+
+    def detach(self) -> "Recomputed":
+        """Return the same without gradients."""
+        return Recomputed(self.engine, self.synapses.detach())
+
+    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
+        """Map activations ``(..., n)`` to ``(..., m)``."""
+        return self.engine.send(x, self.synapses, bias, rectify)
+
+    def carrier(self) -> Callable[[Tensor], Tensor]:
+        """Return a function that maps activations ``(..., n)`` to ``(..., m)``."""
+        return self.send
 
     def dense(self) -> Tensor:
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""

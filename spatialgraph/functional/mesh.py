@@ -7,22 +7,25 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.compressed import check_product
+from spatialgraph.functional.compressed import check_product, geometry_in_single
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.mesh_plan import Plan, candidates
 from spatialgraph.functional.planar_product import PlanarProduct
 from spatialgraph.functional.planes import gap_of, is_planar
+from spatialgraph.functional.precision import in_single, product_dtype
 from spatialgraph.functional.streaming import streamed
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
-__all__ = ["DIMENSIONS", "Planner", "check_tolerance", "meshed"]
+__all__ = ["DIMENSIONS", "NoGridError", "Planner", "check_tolerance", "meshed", "summed"]
 
 DIMENSIONS = (2, 3)
 """Dimensions of space for which there is a grid; one axis is that of the gap."""
 
-# Targets at which a plan is compared with exact sums, and how far geometry and law may change until it is done again.
-_TESTED, _DRIFT = 32, 0.05
+# Sources and targets whose sums on a grid are compared with exact ones.
+_SOURCES, _TARGETS = 4096, 64
+# How far geometry and law may change until a grid is chosen anew.
+_DRIFT = 0.05
 # Errors of gradients, in those of sums, that are allowed: splines have one order less in their derivatives.
 _OF_GRADIENTS = 10.0
 # Errors at some targets are estimates of those at all.
@@ -71,15 +74,29 @@ def meshed(
         >>> meshed(torch.ones(1, 2), pos, target, torch.ones(2), InverseDistance()).round(decimals=2)
         tensor([[1.7100, 1.7900]])
     """
-    check_product(x, source_pos, target_pos, scale, law, bias)
     check_tolerance(tolerance)
     if is_observed(x, source_pos, target_pos, scale):
         return streamed(x, source_pos, target_pos, scale, law, bias)
-    plan = Planner().plan(source_pos, target_pos, law, tolerance)
-    charge = x.to(source_pos.dtype) * scale
-    flat = charge.reshape(charge.shape[:-1].numel(), charge.shape[-1])
-    y = _product(flat, source_pos, target_pos, law, plan).view(*x.shape[:-1], target_pos.shape[0])
-    return y if bias is None else y + bias
+    plan = Planner().plan(in_single(source_pos), in_single(target_pos), law, tolerance)
+    return summed(x, source_pos, target_pos, scale, law, bias, plan)
+
+
+def summed(
+    x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None, plan: Plan
+) -> Tensor:
+    """Return what :func:`meshed` does on a grid that was chosen; arguments as there."""
+    check_product(x, source_pos, target_pos, scale, law, bias)
+    dtype = product_dtype(x, source_pos)
+    source_pos, target_pos, scale = geometry_in_single(source_pos, target_pos, scale)
+    with without_autocast(x.device.type):
+        charge = x.to(source_pos.dtype) * scale
+        flat = charge.reshape(charge.shape[:-1].numel(), charge.shape[-1])
+        y = _product(flat, source_pos, target_pos, law, plan).view(*x.shape[:-1], target_pos.shape[0])
+        return (y if bias is None else y + bias).to(dtype)
+
+
+class NoGridError(ValueError):
+    """No grid reaches the tolerance."""
 
 
 def check_tolerance(tolerance: float) -> float:
@@ -109,34 +126,39 @@ class Planner:
     def __init__(self) -> None:
         self._signature: list[float] = []
         self._choice = 0
+        self._refusal: NoGridError | None = None
 
     def plan(self, source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> Plan:
         """Return the coarsest grid that reaches a tolerance.
 
         Raises:
-            ValueError: if there is none; the message says why.
+            NoGridError: if there is none; the message says why.
+            ValueError: if positions are not finite.
         """
         _check_planes(source_pos, target_pos)
-        plans = candidates(source_pos, target_pos, law)
         signature = [tolerance, *_signature(source_pos, target_pos, law)]
-        if not _is_near(signature, self._signature):
-            self._choice, found = _choose(source_pos, target_pos, law, tolerance)
-            self._signature = signature
-            return found
-        for number, plan in enumerate(plans):
-            if number == self._choice:
-                return plan
-        self._signature = []
-        return self.plan(source_pos, target_pos, law, tolerance)
+        if _is_near(signature, self._signature):
+            if self._refusal is not None:
+                raise self._refusal
+            for number, plan in enumerate(candidates(source_pos, target_pos, law)):
+                if number == self._choice:
+                    return plan
+        self._signature, self._refusal = signature, None
+        try:
+            self._choice, plan = _choose(source_pos, target_pos, law, tolerance)
+        except NoGridError as error:
+            self._refusal = error
+            raise
+        return plan
 
 
 def _check_planes(source_pos: Tensor, target_pos: Tensor) -> None:
     for name, pos in (("source_pos", source_pos), ("target_pos", target_pos)):
         if pos.shape[1] not in DIMENSIONS:
-            raise ValueError(f"{name} must have 2 or 3 axes for a grid, got {pos.shape[1]}")
+            raise NoGridError(f"{name} must have 2 or 3 axes for a grid, got {pos.shape[1]}")
         checks.finite(name, pos)
         if not is_planar(pos):
-            raise ValueError(f"{name} must be in a plane across the last axis, got different last coordinates")
+            raise NoGridError(f"{name} must be in a plane across the last axis, got different last coordinates")
 
 
 def _signature(source_pos: Tensor, target_pos: Tensor, law: Law) -> list[float]:
@@ -154,9 +176,11 @@ def _is_near(values: list[float], before: list[float]) -> bool:
 def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> tuple[int, Plan]:
     """Compare grids with exact sums and their gradients at some targets, from coarse to fine."""
     generator = torch.Generator().manual_seed(0)
-    charge = (torch.randint(2, (1, len(source_pos)), generator=generator) * 2 - 1).to(source_pos)
-    tested = torch.randperm(len(target_pos), generator=generator)[:_TESTED].to(target_pos.device)
-    source, some = source_pos.detach(), target_pos.detach()[tested]
+    source, some = (
+        pos.detach()[torch.randperm(len(pos), generator=generator)[:count].to(pos.device)]
+        for pos, count in ((source_pos, _SOURCES), (target_pos, _TARGETS))
+    )
+    charge = (torch.randint(2, (1, len(source)), generator=generator) * 2 - 1).to(source)
     double = charge.double(), source.double(), some.double()
     ones = charge[0].double().abs()
     exact = _with_gradient(lambda x, sources, targets: all_to_all(x, sources, targets, ones, law), *double)
@@ -169,7 +193,7 @@ def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) 
     reason = "grids would be too large"
     if found is not None:
         reason = f"the finest grid has an error of {found[0]:.0e}, and of {found[1]:.0e} in gradients"
-    raise ValueError(
+    raise NoGridError(
         f"tolerance must be within reach of a grid, got {tolerance:g} for {type(law).__name__} at a gap of "
         f"{gap_of(source_pos, target_pos):g}: {reason}"
     )

@@ -14,6 +14,7 @@ from spatialgraph.functional.planes import gap_of
 from spatialgraph.functional.splines import Grid
 from spatialgraph.functional.streaming import checkpointed
 from spatialgraph.laws import Law
+from spatialgraph.tracing import without_autocast
 
 __all__ = ["PlanarProduct"]
 
@@ -47,32 +48,37 @@ class PlanarProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         """Return the gradients of charges, positions and the law's parameters."""
-        charge, source_pos, target_pos, sent, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            inputs = (charge, source_pos, target_pos, ctx.law, ctx.plan, *law_parameters)
-            return composed.gradients(_over_all_pairs, inputs, ctx.needs_input_grad, [grad])
-        gap = gap_of(source_pos, target_pos)
-        fields = _Fields(ctx.plan, ctx.law, gap, charge)
-        weight, pulled = fields.weight(), fields.transformed(grad, target_pos)
-        back = fields.field(pulled, weight)
-        grads: list[Tensor | None] = [None] * 3
-        if ctx.needs_input_grad[0]:
-            grads[0] = _gather(ctx.plan.grid, back, source_pos)
-        slope = fields.slope() if ctx.needs_input_grad[1] or ctx.needs_input_grad[2] else None
-        for number, (pos, there, own, other, sign) in enumerate(
-            (
-                (source_pos, back, charge, pulled, -1.0),
-                (target_pos, fields.field(sent, weight), grad, sent, 1.0),
-            ),
-            start=1,
-        ):
-            if slope is not None and ctx.needs_input_grad[number]:
-                in_plane = _pull(ctx.plan.grid, there, own, pos)
-                across = _gather(ctx.plan.grid, fields.field(other, slope), pos)
-                depth = 2.0 * gap * sign * (own * across).sum(0)
-                grads[number] = torch.cat([in_plane, depth[:, None]], 1)
-        of_law = [fields.inner(pulled, sent, each) for each in fields.parameter_slopes()] if law_parameters else []
-        return (*grads, None, None, *of_law)
+        with without_autocast(grad.device.type):
+            return _gradients(ctx, grad)
+
+
+def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    charge, source_pos, target_pos, sent, *law_parameters = ctx.saved_tensors
+    if torch.is_grad_enabled():
+        inputs = (charge, source_pos, target_pos, ctx.law, ctx.plan, *law_parameters)
+        return composed.gradients(_over_all_pairs, inputs, ctx.needs_input_grad, [grad])
+    gap = gap_of(source_pos, target_pos)
+    fields = _Fields(ctx.plan, ctx.law, gap, charge)
+    weight, pulled = fields.weight(), fields.transformed(grad, target_pos)
+    back = fields.field(pulled, weight)
+    grads: list[Tensor | None] = [None] * 3
+    if ctx.needs_input_grad[0]:
+        grads[0] = _gather(ctx.plan.grid, back, source_pos)
+    slope = fields.slope() if ctx.needs_input_grad[1] or ctx.needs_input_grad[2] else None
+    for number, (pos, there, own, other, sign) in enumerate(
+        (
+            (source_pos, back, charge, pulled, -1.0),
+            (target_pos, fields.field(sent, weight), grad, sent, 1.0),
+        ),
+        start=1,
+    ):
+        if slope is not None and ctx.needs_input_grad[number]:
+            in_plane = _pull(ctx.plan.grid, there, own, pos)
+            across = _gather(ctx.plan.grid, fields.field(other, slope), pos)
+            depth = 2.0 * gap * sign * (own * across).sum(0)
+            grads[number] = torch.cat([in_plane, depth[:, None]], 1)
+    of_law = [fields.inner(pulled, sent, each) for each in fields.parameter_slopes()] if law_parameters else []
+    return (*grads, None, None, *of_law)
 
 
 def _over_all_pairs(

@@ -1,18 +1,15 @@
 """The engine for projections with so many synapses that their weights would fill the memory."""
 
-import dataclasses
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph.functional import memory
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense_engine import DenseEngine
-from spatialgraph.functional.engine import Engine, Prepared, Synapses
+from spatialgraph.functional.engine import Engine, Prepared, Recomputed, Synapses
 from spatialgraph.functional.streaming import streamed
 
-__all__ = ["Stream", "StreamedEngine"]
+__all__ = ["StreamedEngine"]
 
 
 class StreamedEngine(DenseEngine):
@@ -46,12 +43,13 @@ class StreamedEngine(DenseEngine):
         """Send activations through the projection, without holding its weights."""
         if _needs_all(synapses):
             return super().send(x, synapses, bias, rectify)
-        y = streamed(x, *synapses.geometry, bias)
+        y = self.mesh.send(x, synapses, bias)
+        y = streamed(x, *synapses.geometry, bias) if y is None else y
         return F.relu(y) if rectify else y
 
     def prepared(self, synapses: Synapses) -> Prepared:
         """Return the projection without its weights, which are computed anew in each pass."""
-        return super().prepared(synapses) if _needs_all(synapses) else Stream(self, synapses)
+        return super().prepared(synapses) if _needs_all(synapses) else Recomputed(self, synapses)
 
     def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
         """Return an engine for the marked sources and targets only."""
@@ -64,39 +62,3 @@ class StreamedEngine(DenseEngine):
 
 def _needs_all(synapses: Synapses) -> bool:
     return synapses.factor is not None or synapses.masked > 0
-
-
-@dataclasses.dataclass(frozen=True)
-class Stream:
-    """A projection whose weights are computed for a part of the targets at a time, in each product.
-
-    Args:
-        engine: its engine.
-        synapses: the quantities that determine the weights.
-    """
-
-    engine: StreamedEngine
-    synapses: Synapses
-
-    @property
-    def weight(self) -> Tensor:
-        """All weights, shape ``(m, n)``."""
-        return self.engine.weight(self.synapses)
-
-    def detach(self) -> "Stream":
-        """Return the same without gradients."""
-        given = self.synapses
-        values = {name: getattr(given, name).detach() for name in ("source_pos", "target_pos", "scale")}
-        return Stream(self.engine, dataclasses.replace(given, **values))
-
-    def send(self, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
-        """Map activations ``(..., n)`` to ``(..., m)``."""
-        return self.engine.send(x, self.synapses, bias, rectify)
-
-    def carrier(self) -> Callable[[Tensor], Tensor]:
-        """Return a function that maps activations ``(..., n)`` to ``(..., m)``."""
-        return self.send
-
-    def dense(self) -> Tensor:
-        """Return all weights, shape ``(m, n)``."""
-        return self.weight

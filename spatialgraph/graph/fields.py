@@ -28,7 +28,7 @@ from spatialgraph.laws import LAWS, Law, make_law
 __all__ = ["NetworkFields", "axis_names", "make_fields", "read_settings"]
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode", "grid_polarity")
+OPTIONS = ("polarity_mode", "gain", "spacing", "weight_mode", "velocity", "delay_mode", "grid_polarity", "tolerance")
 # Which setting a free value of an edge belongs to, and what that setting says where there are none.
 FREE = {"weight": ("weight_mode", "law"), "delay": ("delay_mode", "length")}
 

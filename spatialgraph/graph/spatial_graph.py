@@ -83,6 +83,9 @@ class SpatialGraph(Changeable):
             and those of a cell add up to what is behind its polarity).
         recurrent: which synapses exist within the hidden layers, where ``edges`` is a wiring: a wiring for all of them,
             or a list with a wiring or None for each. None for a network that is not recurrent.
+        tolerance: the largest relative error that a sum over an all-to-all projection may have, from 1e-6 to 0.1, such
+            as 1e-3; layers that stand in planes are then summed on a grid, in a time that grows with the neurons and
+            not with the synapses (see :func:`~spatialgraph.functional.mesh.meshed`). None for exact sums.
         generator: source of random numbers for polarities and random wirings.
 
     Raises:
@@ -120,6 +123,7 @@ class SpatialGraph(Changeable):
         grids: Mapping[int, Sequence[int]] | None = None,
         grid_polarity: str = "cell",
         recurrent: Recurrence = None,
+        tolerance: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -130,6 +134,7 @@ class SpatialGraph(Changeable):
         self.delay_mode = checks.choice("delay_mode", delay_mode, DELAYS)
         self.grid_polarity = checks.choice("grid_polarity", grid_polarity, GRID_POLARITIES)
         self.velocity = velocity
+        self.tolerance = tolerance
         own_law = copy.deepcopy(make_law(law)).to(pos)  # other networks may be built with the same one
         self.law = freeze(own_law) if weight_mode == "free" else own_law
         self.law_at_first = learnt_settings(self.law)
@@ -178,7 +183,7 @@ class SpatialGraph(Changeable):
             device: as in ``nn.Linear``.
             dtype: as in ``nn.Linear``.
             **options: ``polarity_mode``, ``law``, ``gain``, ``weight_mode``, ``velocity``, ``delay_mode``,
-                ``anchored``, ``grid_polarity``, ``recurrent`` as in :class:`SpatialGraph`.
+                ``anchored``, ``grid_polarity``, ``recurrent``, ``tolerance`` as in :class:`SpatialGraph`.
 
         Raises:
             TypeError: if an argument is of the wrong type.

@@ -32,6 +32,8 @@ def settings(graph: Weighted) -> dict[str, Any]:
     }
     if graph.velocity is not None:
         result["velocity"] = graph.velocity
+    if graph.tolerance is not None:
+        result["tolerance"] = graph.tolerance
     if graph.masked_share:
         result["masked_share"] = graph.masked_share
     if graph.is_recurrent:

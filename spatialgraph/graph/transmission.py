@@ -29,6 +29,7 @@ class Transmission:
         gain: constant factor on free weights.
         velocity: length units that a spike travels in a time step; None for no delays.
         masked_share: share of each projection's synapses, those of the smallest weights, that weigh 0.
+        tolerance: the largest relative error of sums over all-to-all projections; None for that of rounding.
         observer: records what is sent; None for no record.
 
     Example:
@@ -49,10 +50,12 @@ class Transmission:
         gain: float,
         velocity: float | None,
         masked_share: float,
+        tolerance: float | None = None,
         observer: Observer | None = None,
     ) -> None:
         self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
         self.velocity, self.masked_share, self._observer = velocity, masked_share, observer
+        self.tolerance = tolerance
         self.biases = [bias[projection.target_index] for projection in projections]
         weight, delay = (None, None) if free is None else (free.weight, free.delay)
         self.is_free = free is not None and weight is not None and not free.is_factor
@@ -161,6 +164,7 @@ class Transmission:
             self._factors[number],
             self.is_free,
             round(self.masked_share * projection.synapses),
+            self.tolerance,
         )
 
 

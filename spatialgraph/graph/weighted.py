@@ -8,6 +8,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.derived import refusing
+from spatialgraph.functional.mesh import check_tolerance
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.graph.grids import Sums
 from spatialgraph.graph.observer import Observer
@@ -61,6 +62,7 @@ class Weighted(Structure):
     grid_polarity: str
     quantization: Quantization | None = None
     _masked_share = 0.0
+    _tolerance: float | None = None
     _observer: Observer | None = None
 
     @property
@@ -99,6 +101,15 @@ class Weighted(Structure):
                 "velocity must be given for delay_mode='free', whose first values are those of the lengths, got None"
             )
         self._velocity = None if velocity is None else checks.positive("velocity", velocity)
+
+    @property
+    def tolerance(self) -> float | None:
+        """The largest relative error of sums over all-to-all projections; None for that of rounding."""
+        return self._tolerance
+
+    @tolerance.setter
+    def tolerance(self, tolerance: float | None) -> None:
+        self._tolerance = None if tolerance is None else check_tolerance(tolerance)
 
     def get_extra_state(self) -> Tensor:
         """Return the gain and the masked share."""
@@ -193,6 +204,7 @@ class Weighted(Structure):
             gain=self.gain,
             velocity=self.velocity,
             masked_share=self.masked_share,
+            tolerance=self.tolerance,
             observer=self.observer,
         )
 
