@@ -84,7 +84,8 @@ def any_order_variants() -> list[Run]:
     runs = []
     for name, chosen in options.items():
         sizes = [race.PIXELS, *shapes.get(name, hidden), CLASSES]
-        build = functools.partial(sg.SpatialMLP, sizes, **{"dim": 9, "law": Cosine(3.0)} | chosen)
+        given: dict[str, Any] = {"dim": 9, "law": Cosine(3.0)} | chosen
+        build = functools.partial(sg.SpatialMLP, sizes, **given)
         runs.append(_run(f"spatial, any order, {name}", build, 20, 0.05))
     longer = _run("spatial, any order, 60 epochs", race.spatial_any_order, 60, 0.05)
     return [*runs, longer]

@@ -113,8 +113,8 @@ def fitted_table(law: Law, gain: float, unit: float, squares: Sequence[np.ndarra
         if error <= _LARGEST_ERROR:
             return table
     raise ValueError(
-        f"law must be smooth enough for a table of {_SIZES[-1]} intervals, got weights that are {error:.0%} off; larger "
-        "gaps between layers or a softer law help"
+        f"law must be smooth enough for a table of {_SIZES[-1]} intervals, got weights that are {error:.0%} off; "
+        "larger gaps between layers or a softer law help"
     )
 
 
