@@ -17,8 +17,8 @@ __all__ = ["Plan", "candidates", "smoothness"]
 _CHOICES = ((4, 2.0), (4, 3.0), (4, 4.5), (6, 4.0), (6, 6.0), (8, 6.0), (8, 9.0))
 # Grid points for each neuron, and at least, above which a grid takes more time than it saves.
 _POINTS_PER_NEURON, _POINTS = 16, 2**22
-# Points between the farthest pair and the next period, over which the filter of the splines fades.
-_MARGIN = 24
+# Points between the farthest pair and the next period, over which the filter of the splines fades, by their order.
+_MARGINS = {4: 24, 6: 72, 8: 72}
 _SAMPLES = 512
 
 
@@ -104,10 +104,11 @@ def candidates(source_pos: Tensor, target_pos: Tensor, law: Law) -> Iterator[Pla
     for order, fineness in _CHOICES:
         spacing = width / fineness
         shape = tuple(math.ceil(extent / spacing) + order + 3 for extent in extents)
-        if math.prod(2 * count + _MARGIN for count in shape) > most:
+        whole = [2 * count + _MARGINS[order] for count in shape]
+        if math.prod(whole) > most:
             return
         origin = tuple((low - spacing * (order // 2 + 1)).tolist())
-        yield Plan(Grid(origin, spacing, shape, order), tuple(_fast_size(2 * count + _MARGIN) for count in shape))
+        yield Plan(Grid(origin, spacing, shape, order), tuple(map(_fast_size, whole)))
 
 
 def _fast_size(count: int) -> int:
