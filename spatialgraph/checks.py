@@ -122,7 +122,7 @@ def finite(name: str, value: Any) -> Tensor:  # noqa: ANN401
     # decides.
     if not bool(torch.isfinite(tensor(name, value).sum())) and not bool(torch.isfinite(value).all()):
         place = tuple(torch.nonzero(~torch.isfinite(value))[0].tolist())
-        raise ValueError(f"{name} must be finite, got {float(value[place])} at {place}")
+        raise ValueError(f"{name} must be finite, got {value[place].item()} at {place}")
     return value  # type: ignore[no-any-return]
 
 
