@@ -27,7 +27,7 @@ def draw(networks):
     for group, marker in MARKERS.items():
         ax.plot([], [], marker, color=GREY, label=LABELS[group])
     ax.plot([], [], "D", color=GREY, fillstyle="none", label="published")
-    ax.set(xscale="log", xlabel="parameters", ylabel="accuracy on the test images (%)")
+    ax.set(xscale="log", xlim=(3800, 38_000), xlabel="parameters", ylabel="accuracy on the test images (%)")
     ticks = (4000, 6000, 8000, 10_000, 15_000, 25_000)
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()

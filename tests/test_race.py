@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ pytest.importorskip("matplotlib")
 
 import spatialgraph as sg
 from spatialgraph.wiring.hashing import hash_pairs
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -111,3 +114,7 @@ def test_networks_of_the_race_in_c(load, digits, tmp_path, monkeypatch):
     written = json.loads((tmp_path / "runs/microcontroller/microcontroller.json").read_text())
     assert written["networks"][0]["parameters"] == 4_992
     assert np.isfinite(row["accuracy_in_c"])
+
+
+def test_the_page_is_made_of_the_results(scripts_of):
+    assert scripts_of("docs")("make_race").page() == (ROOT / "docs" / "race.md").read_text()
