@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "pruning": "graph functional wiring checks",
     "connectome": "graph functional wiring laws checks tracing atomic",
     "plotting": "connectome graph checks atomic",
-    "costs": "connectome models graph checks",
+    "costs": "connectome models graph functional checks",
     "deploy": "models graph neurons functional wiring laws checks atomic",
     "training": "graph datasets atomic distributed checks",
     "experiments": "training plotting pruning graph wiring laws checks atomic",

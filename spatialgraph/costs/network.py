@@ -1,6 +1,7 @@
 """Costs of a network in synapses, parameters, bytes on disk and time, compared with dense layers of the same sizes."""
 
 import dataclasses
+import math
 import statistics
 import tempfile
 import time
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.connectome.formats.files import save
 from spatialgraph.costs.tables import Cost, ProjectionCost, Summary
+from spatialgraph.functional.memory import weights_fit
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
@@ -32,7 +34,8 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
 
     The time is that of the projections in inference, without activations and normalisation, compared with a dense
     product of the same shape. With delays it is that of a run of 10 time steps, divided by 10. The model is not
-    changed, and PyTorch's random number generator is not used.
+    changed, and PyTorch's random number generator is not used. Dense products whose matrix would take too much of the
+    memory are not measured: their time is NaN.
 
     Args:
         model: a :class:`~spatialgraph.SpatialGraph` or any module that has one as its ``graph``.
@@ -45,7 +48,7 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
     Raises:
         TypeError: if ``model`` has no graph, ``batch`` or ``rounds`` is not an int, or the law is a custom class, which
             cannot be saved to a file.
-        ValueError: if ``batch`` or ``rounds`` is below 1.
+        ValueError: if ``batch`` or ``rounds`` is below 1, or activations of a batch would fill the memory.
 
     Example:
         >>> from spatialgraph import prune_
@@ -57,6 +60,9 @@ def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
     """
     graph = graph_of(model, "model")
     batch, rounds = checks.integer("batch", batch, minimum=1), checks.integer("rounds", rounds, minimum=1)
+    widest = max(max(p.sources.numel(), p.targets.numel()) for p in graph.projections)
+    if not weights_fit(batch, widest):
+        raise ValueError(f"batch must leave its activations a place in memory, got {batch} of {widest:,} neurons")
     file_bytes, edge_bytes = _file(graph)
     transmission = graph.transmission()
     own = _parameters_by_neuron(graph)
@@ -144,6 +150,8 @@ def _pruned_time(transmission: Transmission, number: int, x: Tensor, rounds: int
 
 
 def _dense_time(x: Tensor, targets: int, rounds: int) -> float:
+    if not weights_fit(x.shape[1], targets):
+        return math.nan
     matrix = _any_numbers((targets, x.shape[1]), x)
     return _median(lambda: F.linear(x, matrix), rounds, x.device)
 

@@ -1,6 +1,7 @@
 """The costs of a network as numbers and as a table."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ class Cost:
         multiply_adds: multiplications with additions for each sample and time step, one for each synapse.
         parameters: number of parameters.
         bytes: bytes in a file.
-        milliseconds: time of the products in a forward pass without gradients, for a batch and a time step.
+        milliseconds: time of the products in a forward pass without gradients, for a batch and a time step; NaN where
+            it was not measured.
     """
 
     synapses: int
@@ -87,7 +89,7 @@ class Summary:
         return self.pruned.bytes - sum(row.pruned.bytes for row in self.rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all numbers as a dictionary that can be written as JSON.
+        """Return all numbers as a dictionary that can be written as JSON; None for times that were not measured.
 
         Example:
             >>> from spatialgraph import SpatialGraph, summary
@@ -96,7 +98,7 @@ class Summary:
         """
         rows = [dataclasses.asdict(row) | {"share": row.share} for row in self.rows]
         own = {name: getattr(self, name) for name in ("share", "other_parameters", "other_bytes")}
-        return dataclasses.asdict(self) | own | {"rows": rows}
+        return _without_nan(dataclasses.asdict(self) | own | {"rows": rows})
 
     def __str__(self) -> str:
         """Return the table."""
@@ -123,13 +125,27 @@ class Summary:
         )
 
 
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """Return nested dictionaries and lists with None for NaN."""
+
+    def replaced(value: Any) -> Any:  # noqa: ANN401 - as in JSON
+        if isinstance(value, dict):
+            return {key: replaced(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [replaced(each) for each in value]
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    return {key: replaced(value) for key, value in values.items()}
+
+
 def _cells(row: ProjectionCost | Summary) -> list[str]:
     pairs = [
         (f"{getattr(row.pruned, name):{style}}", f"{getattr(row.dense, name):{style}}")
         for name, style in (("synapses", ","), ("parameters", ","), ("bytes", ","), ("milliseconds", ",.2f"))
     ]
     synapses, *others = pairs
-    return [*synapses, f"{100 * row.share:.2f} %", *(cell for pair in others for cell in pair)]
+    cells = [*synapses, f"{100 * row.share:.2f} %", *(cell for pair in others for cell in pair)]
+    return ["-" if cell == "nan" else cell for cell in cells]
 
 
 def _aligned(groups: Sequence[tuple[str, list[str]]], rows: Sequence[list[str]]) -> str:

@@ -1,6 +1,7 @@
 """What a network costs: counts by hand, and times that are there."""
 
 import json
+import math
 import random
 import weakref
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import spatialgraph as sg
+from spatialgraph.functional import memory
 from spatialgraph.graph.transmission import Transmission
 
 
@@ -200,3 +202,14 @@ class Constant(sg.laws.Law):
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_dense_products_that_do_not_fit_the_memory(monkeypatch):
+    monkeypatch.setattr(memory, "memory_bytes", lambda: 16 * 4 * 30)
+    found = sg.summary(sg.SpatialGraph.layered([6, 7, 4], tolerance=1e-3), batch=2)
+    assert [math.isnan(row.dense.milliseconds) for row in found.rows] == [True, False]
+    assert all(row.pruned.milliseconds > 0 for row in found.rows)
+    written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert written["rows"][0]["dense"]["milliseconds"] is None and "-" in str(found).split()
+    with pytest.raises(ValueError, match="batch must leave its activations a place in memory, got 600 of 7 neurons"):
+        sg.summary(sg.SpatialGraph.layered([6, 7, 4]))
