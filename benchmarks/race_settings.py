@@ -108,9 +108,10 @@ def shapes() -> list[Run]:
 
 
 def distortions() -> list[Run]:
-    """Try how strongly images are distorted."""
+    """Try how strongly images are distorted, and the two best ones in a long training."""
+    tried = [(name, 60) for name in DISTORTIONS] + [("weak", 180), ("medium", 180)]
     return [
-        _run(f"spatial, {name} distortion", LARGE, 60, 0.03, augment=augment) for name, augment in DISTORTIONS.items()
+        _run(f"spatial, {name} distortion", LARGE, epochs, 0.03, augment=DISTORTIONS[name]) for name, epochs in tried
     ]
 
 

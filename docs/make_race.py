@@ -46,13 +46,20 @@ def few_bits(networks):
     return markdown(["network", "32 bits (%)", "8 bits (%)", "points lost", "4 bits (%)", "points lost"], rows)
 
 
+def held_out(network, words):
+    """Return what was tried on held-out images for a kind of network, with some words in its name, as percentages."""
+    found = {}
+    for run in json.loads(SETTINGS.read_text())["runs"]:
+        name = run["network"]
+        if name.startswith(f"{network}, ") and words in name:
+            short = name.removeprefix(f"{network}, ").removeprefix(f"{words}, ")
+            found[short] = f"{100 * run['validation_accuracy']:.2f}"
+    return found
+
+
 def tried(words):
-    """Return the table of settings that were tried on held-out images, for networks whose names begin with words."""
-    rows = [
-        [run["network"].removeprefix(f"{words}, "), f"{100 * run['validation_accuracy']:.2f}"]
-        for run in json.loads(SETTINGS.read_text())["runs"]
-        if run["network"].startswith(words)
-    ]
+    """Return the table of spatial networks that were tried on held-out images and have some words in their names."""
+    rows = [list(row) for row in held_out("spatial", words).items()]
     return markdown(["tried", "held-out accuracy (%)"], rows)
 
 
@@ -106,7 +113,8 @@ def page():
         few_bits=few_bits(networks),
         equal=equal(deployed["networks"]),
         devices=devices(deployed["networks"]),
-        tried=tried("spatial, any order"),
+        **{f"tried_{name}": tried(words) for name, words in (("any_order", "any order"), ("distortion", "distortion"))},
+        best_train=max(held_out("tensor train", "any order").values()),
         published=published(),
         commands="\n".join(about["command"] for about in (networks.about, fashion.about, deployed)),
     )
