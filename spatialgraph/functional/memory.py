@@ -48,23 +48,23 @@ def weights_fit(n_sources: int, n_targets: int) -> bool:
     return n_sources * n_targets * _BYTES <= SHARE * memory_bytes()
 
 
-def check_fits(name: str, n_sources: int, n_targets: int) -> None:
-    """Check that values of all pairs fit into the memory at all.
+def check_fits(name: str, synapses: int, each: int) -> None:
+    """Check that values of synapses fit into half of the memory.
 
     Args:
         name: what is asked for, in the plural.
-        n_sources: number of sources.
-        n_targets: number of targets.
+        synapses: number of synapses.
+        each: bytes for each of them, with those of values in between.
 
     Raises:
         ValueError: if they do not.
 
     Example:
-        >>> check_fits("weights", 784, 2048)
+        >>> check_fits("weights of all synapses", 784 * 2048, each=4)
     """
-    needed = n_sources * n_targets * _BYTES
-    if needed > memory_bytes():
+    needed = synapses * each
+    if needed > memory_bytes() / 2:
         raise ValueError(
-            f"{name} of all synapses must fit into the memory ({memory_bytes() / 1e9:,.1f} GB), got {n_sources:,} x "
-            f"{n_targets:,} synapses, which need {needed / 1e9:,.0f} GB"
+            f"{name} must fit into half of the memory ({memory_bytes() / 2e9:,.1f} GB), got {synapses:,} synapses, "
+            f"which need {needed / 1e9:,.0f} GB"
         )

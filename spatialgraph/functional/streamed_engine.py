@@ -26,17 +26,17 @@ class StreamedEngine(DenseEngine):
 
     def lengths(self, source_pos: Tensor, target_pos: Tensor) -> Tensor:
         """Return the length of each synapse, shape ``(m, n)``."""
-        self._check_fits("lengths")
+        self._check_fits("lengths", 4)
         return super().lengths(source_pos, target_pos)
 
     def law_weight(self, synapses: Synapses) -> Tensor:
         """Return scale times the law's weight of each synapse, shape ``(m, n)``."""
-        self._check_fits("weights")
+        self._check_fits("weights", 2)
         return super().law_weight(synapses)
 
     def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
         """List every pair."""
-        self._check_fits("numbers")
+        self._check_fits("numbers", 8)
         return super().edge_index(sources, targets)
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
@@ -56,8 +56,9 @@ class StreamedEngine(DenseEngine):
         kept = int(sources.sum()), int(targets.sum())
         return (DenseEngine if memory.weights_fit(*kept) else type(self))(*kept)
 
-    def _check_fits(self, name: str) -> None:
-        memory.check_fits(name, self.n_sources, self.n_targets)
+    def _check_fits(self, name: str, singles: int) -> None:
+        """Check that all values fit into the memory, which take so many numbers of single precision while computed."""
+        memory.check_fits(f"{name} of all synapses", self.synapses, 4 * singles)
 
 
 def _needs_all(synapses: Synapses) -> bool:

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.functional.memory import check_fits, weights_fit
 from spatialgraph.graph.network import Network, graph_of
+from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
+from spatialgraph.wiring.shortest import shortest_pairs
 
 __all__ = ["SCOPES", "prune", "prune_"]
 
@@ -32,6 +35,9 @@ def prune_(
     criterion is that of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, section 3.2: for the inverse distance
     and polarities of -1 and 1 the longest synapses have the smallest weights.
 
+    Where all pairs have a synapse, and there are too many to list, the shortest are found by a search of neighbours:
+    by length, within each projection.
+
     Args:
         network: a graph, or a model that has one.
         amount: share of the synapses to remove, from 0 to 1, rounded to whole synapses.
@@ -46,7 +52,8 @@ def prune_(
 
     Raises:
         TypeError: if ``network`` is neither a graph nor a model with one, or ``amount`` is not a number.
-        ValueError: if ``amount`` is not between 0 and 1, or ``by`` or ``scope`` is unknown.
+        ValueError: if ``amount`` is not between 0 and 1, ``by`` or ``scope`` is unknown, or synapses that would have to
+            be listed do not fit into the memory.
 
     Example:
         >>> prune_(SpatialGraph.layered([784, 2048, 10]), 0.95)
@@ -56,6 +63,10 @@ def prune_(
     checks.between("amount", amount, 0.0, 1.0)
     checks.choice("by", by, SCORES)
     checks.choice("scope", scope, SCOPES)
+    if any(map(_is_large, graph.projections)):
+        _check_large(by, scope)
+        graph.connect_(_shortest(graph, amount))
+        return network
     scores = _scores(graph, by, generator)
     counts = [projection.synapses for projection in graph.projections] if scope == "projection" else [len(scores)]
     graph.keep_(torch.cat([_largest(part, amount) for part in scores.split(counts)]))
@@ -79,6 +90,36 @@ def prune(
     """
     graph_of(network)
     return prune_(copy.deepcopy(network), amount, by=by, scope=scope, generator=generator)
+
+
+def _is_large(projection: Projection) -> bool:
+    """Tell whether all pairs of a projection have a synapse, and there are too many to list."""
+    return projection.engine.edges is None and not weights_fit(projection.sources.numel(), projection.targets.numel())
+
+
+def _check_large(by: str, scope: str) -> None:
+    if by != "length":
+        raise ValueError(
+            f"by must be 'length' where synapses are too many to list, got {by!r}; rewire_(Random(density)) draws some"
+        )
+    if scope != "projection":
+        raise ValueError(f"scope must be 'projection' where synapses are too many to list, got {scope!r}")
+
+
+def _shortest(graph: SpatialGraph, amount: float) -> Tensor:
+    """Return the edges that are left of each projection, its shortest ones."""
+    pos, kept = graph.pos, []
+    for number, projection in enumerate(graph.projections):
+        source, target = projection.sources, projection.targets
+        if _is_large(projection):
+            count = projection.synapses - round(amount * projection.synapses)
+            check_fits("synapses that are left", count, each=96)
+            nearest = shortest_pairs(pos[source], pos[target], count)
+            kept.append(torch.stack([source[nearest[0]], target[nearest[1]]]))
+        else:
+            remaining = _largest(-graph.transmission().length(number).flatten(), amount)
+            kept.append(projection.engine.edge_index(source, target)[:, remaining])
+    return torch.cat(kept, 1)
 
 
 def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> Tensor:

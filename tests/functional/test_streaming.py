@@ -146,7 +146,7 @@ def test_pruned_and_masked_networks(little_memory):
 def test_what_does_not_fit_is_refused(ask):
     graph = sg.SpatialGraph.layered([10**6, 10**6])
     names = {"weights": "weights", "lengths": "lengths", "edge_index": "numbers"}
-    message = f"{names[ask]} of all synapses must fit into the memory .*, got 1,000,000 x 1,000,000 synapses"
+    message = f"{names[ask]} of all synapses must fit into half of the memory .*, got 1,000,000,000,000 synapses"
     with pytest.raises(ValueError, match=message):
         found = getattr(graph, ask)
         found() if callable(found) else found
