@@ -73,8 +73,8 @@ def equal(rows):
     """Return how many images have the same classes and outputs in C and in Python."""
     images, classes, outputs = (sum(row[key] for row in rows) for key in ("images", "equal_classes", "equal_outputs"))
     return (
-        f"Of {images:,} images in all, {classes:,} have the class of the same whole-number arithmetic in Python, and\n"
-        f"{outputs:,} equal outputs."
+        f"Of {images:,} images in all, {classes:,} have the class of the same\n"
+        f"whole-number arithmetic in Python, and {outputs:,} equal outputs."
     )
 
 

@@ -93,7 +93,7 @@ def simulate(processor: Processor, header: Path, inputs: np.ndarray, outputs: np
     program = compile_for(processor, header, optimize="-O2")
     found: dict[str, Any] = {"flash_bytes": program.flash_bytes, "variable_bytes": program.variable_bytes}
     try:
-        runs = [program.run(each, outputs.shape[1]) for each in inputs[:SIMULATED]]
+        runs = [program.run(each) for each in inputs[:SIMULATED]]
     except ImportError:
         return found
     return found | {
