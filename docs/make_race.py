@@ -72,7 +72,10 @@ def published():
 def equal(rows):
     """Return how many images have the same classes and outputs in C and in Python."""
     images, classes, outputs = (sum(row[key] for row in rows) for key in ("images", "equal_classes", "equal_outputs"))
-    return f"Of {images:,} images in all, {classes:,} have the class of Python, and {outputs:,} equal outputs."
+    return (
+        f"Of {images:,} images in all, {classes:,} have the class of the same\n"
+        f"whole-number arithmetic in Python, and {outputs:,} equal outputs."
+    )
 
 
 def devices(rows):
@@ -126,13 +129,13 @@ def main():
     for name in ("race", "fashion", "microcontroller"):
         parser.add_argument(f"--{name}", type=Path, help="folder of runs, whose results replace those in docs/results")
     args = parser.parse_args()
-    for folder, name, target in (
-        (args.race, "race", RACE),
-        (args.fashion, "race", FASHION),
-        (args.microcontroller, "microcontroller", DEVICES),
+    for folder, name, target, data in (
+        (args.race, "race", RACE, "MNIST"),
+        (args.fashion, "race", FASHION, "Fashion-MNIST"),
+        (args.microcontroller, "microcontroller", DEVICES, "MNIST"),
     ):
         if folder is not None:
-            take(folder / f"{name}.json", target)
+            take(folder / f"{name}.json", target, data)
     race_figure.draw(Networks(RACE)).savefig(FIGURE, dpi=110)
     PAGE.write_text(page())
 

@@ -49,8 +49,8 @@ class Networks:
         return mean_and_deviation(self.accuracies(name, bits))
 
     def minutes(self, name):
-        """Mean minutes of a training as text."""
-        return f"{statistics.fmean(run['seconds'] for run in self[name]) / 60:.1f}"
+        """Median minutes of a training as text."""
+        return f"{statistics.median(run['seconds'] for run in self[name]) / 60:.1f}"
 
     def epochs(self, group):
         """Number of epochs of most networks of a group."""
@@ -62,8 +62,11 @@ class Networks:
         return count
 
 
-def take(source, target):
-    """Copy a file of results, without the folders of the machine where it was made."""
+def take(source, target, data):
+    """Copy a file of results of a data set, without the folders of the machine where it was made."""
     about = json.loads(Path(source).read_text())
-    about["command"] = re.sub(r" --(out|data-dir|race) \S+", "", about["command"])
+    if about["data"] != data or about.get("judged_on", "test") != "test":
+        raise ValueError(f"{source} must be of test images of {data}, got {about['data']}, {about.get('judged_on')}")
+    command = re.sub(r" --(out|race) \S+", "", about["command"])
+    about["command"] = re.sub(r"--data-dir \S+", "--data-dir FOLDER --out runs/fashion", command)
     target.write_text(json.dumps(about, indent=1) + "\n")

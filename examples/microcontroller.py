@@ -1,7 +1,7 @@
 """From training to a microcontroller: networks in a few kilobytes, as C code that is run on all test images.
 
     python examples/microcontroller.py --jobs 2                   # three networks, three seeds
-    python examples/microcontroller.py --seeds 1 --epochs 1       # a quick look
+    python examples/microcontroller.py --seeds 1 --epochs 1 --race runs/quick --out runs/quick-c  # a quick look
 
 Trains networks of ``examples/race.py`` (those that ``runs/race`` has are not trained again), gives their numbers few
 bits, writes each as a C header, compiles it, and runs all test images through the program. Classes and outputs are
@@ -27,11 +27,11 @@ from spatialgraph.deploy.c.building import integer_network
 from spatialgraph.deploy.c.host import compile_here
 from spatialgraph.deploy.c.processors import PROCESSORS, Processor, compile_for
 
-# Published fully connected networks that run on microcontrollers: kilobytes of constants, accuracy, million cycles.
+# Published networks that run on microcontrollers: kilobytes of constants, accuracy, million cycles.
 PUBLISHED = {
-    "BitNetMCU, 25,216 parameters of 4 bits (https://github.com/cpldcpu/BitNetMCU)": (12.3, 99.02, 0.53),
+    "BitNetMCU, 25,216 parameters of 4 bits (https://github.com/cpldcpu/BitNetMCU)": (12.6, 99.02, 0.53),
     "BitNetMCU, 4,512 parameters of 2 bits": (1.1, 94.22, 0.10),
-    "BakeNN (https://github.com/scienthoon/bakeNN)": (8.9, 97.02, 3.2),
+    "BakeNN, convolutional (https://github.com/scienthoon/bakeNN)": (4.5, 97.02, 3.2),
 }
 # Images whose activations choose the ranges of bytes, and images that are run in a simulator.
 CALIBRATION, SIMULATED = 1000, 10
@@ -65,7 +65,7 @@ def as_bytes(images: training.Images) -> np.ndarray:
 
 def deploy(network: Deployed, run: Path, folder: Path, data: training.Mnist) -> dict[str, Any]:
     """Export the network of a run, compile it, and return what was measured on the test images."""
-    trained = sg.load(run / race.NETWORK).eval()
+    trained = sg.load(run / race.NETWORK).eval()  # a network of few bits was quantised while it was trained
     model = trained if trained.graph.quantization is not None else sg.quantize(trained, network.bits)
     folder.mkdir(parents=True, exist_ok=True)
     header, calibration = folder / "network.h", data.train_images[:CALIBRATION]
@@ -76,7 +76,7 @@ def deploy(network: Deployed, run: Path, folder: Path, data: training.Mnist) -> 
     found = {
         "network": network.name,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "accuracy_before": training.accuracy(trained, (data.test_images, data.test_labels)),
+        "accuracy_trained": training.accuracy(trained, (data.test_images, data.test_labels)),
         "accuracy_quantised": training.accuracy(model, (data.test_images, data.test_labels)),
         "accuracy_in_c": float((classes == labels).mean()),
         "images": len(inputs),
@@ -93,7 +93,7 @@ def simulate(processor: Processor, header: Path, inputs: np.ndarray, outputs: np
     program = compile_for(processor, header, optimize="-O2")
     found: dict[str, Any] = {"flash_bytes": program.flash_bytes, "variable_bytes": program.variable_bytes}
     try:
-        runs = [program.run(each, outputs.shape[1]) for each in inputs[:SIMULATED]]
+        runs = [program.run(each) for each in inputs[:SIMULATED]]
     except ImportError:
         return found
     return found | {
@@ -111,12 +111,12 @@ def tables(rows: Sequence[dict[str, Any]]) -> str:
             row["network"],
             str(row["seed"]),
             f"{row['parameters']:,}",
-            *(f"{100 * row[name]:.2f}" for name in ("accuracy_before", "accuracy_quantised", "accuracy_in_c")),
+            *(f"{100 * row[name]:.2f}" for name in ("accuracy_trained", "accuracy_quantised", "accuracy_in_c")),
             f"{row['equal_classes']:,} of {row['images']:,}",
         ]
         for row in rows
     ]
-    header = ["network", "seed", "parameters", "32 bits (%)", "few bits (%)", "in C (%)", "classes equal to Python's"]
+    header = ["network", "seed", "parameters", "as trained (%)", "few bits (%)", "in C (%)", "equal classes in Python"]
     sizes = [
         [
             f"{row['network']}, seed {row['seed']}, {processor}",
@@ -168,4 +168,4 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    experiments.as_script(main)
+    experiments.as_script(main, option="")

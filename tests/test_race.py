@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,3 +119,21 @@ def test_networks_of_the_race_in_c(load, digits, tmp_path, monkeypatch):
 
 def test_the_page_is_made_of_the_results(scripts_of):
     assert scripts_of("docs")("make_race").page() == (ROOT / "docs" / "race.md").read_text()
+
+
+def test_runs_know_what_they_continue_from(load, digits, tmp_path):
+    race = load("race")
+    contest = race.Race(tmp_path / "runs", epochs=1, data=digits)
+    entry = race.named("spatial, 6,792, 4 bits")
+    contest.train([entry], [0], jobs=1)
+    before = contest.run(entry, 0).settings
+    network = tmp_path / "runs/spatial_6_792/seed-0" / race.NETWORK
+    network.write_bytes(network.read_bytes() + b" ")
+    assert before["bits"] == 4 and contest.run(entry, 0).settings["before"] != before["before"]
+
+
+def test_the_group_of_fashion_needs_its_images(load, monkeypatch):
+    race = load("race")
+    monkeypatch.setattr(race, "LazyMnist", lambda folder: lambda: SimpleNamespace(source="MNIST"))
+    with pytest.raises(SystemExit, match="--data-dir must be a folder with Fashion-MNIST .*, got MNIST"):
+        race.main(["--only", "fashion", "--epochs", "1"])

@@ -66,14 +66,15 @@ def to_onnx(model: nn.Module, path: str | os.PathLike[str], example: Tensor, *, 
 
 def _exported(model: nn.Module, example: Tensor) -> Any:  # noqa: ANN401 - torch.onnx.ONNXProgram
     import_onnx()
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shapes = ({0: torch.export.Dim("batch")},)
             return torch.onnx.export(model.eval(), (example,), dynamo=True, verbose=False, dynamic_shapes=shapes)
     finally:
-        model.train(was_training)
+        for module, mode in modes:
+            module.training = mode
 
 
 def import_onnx() -> Any:  # noqa: ANN401 - a module

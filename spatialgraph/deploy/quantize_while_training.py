@@ -1,5 +1,6 @@
 """Quantisation while training: a network computes with numbers of few bits, and learns the numbers behind them."""
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ class QuantizeWhileTraining:
 
     In each pass a number :math:`v` is replaced by :math:`s \cdot \mathrm{clip}(\mathrm{round}(v / s))`, where the scale
     :math:`s` of an axis, or of the polarities or biases of a layer, is that of least squared error when this is
-    attached. The gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
+    attached. Numbers of a layer that are all 0 then, as biases are at first, have no scale yet: they are rounded by
+    :meth:`remove` alone. The gradient is that of :math:`v` (a straight-through estimator, `Bengio et al., 2013
     <https://arxiv.org/abs/1308.3432>`_). Binary polarities are rounded by :meth:`remove` alone. Attach this to a
     network that is trained already, and train it for a few epochs more.
 
@@ -87,8 +89,21 @@ class QuantizeWhileTraining:
         for module in (graph.positions, graph):
             for name in list(getattr(module, "parametrizations", {})):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=False)
-        graph.quantization = self._roundings[0].quantization
+        graph.quantization = _completed(self._roundings[0].quantization, fit_quantization(graph, self.bits))
         set_codes_(graph, graph.quantization, codes_of(graph, graph.quantization))
+
+
+def _completed(quantization: Quantization, fitted: Quantization) -> Quantization:
+    """Return scales with those that were fitted in place of 0."""
+
+    def chosen(scales: tuple[float, ...], others: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(own if own > 0 else other for own, other in zip(scales, others, strict=True))
+
+    return dataclasses.replace(
+        quantization,
+        polarity_scales=chosen(quantization.polarity_scales, fitted.polarity_scales),
+        bias_scales=chosen(quantization.bias_scales, fitted.bias_scales),
+    )
 
 
 class _Rounding(nn.Module):
@@ -118,6 +133,7 @@ class _Rounding(nn.Module):
         scale = self._scale.to(values.device)
         coded = values.detach()[:, : len(scale)] if values.dim() > 1 else values.detach()  # heights have no codes
         rounded = round_to(coded.double(), scale, self.quantization.largest).to(values.dtype)
+        rounded = torch.where(scale > 0, rounded, coded)
         if values.dim() > 1:
             rounded = torch.cat([rounded, values.detach()[:, len(scale) :]], dim=1)
         return values + (rounded - values).detach()

@@ -24,7 +24,7 @@ class Distillation:
     r"""The loss of a student that learns from a teacher and from classes; see :func:`distil`.
 
     Args:
-        teacher: the teacher, in ``eval()``; it is moved to the device of the samples.
+        teacher: the teacher, which answers in ``eval()``; it is moved to the device of the samples.
         temperature: temperature :math:`T`.
         teacher_share: share :math:`\alpha` of the teacher.
 
@@ -55,9 +55,14 @@ class Distillation:
             samples: the samples.
             logits: the student's answers, shape ``(batch, classes)``.
             labels: the classes, shape ``(batch,)``.
+
+        Raises:
+            ValueError: if the teacher has another number of outputs.
         """
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(self.teacher):
             taught = self.teacher.to(samples.device)(samples).detach()  # it may be a parameter
+        if taught.shape != logits.shape:
+            raise ValueError(f"teacher must answer with shape {tuple(logits.shape)}, got {tuple(taught.shape)}")
         student, teacher = (F.log_softmax(each / self.temperature, dim=1) for each in (logits, taught))
         divergence = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
         share = self.teacher_share
@@ -105,8 +110,9 @@ def distil(
         temperature: temperature :math:`T`, above 0. A higher one weighs the classes that the teacher holds unlikely
             more.
         teacher_share: share :math:`\alpha` of the teacher in the loss, from 0 to 1. With 1 the classes are not used.
-        **options: ``seed``, ``validation``, ``patience``, ``penalty``, ``callbacks``, ``device``, ``strategy``,
-            ``resume``, ``progress`` as in :func:`fit`. To resume, teacher, temperature and share must be the same.
+        **options: ``seed``, ``validation``, ``patience``, ``penalty``, ``augment``, ``callbacks``, ``device``,
+            ``strategy``, ``resume``, ``progress`` as in :func:`fit`. To resume, teacher, temperature and share must be
+            the same.
 
     Returns:
         The rows of :func:`fit`: ``train_loss`` is the loss above, ``validation_loss`` the cross-entropy.

@@ -12,7 +12,7 @@ from c_programs import PROGRAM, SANITIZERS, gcc, needs_gcc, run
 
 import spatialgraph as sg
 from spatialgraph.deploy.c.building import integer_network
-from spatialgraph.deploy.c.host import HostProgram, compile_here
+from spatialgraph.deploy.c.host import HostProgram, compile_here, counts_of
 from spatialgraph.deploy.c.law_table import fitted_table, law_table
 from spatialgraph.deploy.c.layers import Codes
 from spatialgraph.deploy.c.network import squared_distances
@@ -282,7 +282,13 @@ def test_what_this_machine_cannot_compile_or_run(tmp_path, monkeypatch):
     (tmp_path / "fails").write_text("#!/bin/sh\necho wrong >&2\nexit 3\n")
     (tmp_path / "fails").chmod(0o755)
     with pytest.raises(RuntimeError, match="program failed with status 3: wrong"):
-        HostProgram(tmp_path / "fails", "integer")(np.zeros((1, 4), dtype=np.uint8))
+        HostProgram(tmp_path / "fails", "integer", 4, 3)(np.zeros((1, 4), dtype=np.uint8))
+    program = HostProgram(tmp_path / "fails", "integer", 4, 3)
+    for inputs in (np.zeros((5, 8), dtype=np.uint8), np.zeros(4, dtype=np.uint8), np.zeros((2, 4))):
+        with pytest.raises(ValueError, match=r"inputs must be uint8 of shape \(batch, 4\)"):
+            program(inputs)
+    with pytest.raises(ValueError, match="header must be one that to_c wrote with the name 'network'"):
+        counts_of(header)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="compile_here needs the compiler gcc"):
         compile_here(header, tmp_path / "program")

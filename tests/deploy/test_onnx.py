@@ -68,3 +68,9 @@ def test_wrong_arguments(call, error, message, tmp_path):
     with pytest.raises(error, match=message):
         call(tmp_path / "network.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_modes_of_all_modules_are_kept(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Dropout().eval())
+    sg.to_onnx(model, tmp_path / "model.onnx", example=torch.rand(2, 3))
+    assert [module.training for module in model.modules()] == [True, True, False]

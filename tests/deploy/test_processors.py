@@ -34,7 +34,7 @@ def test_processors_compute_the_integers_of_python(name, bits, processor, tmp_pa
     program = compile_for(processor, tmp_path / "network.h")
     inputs = np.random.default_rng(0).integers(0, 256, (3, 63), dtype=np.uint8)
     for sample, expected in zip(inputs, integer_network(model)(inputs), strict=True):
-        measured = program.run(sample, outputs=10)
+        measured = program.run(sample)
         np.testing.assert_array_equal(measured.outputs, expected)
         assert measured.instructions > manifest["multiply_adds"]
         assert 0 < measured.stack_bytes < 1000
@@ -49,7 +49,7 @@ def test_floats(processor, tmp_path):
     inputs = (samples * 255).round()
     sg.to_c(model, tmp_path / "digits.h", name="digits", arithmetic="float", samples=inputs / 255)
     program = compile_for(processor, tmp_path / "digits.h", name="digits", arithmetic="float", optimize="-O2")
-    found = program.run(inputs[0].to(torch.uint8).numpy(), outputs=10, number=np.float32).outputs
+    found = program.run(inputs[0].to(torch.uint8).numpy()).outputs
     with torch.no_grad():
         exact = model(inputs / 255)[0].numpy()
     np.testing.assert_allclose(found, exact, atol=0.02 * np.abs(exact).max())
@@ -73,7 +73,7 @@ static inline void network_run(const uint8_t *input, int32_t *output, int32_t *b
     program = compile_for(processor, tmp_path / "network.h", optimize="-O2")
     counts = []
     for rounds in (10, 20, 110):
-        measured = program.run(np.array([rounds], dtype=np.uint8), outputs=1)
+        measured = program.run(np.array([rounds], dtype=np.uint8))
         assert measured.outputs.tolist() == [-7]
         counts.append(measured.instructions)
     each = (counts[1] - counts[0]) / 10

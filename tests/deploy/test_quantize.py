@@ -224,3 +224,18 @@ def test_one_quantizer_at_a_time(tmp_path):
     quantizer.remove()
     with pytest.raises(ValueError, match="bits must be at most 8"):
         sg.QuantizeWhileTraining(9)
+
+
+def test_biases_that_start_at_zero_are_learnt():
+    torch.manual_seed(0)
+    model = sg.SpatialMLP([8, 6, 3])
+    quantizer = sg.QuantizeWhileTraining(4).attach(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(20):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(torch.rand(20, 8)), torch.arange(20) % 3).backward()
+        optimizer.step()
+    before = model.graph.bias.detach()
+    quantizer.remove()
+    assert before.abs().max() > 0.01 and min(model.graph.quantization.bias_scales[1:]) > 0
+    torch.testing.assert_close(model.graph.bias.detach(), before, rtol=0.0, atol=0.1 * float(before.abs().max()))

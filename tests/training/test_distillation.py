@@ -189,3 +189,13 @@ def test_a_student_does_not_teach_itself(tmp_path):
     for teacher in (student, nn.Sequential(student)):
         with pytest.raises(ValueError, match="teacher must share no parameters with the student"):
             distil(student, teacher, images(), RECIPE, tmp_path)
+
+
+def test_a_loss_with_a_teacher_in_training_mode():
+    teacher = new_teacher().train()
+    loss, x, logits, labels = Distillation(teacher), torch.rand(9, 6), torch.rand(9, 3), torch.arange(9) % 3
+    first = loss(x, logits, labels)
+    assert torch.equal(loss(x, logits, labels), first)
+    assert teacher.training and int(teacher[1].num_batches_tracked) == 0
+    with pytest.raises(ValueError, match=r"teacher must answer with shape \(9, 2\), got \(9, 3\)"):
+        loss(x, torch.rand(9, 2), labels)

@@ -11,10 +11,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.deploy.c.law_table import WEIGHT_BITS, LawTable, fitted_table
-from spatialgraph.deploy.c.layers import IntegerLayer, integer_layers
-from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage, squared_distances
-from spatialgraph.deploy.c.responses import BIAS_BITS, BYTE, LEAK_BITS, POINT, SCALE_BITS, Leaking, Rectified, Response
+from spatialgraph.deploy.c.law_table import LawTable, fitted_table
+from spatialgraph.deploy.c.layers import integer_layers
+from spatialgraph.deploy.c.network import IntegerNetwork, IntegerStage, Synapses
+from spatialgraph.deploy.c.responses import (
+    BIAS_BITS,
+    BYTE,
+    CLIP_BITS,
+    LEAK_BITS,
+    POINT,
+    SCALE_BITS,
+    Leaking,
+    Rectified,
+    Response,
+)
 from spatialgraph.graph.quantization import is_quantised
 from spatialgraph.graph.scales import Quantization
 from spatialgraph.graph.selection import check_wirings, seeded_into
@@ -31,10 +41,21 @@ __all__ = ["integer_network", "quantization_of"]
 SUM_BITS = 29
 # Largest normalised activation that a byte stands for, in standard deviations, where no samples tell.
 _REACH = 8.0
+# Fewest steps of what a source sends, and of a threshold, that rounding may leave.
+_FEWEST_STEPS = 32
+# Bits of what neurons receive at the upper end of their range, where it is not normalised.
+_WIDTH = 15
+# Largest shift of whole numbers of 64 bits.
+_LARGEST_SHIFT = 62
+# Added to variances by layer normalisation in PyTorch.
+_EPSILON = 1e-5
 
 
 def integer_network(
-    model: SpatialMLP | SpatialSNN, input_unit: float = 1 / BYTE, samples: Tensor | None = None
+    model: SpatialMLP | SpatialSNN,
+    input_unit: float = 1 / BYTE,
+    samples: Tensor | None = None,
+    is_coarse: bool = False,
 ) -> IntegerNetwork:
     """Return a quantised model as a network of whole numbers.
 
@@ -43,10 +64,12 @@ def integer_network(
         input_unit: what one step of an input byte stands for.
         samples: inputs, shape ``(batch, inputs)``, by which the range of activations is chosen; None for 8 standard
             deviations. A perceptron without normalisation needs them.
+        is_coarse: whether whole numbers may be too coarse, for code of floats that is made of the same layers.
 
     Raises:
         TypeError: if ``model`` is neither.
-        ValueError: if it is not quantised, or has what whole numbers do not support; the message says what.
+        ValueError: if it is not quantised, has what whole numbers do not support, or they are too coarse for it; the
+            message says what.
 
     Example:
         >>> import spatialgraph as sg
@@ -57,20 +80,22 @@ def integer_network(
     _check_supported(model, samples)
     graph, quantization = model.graph, quantization_of(model.graph)
     layers, topology = integer_layers(graph, quantization), graph.connectivity.topology
-    wirings, table = _seeded(graph, len(layers) - 1), _table(graph, quantization, layers)
-    reaches = _reaches(model, samples)
+    wirings = _seeded(graph, len(layers) - 1)
+    synapses = [
+        Synapses(source, target, wirings[number], None if wirings[number] is not None else _edges(topology, number))
+        for number, (source, target) in enumerate(zip(layers, layers[1:], strict=False))
+    ]
+    table, reaches = _table(graph, quantization, synapses), _reaches(model, samples)
     stages, unit = [], input_unit
-    for number, (source, target) in enumerate(zip(layers, layers[1:], strict=False)):
-        edges = None if wirings[number] is not None else _edges(topology, number)
-        square = (target.height - source.height) ** 2
-        bare = IntegerStage(source, target, square, table, 0, wirings[number], edges, None)
-        stage = dataclasses.replace(bare, shift=_shift(bare))
+    for number, own in enumerate(synapses):
+        bare = IntegerStage(own, table, 0, None)
+        stage = dataclasses.replace(bare, shift=_shift(bare, is_coarse))
         unit *= quantization.polarity_scales[number] * 2**stage.shift * table.unit
         bias_unit = quantization.bias_scales[number + 1]
-        if number == len(layers) - 2:
+        if number == len(synapses) - 1:
             stages.append(_with_output(model, stage, unit, bias_unit))
         else:
-            response = _response(model, unit, bias_unit, reaches[number])
+            response = _response(model, unit, bias_unit, reaches[number], is_coarse)
             stages.append(dataclasses.replace(stage, response=response))
             unit = response.unit
     if isinstance(model, SpatialSNN) and len(stages) == 1:  # inputs that are constant count in each step
@@ -91,6 +116,8 @@ def _check_supported(model: object, samples: Tensor | None) -> None:
         raise ValueError("model must have weights that follow from the law alone, got free weights or masked synapses")
     if not graph.is_layered or any(stage.blocks != (number,) for number, stage in enumerate(graph.projections)):
         raise ValueError("model must have layers that receive from the one before alone, got others")
+    if graph.dim == 1 and graph.spacing != "free":
+        raise ValueError("model must have positions within its layers, got layers of one point each (dim=1)")
     if isinstance(model, SpatialSNN):
         _check_spiking(model)
     elif model.activation is not F.relu:
@@ -122,16 +149,16 @@ def quantization_of(graph: SpatialGraph) -> Quantization:
     return graph.quantization
 
 
-def _table(graph: SpatialGraph, quantization: Quantization, layers: Sequence[IntegerLayer]) -> LawTable:
+def _table(graph: SpatialGraph, quantization: Quantization, synapses: Sequence[Synapses]) -> LawTable:
     """Return the law over all squared distances of the network, one table for all stages."""
-    squares = [
-        squared_distances(source, target) + (target.height - source.height) ** 2
-        for source, target in zip(layers, layers[1:], strict=False)
-    ]
-    high = max(int(each.max()) for each in squares)
+    squares = [np.ma.array(each.squares(), mask=~each.exists()) for each in synapses]
+    exact = [each.exact_squares() for each in synapses]
+    if not any(each.count() for each in squares):
+        raise ValueError("model must have synapses, got none")
+    high = max(int(each.max()) for each in squares if each.count())
     if high >= 2**31:
         raise ValueError(f"gaps between layers must leave squared distances in 31 bits, got {high} units")
-    return fitted_table(graph.law, graph.gain, quantization.unit, squares)
+    return fitted_table(graph.law, graph.gain, quantization.unit, squares, exact)
 
 
 def _seeded(graph: SpatialGraph, stages: int) -> list[Random | None]:
@@ -160,32 +187,65 @@ def _edges(topology: Topology, number: int) -> np.ndarray | None:
 def _reaches(model: SpatialMLP | SpatialSNN, samples: Tensor | None) -> list[float]:
     """Return the largest activation of each hidden layer that a byte stands for."""
     hidden = len(model.graph.projections) - 1
-    if samples is None or isinstance(model, SpatialSNN):
+    if samples is None:
+        return [_REACH] * hidden
+    _check_samples(samples, int(model.graph.is_input.sum()))
+    if isinstance(model, SpatialSNN):
         return [_REACH] * hidden
     with torch.no_grad():
-        activations = model.activations(checks.tensor("samples", samples).to(model.graph.raw_bias))
+        activations = model.activations(samples.to(model.graph.raw_bias))
     layer = model.graph.layer
     return [float(activations[:, layer == number].max()) or 1.0 for number in range(1, hidden + 1)]
 
 
-def _shift(stage: IntegerStage) -> int:
-    """Return how many bits products of activations and polarities must lose for sums to fit."""
-    degree = max(1, int(stage.exists().sum(1).max()))
-    largest = max(1, int(np.abs(stage.source.polarities.summed()).max()) * BYTE)
-    room = SUM_BITS - WEIGHT_BITS - math.ceil(math.log2(degree))
-    return max(0, largest.bit_length() - room)
+def _check_samples(samples: Tensor, inputs: int) -> None:
+    checks.finite("samples", checks.tensor("samples", samples))
+    if samples.dim() != 2 or samples.shape[1] != inputs or not len(samples):
+        raise ValueError(f"samples must have shape (batch, {inputs}) and at least one row, got {tuple(samples.shape)}")
 
 
-def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, reach: float) -> Response:
+def _shift(stage: IntegerStage, is_coarse: bool) -> int:
+    """Return how many bits products of activations and polarities must lose for sums to fit.
+
+    Raises:
+        ValueError: if too few bits would be left.
+    """
+    weights, sent = np.abs(stage.weights()), BYTE * np.abs(stage.source.polarities.summed()).reshape(-1)
+    shift = 0
+    while int((weights @ ((sent >> shift) + 1)).max()) >= 2**SUM_BITS:
+        shift += 1
+    if shift and int(sent.max()) >> shift < _FEWEST_STEPS and not is_coarse:
+        raise ValueError(
+            f"layers must be so narrow that sums of 32 bits leave {_FEWEST_STEPS} steps to what a source sends, got "
+            f"{stage.source.count} sources and {int(sent.max()) >> shift} steps; arithmetic='float' has no such limit"
+        )
+    return shift
+
+
+def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, reach: float, is_coarse: bool) -> Response:
     """Return what hidden neurons do with sums of a unit."""
-    bias = round(bias_unit * 2.0 ** (POINT + BIAS_BITS))
+    if unit == 0:
+        raise ValueError("polarities must not be 0 in all neurons of a layer, got a layer that sends nothing")
+    neurons = None if isinstance(model, SpatialMLP) else cast(Leaky, model.hidden_of(0))
+    largest = reach if neurons is None else neurons.threshold
+    # Without normalisation, steps follow from the range of what neurons receive.
+    point = POINT if model.normalize else _WIDTH - math.ceil(math.log2(largest))
+    bias = round(bias_unit * 2.0 ** (point + BIAS_BITS))
     _check_biases(bias, most=2.0**23)
+    epsilon = min(round(_EPSILON / unit**2), 2**60) if model.normalize else 0
     if isinstance(model, SpatialMLP):
-        multiplier, shift = (1, 0) if model.normalize else _fraction(unit * 2**POINT, bits=15)
-        scale = round(2.0**SCALE_BITS * BYTE / (reach * 2**POINT))
-        return Rectified(model.normalize, multiplier, shift, bias, reach / BYTE, scale)
+        if reach * 2.0**point < _FEWEST_STEPS and not is_coarse:
+            low = _FEWEST_STEPS / 2.0**point
+            raise ValueError(f"samples must cause activations of at least {low:g} in each layer, got {reach:.2g}")
+        multiplier, shift = (1, 0) if model.normalize else _fraction(unit * 2.0**point, bits=15)
+        scale = round(2.0 ** (SCALE_BITS - point) * BYTE / reach)
+        return Rectified(model.normalize, multiplier, shift, bias, reach / BYTE, epsilon, scale)
     neurons = cast(Leaky, model.hidden_of(0))
-    multiplier, shift = _fraction(model.drive if model.normalize else unit * 2**POINT, bits=POINT)
+    threshold = round(neurons.threshold * 2.0**point)
+    if not (_FEWEST_STEPS <= threshold < 2**CLIP_BITS or is_coarse):
+        low, high = (2.0**-point * steps for steps in (_FEWEST_STEPS, 2**CLIP_BITS))
+        raise ValueError(f"threshold must be between {low:g} and {high:g} here, got {neurons.threshold}")
+    multiplier, shift = _fraction(model.drive if model.normalize else unit * 2.0**point, bits=POINT)
     exact = model.integrator.shares(model.num_steps).numpy()
     shares = np.floor(exact / exact.sum() * (2**SCALE_BITS - 1)).astype(np.int64)
     return Leaking(
@@ -194,8 +254,9 @@ def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, rea
         shift,
         bias,
         float(exact.sum()) * 2**8 / (2**SCALE_BITS - 1),
+        epsilon,
         leak=round(neurons.beta * 2**LEAK_BITS),
-        threshold=round(neurons.threshold * 2**POINT),
+        threshold=threshold,
         reset=neurons.reset_mechanism,
         shares=tuple(shares.tolist()),
     )
@@ -223,8 +284,8 @@ def _check_biases(factor: float, most: float) -> None:
 
 
 def _fraction(value: float, bits: int) -> tuple[int, int]:
-    """Return a whole number and a shift that stand for a factor, with so many bits."""
-    if value == 0:
+    """Return a whole number of so many bits and a shift that stand for a factor; 0 for one that is too small."""
+    shift = max(0, bits - 1 - math.floor(math.log2(value))) if value > 0 else 0
+    if value == 0 or shift > _LARGEST_SHIFT:
         return 0, 0
-    shift = max(0, bits - 1 - math.floor(math.log2(value)))
     return round(value * 2.0**shift), shift

@@ -79,14 +79,14 @@ def arrays_of(network: IntegerNetwork, names: Names, law: Array) -> list[Array]:
     layers = [stages[0].source, *(stage.target for stage in stages)]
     for number, layer in enumerate(layers):
         found.append(_codes(layer.coordinates.values, network.bits, names.constant(f"coordinates_{number}")))
-        if layer.coordinates.cells is not None:
-            found.append(_smallest(layer.coordinates.cells, names.constant(f"cells_{number}")))
+        if layer.cells is not None:
+            found.append(_smallest(layer.cells, names.constant(f"cells_{number}")))
         if number < len(stages):
             found.append(_codes(layer.polarities.values, network.bits, names.constant(f"polarities_{number}")))
         if number:
             found.append(_codes(layer.biases, network.bits, names.constant(f"biases_{number}")))
     for number, stage in enumerate(stages):
-        if stage.edges is not None:
+        if stage.synapses.edges is not None:
             found += _edges(stage, number, names)
     if isinstance(stages[0].response, Leaking) and law.values.dtype != np.float32:
         found.append(_smallest(np.array(stages[0].response.shares), names.constant("shares")))
@@ -105,7 +105,7 @@ def _codes(values: np.ndarray, bits: int, name: str) -> Array:
 
 def _edges(stage: IntegerStage, number: int, names: Names) -> Iterable[Array]:
     """Return the targets of each source one after the other, and where those of each source begin."""
-    sources, targets = stage.listed()
+    sources, targets = stage.synapses.listed()
     first = np.searchsorted(sources, np.arange(stage.source.count + 1))
     yield _smallest(first, names.constant(f"first_{number}"))
     yield _smallest(targets if len(targets) else np.zeros(1, dtype=np.int64), names.constant(f"targets_{number}"))

@@ -91,6 +91,7 @@ class Floats(Arithmetic):
             steps=model.num_steps,
             threshold=threshold,
             beta=_float(neurons.beta),
+            kept=_float(model.integrator.beta),
             left=_float(1.0 / model.num_steps),
             zeroed=zeroed,
             lowered=lowered,
@@ -159,7 +160,7 @@ _LEAKING = """        float potential = 0.0f, read = 0.0f, total = 0.0f;
         for (uint32_t step = 0u; step < @{steps}u; step++) {
             const int fired = potential > @threshold;
             potential = @beta * (@{zeroed}potential) + received@lowered;
-            read = @beta * read + (potential > @threshold ? 1.0f : 0.0f);
+            read = @kept * read + (potential > @threshold ? 1.0f : 0.0f);
             total += read * @left;
             (void)fired;
         }

@@ -1,5 +1,6 @@
 """Export to C: a quantised network as one header for devices without floats."""
 
+import hashlib
 import json
 import os
 import re
@@ -65,7 +66,8 @@ def to_c(
     Raises:
         TypeError: if an argument is of the wrong type.
         ValueError: if the network is not quantised, or has what C code does not support; the message says what.
-        OSError: if a file cannot be written; a header that exists is then unchanged.
+        OSError: if a file cannot be written. Each is written whole or not at all; the manifest has the checksum of its
+            header.
 
     Example:
         >>> import tempfile
@@ -78,8 +80,13 @@ def to_c(
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"name must be a name in C that begins with a letter, got {name!r}")
     target = checks.path("path", path)
+    if target.suffix == ".json":
+        raise ValueError(f"path must not have the suffix of the manifest, .json, got {str(target)!r}")
     checks.choice("arithmetic", arithmetic, ARITHMETICS)
-    network = integer_network(model, checks.positive("input_unit", input_unit), samples)
+    if labels is not None and samples is None:
+        raise ValueError("samples must be given with labels, got None")
+    input_unit = checks.positive("input_unit", input_unit)
+    network = integer_network(model, input_unit, samples, is_coarse=arithmetic == "float")
     own: Arithmetic = Integers(network, Names(name))
     if arithmetic == "float":
         own = Floats(network, Names(name), model, quantization_of(model.graph), input_unit)
@@ -90,8 +97,9 @@ def to_c(
         checks.shape("labels", labels, (len(outputs),))
         manifest["accuracy"] = float((outputs.argmax(1) == labels.cpu().numpy()).mean())
     text = _header(own, manifest, inputs, outputs)
-    atomic.write_text(target.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
+    manifest["header"] = f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
     atomic.write_text(target, text)
+    atomic.write_text(target.with_suffix(".json"), json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 
@@ -111,7 +119,7 @@ def _manifest(arithmetic: Arithmetic, input_unit: float) -> dict[str, Any]:
         "buffer_bytes": 4 * words,
         "input_bytes": stages[0].source.count,
         "output_bytes": 4 * outputs,
-        "multiply_adds": sum(int(stage.exists().sum()) for stage in stages),
+        "multiply_adds": sum(int(stage.synapses.exists().sum()) for stage in stages),
     }
 
 

@@ -1,5 +1,6 @@
 """The machine that Python runs on: an exported network is compiled for it, and run on many inputs."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["HostProgram", "compile_here", "source_of"]
+from spatialgraph.deploy.c.network import check_inputs
+
+__all__ = ["HostProgram", "compile_here", "counts_of", "source_of"]
 
 _SOURCE = """
 #define {capitals}_TEST
@@ -78,7 +81,28 @@ def compile_here(
     done = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"gcc failed: {done.stderr.strip()}")
-    return HostProgram(program.resolve(), arithmetic)
+    return HostProgram(program.resolve(), arithmetic, *counts_of(header, name))
+
+
+def counts_of(header: Path, name: str = "network") -> tuple[int, int]:
+    """Return the numbers of inputs and outputs that an exported header defines.
+
+    Raises:
+        ValueError: if it defines none for this name.
+
+    Example:
+        >>> import spatialgraph as sg
+        >>> import tempfile
+        >>> header = Path(tempfile.mkdtemp()) / "network.h"
+        >>> manifest = sg.to_c(sg.quantize(sg.SpatialMLP([4, 8, 3])), header)
+        >>> counts_of(header)
+        (4, 3)
+    """
+    text, capitals = header.read_text(), name.upper()
+    found = [re.search(rf"^#define {capitals}_{each} (\d+)u?$", text, re.MULTILINE) for each in ("INPUTS", "OUTPUTS")]
+    if found[0] is None or found[1] is None:
+        raise ValueError(f"header must be one that to_c wrote with the name {name!r}, got {str(header)!r}")
+    return int(found[0][1]), int(found[1][1])
 
 
 class HostProgram:
@@ -87,26 +111,30 @@ class HostProgram:
     Args:
         path: the program.
         arithmetic: as for :func:`spatialgraph.to_c`.
+        inputs: number of inputs.
+        outputs: number of outputs.
     """
 
-    def __init__(self, path: Path, arithmetic: str) -> None:
+    def __init__(self, path: Path, arithmetic: str, inputs: int, outputs: int) -> None:
         self.path, self._number = path, _NUMBERS[arithmetic][1]
+        self._inputs, self._outputs = inputs, outputs
 
     def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the classes and outputs of inputs.
 
         Args:
-            inputs: bytes, shape ``(batch, inputs)``.
+            inputs: bytes, uint8, shape ``(batch, inputs)``.
 
         Returns:
             Classes, shape ``(batch,)``, and outputs, int32 or float32, shape ``(batch, outputs)``.
 
         Raises:
+            ValueError: if inputs are of another type or shape.
             RuntimeError: if the program fails.
         """
-        sent = np.ascontiguousarray(inputs, dtype=np.uint8).tobytes()
+        sent = np.ascontiguousarray(check_inputs(inputs, self._inputs)).tobytes()
         done = subprocess.run([self.path], input=sent, capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"program failed with status {done.returncode}: {done.stderr.decode().strip()}")
-        numbers = np.frombuffer(done.stdout, dtype=np.int32).reshape(len(inputs), -1)
+        numbers = np.frombuffer(done.stdout, dtype=np.int32).reshape(len(inputs), 1 + self._outputs)
         return numbers[:, 0], numbers[:, 1:].view(self._number)

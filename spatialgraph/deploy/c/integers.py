@@ -6,7 +6,6 @@ from spatialgraph.deploy.c.constants import Array, Names
 from spatialgraph.deploy.c.network import IntegerStage
 from spatialgraph.deploy.c.responses import (
     BIAS_BITS,
-    CLIP_BITS,
     DEVIATION_BITS,
     LEAK_BITS,
     POINT,
@@ -35,7 +34,7 @@ class Integers(Arithmetic):
         parts = [_WEIGHT, *([_CLIP] if len(stages) > 1 else [])]
         if any(stage.response is not None and stage.response.normalize for stage in stages):
             parts.append(_ROOT)
-        return filled("".join(parts), self.names, clip=CLIP_BITS, **_table(stages[0]))
+        return filled("".join(parts), self.names, **_table(stages[0]))
 
     def sent(self, number: int, polarity: str) -> str:  # noqa: D102
         shift = self.network.stages[number].shift
@@ -60,8 +59,7 @@ static inline int32_t @{f}_weight(uint32_t square) {
 """
 
 _CLIP = """
-static inline int32_t @{f}_clip(int64_t x) {
-    const int64_t most = (int64_t)1 << @clip;
+static inline int32_t @{f}_clip(int64_t x, int32_t most) {
     return (int32_t)(x < -most ? -most : x > most ? most : x);
 }
 """
@@ -111,15 +109,15 @@ def _outputs(number: int, stage: IntegerStage, names: Names) -> str:
 
 def _hidden(number: int, stage: IntegerStage, response: Response, names: Names) -> str:
     count, code, biases = stage.target.count, names.constant("code"), names.constant(f"biases_{number + 1}")
-    before = _deviations(count, names) if response.normalize else ""
+    before = _deviations(count, response.epsilon, names) if response.normalize else ""
     inner = f"(sums[target] * {1 << POINT}) / spread" if response.normalize else "sums[target]"
     half = (1 << response.shift) >> 1
     scaled = f"((int64_t)({inner}) * {response.multiplier} + {half}) >> {response.shift}"
     respond = _leaking(response, names) if isinstance(response, Leaking) else _rectified(cast(Rectified, response))
     return f"""    uint8_t *activations = (uint8_t *)sums; /* a byte lies in a word that is read before it is written */
 {before}    for (uint32_t target = 0u; target < {count}u; target++) {{
-        int32_t received = {names.function("clip")}({scaled});
-        received += ({code}({biases}, target) * {response.bias} + {1 << (BIAS_BITS - 1)}) >> {BIAS_BITS};
+        const int32_t bias = ({code}({biases}, target) * {response.bias} + {1 << (BIAS_BITS - 1)}) >> {BIAS_BITS};
+        int32_t received = {names.function("clip")}(({scaled}) + bias, {response.most});
 {respond}    }}
 """
 
@@ -139,7 +137,7 @@ def _leaking(response: Leaking, names: Names) -> str:
         "none": ("", ""),
     }
     before, after = resets[response.reset]
-    return f"""        int32_t potential = 0;
+    return f"""        int32_t potential = 0; /* fits, for what is received is clipped */
         uint32_t total = 0u;
         for (uint32_t step = 0u; step < {len(response.shares)}u; step++) {{
             const int fired = potential > {response.threshold};
@@ -152,7 +150,7 @@ def _leaking(response: Leaking, names: Names) -> str:
 """
 
 
-def _deviations(count: int, names: Names) -> str:
+def _deviations(count: int, epsilon: int, names: Names) -> str:
     """Return the lines that replace sums by deviations from their mean, and find their spread."""
     return f"""    int64_t total = 0;
     uint64_t squares = 0u;
@@ -176,6 +174,7 @@ def _deviations(count: int, names: Names) -> str:
         sums[target] >>= lost;
         squares += (uint64_t)((int64_t)sums[target] * sums[target]);
     }}
-    spread = (int32_t){names.function("root")}(squares / {count}u);
+    squares = squares / {count}u + ({epsilon}u >> (2 * lost > 62 ? 62 : 2 * lost));
+    spread = (int32_t){names.function("root")}(squares);
     spread = spread < 1 ? 1 : spread;
 """

@@ -89,27 +89,34 @@ def law_table(law: Law, gain: float, unit: float, low: int, high: int, size: int
     return LawTable(np.round(exact / step).astype(np.int16), low, shift, min(shift, _FRACTION_BITS), step, exact)
 
 
-def fitted_table(law: Law, gain: float, unit: float, squares: Sequence[np.ndarray]) -> LawTable:
+def fitted_table(
+    law: Law, gain: float, unit: float, squares: Sequence[np.ndarray], exact: Sequence[np.ndarray] | None = None
+) -> LawTable:
     """Return a table with as many intervals as the law needs at the lengths of a network.
 
     Args:
         law: the law.
         gain: factor on all weights.
         unit: length unit of the squared distances.
-        squares: the squared distances of each projection.
+        squares: the squared distances of each projection, shape ``(targets, sources)``; masked where no synapse is.
+        exact: the same before they were rounded, not masked; None for the same numbers.
 
     Raises:
         ValueError: if a weight is not finite, or the law changes too fast for the largest table.
 
     Example:
         >>> from spatialgraph.laws import InverseDistance
-        >>> len(fitted_table(InverseDistance(), 1.0, 0.01, [np.array([10_000, 40_000])]).entries)
+        >>> len(fitted_table(InverseDistance(), 1.0, 0.01, [np.array([[10_000, 40_000]])]).entries)
         119
     """
     low, high = min(int(each.min()) for each in squares), max(int(each.max()) for each in squares)
+    wanted = [
+        np.where(np.ma.getmaskarray(each), 0.0, _weights(law, gain, unit, np.ma.filled(real, low)))
+        for each, real in zip(squares, squares if exact is None else exact, strict=True)
+    ]
     for size in _SIZES:
         table = law_table(law, gain, unit, low, high, size)
-        error = max(_error(table, law, gain, unit, each) for each in squares)
+        error = max(_error(table, each, weights) for each, weights in zip(squares, wanted, strict=True))
         if error <= _LARGEST_ERROR:
             return table
     raise ValueError(
@@ -118,11 +125,16 @@ def fitted_table(law: Law, gain: float, unit: float, squares: Sequence[np.ndarra
     )
 
 
-def _error(table: LawTable, law: Law, gain: float, unit: float, squares: np.ndarray) -> float:
-    """Return the error of a table's weights, root mean square, in that of the weights."""
-    exact = _weights(law, gain, unit, squares)
-    size, error = (float(np.sqrt(np.mean(each**2))) for each in (exact, table.unit * table(squares) - exact))
-    return error / size if size > 0 else 0.0
+def _error(table: LawTable, squares: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the largest error of a target's weights, root mean square, in that of its weights or a typical target's.
+
+    Masked squared distances do not count; rows are targets.
+    """
+    found = table.unit * table(np.ma.filled(squares, table.start))
+    wrong = np.where(np.ma.getmaskarray(squares), 0.0, found) - wanted
+    sizes, errors = (np.sqrt((each**2).sum(-1)) for each in (wanted, wrong))
+    floor = np.maximum(sizes, np.median(sizes))
+    return float(np.max(errors / np.where(floor > 0, floor, 1.0)))
 
 
 def _weights(law: Law, gain: float, unit: float, squares: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ class IntegerLayer:
         count: number of neurons.
         coordinates: codes of their coordinates, one for each axis.
         multipliers: units of length for one step of a code, for each axis, int64.
-        height: how far the layer stands along the last axis, in units; 0 where coordinates tell.
+        height: how far the layer stands along the last axis, in units, not rounded; 0 where coordinates tell.
         polarities: codes of their polarities; 0 for outputs.
         biases: codes of their biases, int8, shape ``(count,)``; 0 for inputs.
     """
@@ -62,9 +62,14 @@ class IntegerLayer:
     count: int
     coordinates: Codes
     multipliers: np.ndarray
-    height: int
+    height: float
     polarities: Codes
     biases: np.ndarray
+
+    @property
+    def cells(self) -> np.ndarray | None:
+        """Cell of each neuron of a grid where some cells have none, else None."""
+        return self.coordinates.cells if self.coordinates.cells is not None else self.polarities.cells
 
     def positions(self) -> np.ndarray:
         """Return the positions of the neurons without their height, in units, int64, shape ``(count, axes)``."""
@@ -115,11 +120,11 @@ def _in_grids(sums: Sums, rows: np.ndarray) -> dict[int, Codes]:
     return found
 
 
-def _heights(graph: SpatialGraph, quantization: Quantization) -> list[int]:
+def _heights(graph: SpatialGraph, quantization: Quantization) -> list[float]:
     """Return how far each layer stands along the last axis, in units; 0 where coordinates tell."""
     count = int(graph.connectivity.topology.layer.max()) + 1
     if graph.spacing == "free":
-        return [0] * count
+        return [0.0] * count
     heights, positions = graph.positions.heights().detach().double().cpu(), graph.positions
     layer = graph.connectivity.topology.layer[graph.connectivity.topology.anchored]
     apart = torch.nonzero((positions.anchor_pos[:, -1].detach().double().cpu() - heights[layer]).abs() > LEVEL)
@@ -128,4 +133,4 @@ def _heights(graph: SpatialGraph, quantization: Quantization) -> list[int]:
             "anchored neurons must stand where their layer does, got another last coordinate for anchored neuron "
             f"{int(apart[0])}"
         )
-    return [round(height / quantization.unit) for height in heights.tolist()]
+    return [height / quantization.unit for height in heights.tolist()]

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from spatialgraph.deploy.c.host import counts_of
+from spatialgraph.deploy.c.network import check_inputs
+
 __all__ = ["PROCESSORS", "Measured", "Processor", "Program", "compile_for"]
 
 # Where programs lie in the memory of a simulated processor.
@@ -132,7 +135,8 @@ def compile_for(
         _run([f"{processor.tools}objcopy", "-O", "binary", program, where / "flash"])
         symbols = re.findall(r"(\w+) \w (\w+)\n", _run([f"{processor.tools}nm", program]))
         addresses = {symbol: int(address, 16) for address, symbol in symbols}
-        return Program(processor, (where / "flash").read_bytes(), addresses, _sizes(processor, program))
+        sizes, kind = counts_of(header, name), np.int32 if arithmetic == "integer" else np.float32
+        return Program(processor, (where / "flash").read_bytes(), addresses, _sizes(processor, program), sizes, kind)
 
 
 def _sizes(processor: Processor, program: Path) -> tuple[int, int]:
@@ -154,25 +158,32 @@ class Program:
     Its constants are those of the network, so that ``flash_bytes - manifest["constant_bytes"]`` is the size of code.
     """
 
-    def __init__(self, processor: Processor, flash: bytes, addresses: dict[str, int], sizes: tuple[int, int]) -> None:
-        self.processor = processor
+    def __init__(
+        self,
+        processor: Processor,
+        flash: bytes,
+        addresses: dict[str, int],
+        sizes: tuple[int, int],
+        counts: tuple[int, int],
+        number: type,
+    ) -> None:
+        self.processor, self._counts, self._number = processor, counts, number
         self.flash_bytes, self.variable_bytes = sizes
         self._flash, self._addresses = flash, addresses
 
-    def run(self, inputs: np.ndarray, outputs: int, number: type = np.int32) -> Measured:
+    def run(self, inputs: np.ndarray) -> Measured:
         """Compute the outputs for one input in a simulator.
 
         Args:
-            inputs: bytes, shape ``(inputs,)``.
-            outputs: number of outputs.
-            number: their type, ``np.int32`` or ``np.float32``.
+            inputs: bytes, uint8, shape ``(inputs,)``.
 
         Raises:
+            ValueError: if the input is of another type or shape.
             ImportError: if the package ``unicorn`` is not installed.
             RuntimeError: if the program does what the processor cannot do.
         """
-        import unicorn
-
+        given = check_inputs(np.asarray(inputs)[None], self._counts[0])
+        unicorn = _unicorn()
         machine, registers = _machine(self.processor)
         count = _Instructions(self._flash, self.processor)
         machine.mem_map(_END, 0x1000)
@@ -180,7 +191,7 @@ class Program:
         machine.mem_map(_RAM, _RAM_BYTES)
         machine.mem_write(_FLASH, self._flash)
         machine.mem_write(_RAM, bytes([_PAINT]) * _RAM_BYTES)
-        machine.mem_write(self._addresses["input"], np.ascontiguousarray(inputs, dtype=np.uint8).tobytes())
+        machine.mem_write(self._addresses["input"], given.tobytes())
         thumb = self.processor.is_arm  # the lowest bit of an address says that code is Thumb
         top = _RAM + _RAM_BYTES
         machine.reg_write(registers[0], top)
@@ -190,10 +201,20 @@ class Program:
             machine.emu_start(self._addresses["run"] | thumb, _END)
         except unicorn.UcError as error:
             raise RuntimeError(f"program failed on {self.processor.name}: {error}") from None
-        found: np.ndarray = np.frombuffer(bytes(machine.mem_read(self._addresses["output"], 4 * outputs)), dtype=number)
+        found: np.ndarray = np.frombuffer(
+            bytes(machine.mem_read(self._addresses["output"], 4 * self._counts[1])), self._number
+        )
         above = _RAM + self.variable_bytes
         painted = bytes(machine.mem_read(above, top - above))
         return Measured(found, count.total, len(painted.lstrip(bytes([_PAINT]))))
+
+
+def _unicorn() -> Any:  # noqa: ANN401 - a module
+    try:
+        import unicorn
+    except ImportError as error:
+        raise ImportError("unicorn is needed to simulate a processor; install it by: pip install unicorn") from error
+    return unicorn
 
 
 def _machine(processor: Processor) -> tuple[Any, tuple[int, int]]:

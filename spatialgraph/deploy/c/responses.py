@@ -12,6 +12,7 @@ import numpy as np
 __all__ = [
     "BIAS_BITS",
     "BYTE",
+    "CLIP_BITS",
     "DEVIATION_BITS",
     "LEAK_BITS",
     "POINT",
@@ -30,7 +31,7 @@ DEVIATION_BITS = 20
 BIAS_BITS = 8
 SCALE_BITS = 16
 LEAK_BITS = 15
-# What neurons receive stays within so many bits.
+# What neurons receive, and what adds up in their potentials, stays within so many bits.
 CLIP_BITS = 29
 
 
@@ -49,8 +50,9 @@ class Response(abc.ABC):
     r"""What hidden neurons do with the sums :math:`z` that they receive.
 
     With normalisation, :math:`c` are the deviations from the mean, shifted to 20 bits, and
-    :math:`y = 2^{10} c / \sqrt{\overline{c^2}}`; without, :math:`y = z`. A neuron receives
-    :math:`\lfloor m\,y / 2^s \rceil + \lfloor k\,b / 2^8 \rceil` with the code :math:`b` of its bias.
+    :math:`y = 2^{10} c / \sqrt{\overline{c^2} + \epsilon}`, where :math:`\epsilon` is shifted as squares are; without,
+    :math:`y = z`. A neuron receives :math:`\lfloor m\,y / 2^s \rceil + \lfloor k\,b / 2^8 \rceil` with the code
+    :math:`b` of its bias, at most :math:`q` in size.
 
     Args:
         normalize: whether sums are normalised.
@@ -58,6 +60,7 @@ class Response(abc.ABC):
         shift: :math:`s`.
         bias: :math:`k`.
         unit: activation for one step of a byte.
+        epsilon: :math:`\epsilon`.
     """
 
     normalize: bool
@@ -65,6 +68,12 @@ class Response(abc.ABC):
     shift: int
     bias: int
     unit: float
+    epsilon: int = 0
+
+    @property
+    def most(self) -> int:
+        """What a neuron receives at most, :math:`q`."""
+        return 1 << CLIP_BITS
 
     def __call__(self, sums: np.ndarray, biases: np.ndarray) -> np.ndarray:
         """Return the bytes that neurons send, int64, shape ``(batch, n)``.
@@ -73,9 +82,10 @@ class Response(abc.ABC):
             sums: what they receive, int64, shape ``(batch, n)``.
             biases: codes of their biases, shape ``(n,)``.
         """
-        inner = _normalised(sums) if self.normalize else sums
-        scaled = np.clip(shifted(inner * self.multiplier, self.shift), -(2**CLIP_BITS), 2**CLIP_BITS)
-        return self.bytes(scaled + shifted(biases.astype(np.int64) * self.bias, BIAS_BITS))
+        inner = _normalised(sums, self.epsilon) if self.normalize else sums
+        received = shifted(inner * self.multiplier, self.shift)
+        received = received + shifted(biases.astype(np.int64) * self.bias, BIAS_BITS)
+        return self.bytes(np.clip(received, -self.most, self.most))
 
     @abc.abstractmethod
     def bytes(self, received: np.ndarray) -> np.ndarray:
@@ -117,6 +127,14 @@ class Leaking(Response):
     reset: str = "subtract"
     shares: tuple[int, ...] = ()
 
+    @property
+    def most(self) -> int:
+        """What a neuron receives at most, so that its potential fits 32 bits."""
+        steps = len(self.shares)
+        kept = self.leak / 2**LEAK_BITS
+        grown = steps if kept >= 1.0 else min(steps, 1.0 / (1.0 - kept))
+        return int(2**CLIP_BITS / max(1.0, grown))
+
     def bytes(self, received: np.ndarray) -> np.ndarray:
         """Return weighted numbers of spikes as bytes."""
         potential, total = np.zeros_like(received), np.zeros_like(received)
@@ -131,14 +149,14 @@ class Leaking(Response):
         return total >> 8
 
 
-def _normalised(sums: np.ndarray) -> np.ndarray:
+def _normalised(sums: np.ndarray, epsilon: int) -> np.ndarray:
     """Return sums without their mean, over their spread, with 10 bits after the point."""
     count = sums.shape[1]
     deviations = sums - np.floor_divide(sums.sum(1, keepdims=True), count)
     largest = np.abs(deviations).max(1)
     lost = np.array([max(0, int(size).bit_length() - DEVIATION_BITS) for size in largest], dtype=np.int64)
     deviations = deviations >> lost[:, None]
-    squares = (deviations**2).sum(1) // count
+    squares = (deviations**2).sum(1) // count + (epsilon >> np.minimum(2 * lost, 62))
     spread = np.array([max(1, math.isqrt(int(square))) for square in squares], dtype=np.int64)[:, None]
     # Rounded towards 0, as in C.
     found: np.ndarray = np.sign(deviations) * ((np.abs(deviations) << POINT) // spread)

@@ -77,7 +77,7 @@ def functions_of(arithmetic: Arithmetic) -> str:
     stages = network.stages
     parts = [_code(network.bits, names), arithmetic.helpers()]
     parts += [_position(number, stage.source, names) for number, stage in enumerate(stages)]
-    parts += [_HASH] if any(stage.wiring is not None for stage in stages) else []
+    parts += [_HASH] if any(stage.synapses.wiring is not None for stage in stages) else []
     for number, stage in enumerate(stages):
         parts += [_stage(number, stage, arithmetic), _answer(number, arithmetic)]
     parts.append(_run(arithmetic))
@@ -193,21 +193,21 @@ def _targets(number: int, stage: IntegerStage, names: Names) -> str:
     axes, count = len(stage.source.multipliers), stage.target.count
     places = _places(stage.target.coordinates, number + 1, names, "target").replace("    const", "            const")
     condition = ""
-    if stage.edges is not None:
+    if stage.synapses.edges is not None:
         first, targets = names.constant(f"first_{number}"), names.constant(f"targets_{number}")
         head = f"""        for (uint32_t edge = {first}[neuron]; edge < {first}[neuron + 1u]; edge++) {{
             const uint32_t target = {targets}[edge];"""
     else:
         head = f"        for (uint32_t target = 0u; target < {count}u; target++) {{"
-    below = None if stage.wiring is None else threshold(stage.wiring.density)
-    if stage.wiring is not None and below is not None and below < 2**32:
-        mix, seed = names.function("mix"), hashed_seed(stage.wiring.seed or 0)
+    below = None if stage.synapses.wiring is None else threshold(stage.synapses.wiring.density)
+    if stage.synapses.wiring is not None and below is not None and below < 2**32:
+        mix, seed = names.function("mix"), hashed_seed(stage.synapses.wiring.seed or 0)
         condition = f"""            if ({mix}({mix}({seed}u + target) + neuron) >= {below}u) {{
                 continue;
             }}
 """
     return f"""{head}
-            uint32_t square = {stage.square}u;
+            uint32_t square = {stage.synapses.gap}u;
 {condition}{places}            for (uint32_t axis = 0u; axis < {axes}u; axis++) {{
                 const int32_t apart = {_coordinate(number + 1, stage.target, names, "target")} - source[axis];
                 square += (uint32_t)(apart * apart);
