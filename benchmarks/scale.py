@@ -1,0 +1,171 @@
+"""Measure projections of many neurons: sums on a grid, streamed and dense products; run by hand on an idle machine.
+
+    python benchmarks/scale.py --json docs/results/scale.json
+    python benchmarks/scale.py --neurons 10000 --pairs 5000        # a quick look
+
+Layers are planes a gap of 1 apart, with normally distributed neurons and the inverse distance. Sums on a grid have a
+tolerance of 1e-3; they are compared with sums over all pairs in double precision at 1,000 targets, and their gradients
+at 200 sources and targets. The streamed and the dense product run in turns on a batch of 64. Each measurement is a
+process of its own, whose peak memory is that above an empty one.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph import atomic
+from spatialgraph.functional import all_to_all, streamed
+from spatialgraph.functional.mesh import Planner, summed
+from spatialgraph.laws import InverseDistance
+from spatialgraph.training import environment
+
+TOLERANCE = 1e-3
+LAW = InverseDistance()
+
+
+def planes(neurons: int) -> tuple[Tensor, Tensor]:
+    """Return the positions of sources and targets in two planes."""
+    generator = torch.Generator().manual_seed(0)
+    ends = [torch.randn(neurons, 3, generator=generator) for _ in range(2)]
+    for pos, height in zip(ends, (0.0, 1.0), strict=True):
+        pos[:, -1] = height
+    return ends[0], ends[1]
+
+
+def peak() -> float:
+    """Return the peak memory of this process in gigabytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1e-6 * float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def seconds(step: Callable[[], object], rounds: int) -> float:
+    """Return the median time of a step, after one more."""
+    times = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def mesh(neurons: int, batch: int, rounds: int) -> dict[str, float]:
+    """Measure sums on a grid."""
+    source, target = (pos.requires_grad_() for pos in planes(neurons))
+    scale = torch.ones(neurons)
+    x = torch.randn(batch, neurons, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    planner, before = Planner(), peak()
+    began = time.perf_counter()
+    plan = planner.plan(source, target, LAW, TOLERANCE)
+    chosen = time.perf_counter() - began
+
+    def product() -> Tensor:
+        return summed(x, source, target, scale, LAW, None, planner.plan(source, target, LAW, TOLERANCE))
+
+    def forward() -> None:
+        with torch.no_grad():
+            product()
+
+    def both() -> None:
+        product().sum().backward()
+
+    found = {"forward_s": seconds(forward, rounds), "forward_and_backward_s": seconds(both, rounds)}
+    return found | {"choice_s": chosen, "peak_gb": peak() - before, "grid_points": plan.points} | errors(plan, neurons)
+
+
+def errors(plan: Any, neurons: int) -> dict[str, float]:  # noqa: ANN401 - a Plan
+    """Return the errors of sums and gradients, relative, where charges and gradients have random signs."""
+    source, target = planes(neurons)
+    generator = torch.Generator().manual_seed(2)
+    x, grad = ((torch.randint(2, (1, neurons), generator=generator) * 2 - 1).float() for _ in range(2))
+    leaves = [values.clone().requires_grad_() for values in (x, source, target)]
+    y = summed(*leaves, torch.ones(neurons), LAW, None, plan)
+    grads = torch.autograd.grad(y, leaves, grad)
+    found = {}
+    some = torch.randperm(neurons, generator=generator)
+    exact = [streamed(x.double(), source.double(), target[some[:1000]].double(), torch.ones(neurons).double(), LAW)]
+    exact += list(_exact_gradients(x, source, target, grad, some[:200]))
+    own = [y.detach()[:, some[:1000]], grads[0][:, some[:200]], *(each[some[:200], :2] for each in grads[1:])]
+    for name, one, other in zip(("sums", "inputs", "sources", "targets"), own, exact, strict=True):
+        found[f"error_of_{name}"] = float((one.double() - other).norm() / other.norm())
+    return found
+
+
+def _exact_gradients(x: Tensor, source: Tensor, target: Tensor, grad: Tensor, some: Tensor) -> Sequence[Tensor]:
+    """Return the exact gradients of some inputs, sources and targets in their planes, in double precision."""
+    x, source, target, grad = (values.double() for values in (x, source, target, grad))
+    leaves = [values.clone().requires_grad_() for values in (x[:, some], source[some], target[some])]
+    by_sources = streamed(leaves[0], leaves[1], target, torch.ones(len(some)).double(), LAW)
+    by_targets = streamed(x, source, leaves[2], torch.ones(len(source)).double(), LAW)
+    of_inputs, of_sources = torch.autograd.grad(by_sources, leaves[:2], grad)
+    (of_targets,) = torch.autograd.grad(by_targets, leaves[2], grad[:, some])
+    return of_inputs, of_sources[:, :2], of_targets[:, :2]
+
+
+def pairs(neurons: int, batch: int, rounds: int, product: Callable[..., Tensor]) -> dict[str, float]:
+    """Measure a product with the weights of all pairs."""
+    source, target = (pos.requires_grad_() for pos in planes(neurons))
+    scale, x, before = torch.ones(neurons), torch.randn(batch, neurons).requires_grad_(), peak()
+
+    def both() -> None:
+        product(x, source, target, scale, LAW).sum().backward()
+
+    return {"forward_and_backward_s": seconds(both, rounds), "peak_gb": peak() - before}
+
+
+KINDS: dict[str, Callable[[int, int, int], dict[str, float]]] = {
+    "mesh": mesh,
+    "streamed": lambda *given: pairs(*given, streamed),
+    "dense": lambda *given: pairs(*given, all_to_all),
+}
+
+
+def measured(kind: str, neurons: int, batch: int, rounds: int, threads: int) -> dict[str, Any]:
+    """Return what a process of its own measures."""
+    given = [str(each) for each in (neurons, batch, rounds, threads)]
+    done = subprocess.run([sys.executable, __file__, "--one", kind, *given], capture_output=True, text=True, check=True)
+    row = {"kind": kind, "neurons": neurons, "batch": batch} | json.loads(done.stdout)
+    print(
+        ", ".join(
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
+        )
+    )
+    return row
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print, and write JSON if requested."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--neurons", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="on a grid")
+    parser.add_argument("--pairs", type=int, default=20_000, help="neurons of the streamed and the dense product")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.one is not None:
+        kind, *numbers = args.one
+        neurons, batch, rounds, threads = map(int, numbers)
+        torch.set_num_threads(threads)
+        print(json.dumps(KINDS[kind](neurons, batch, rounds)))
+        return
+    cases = [("mesh", neurons, 1) for neurons in args.neurons] + [("mesh", args.neurons[-2], 16)] * (
+        len(args.neurons) > 1
+    )
+    cases += [(kind, args.pairs, 64) for kind in ("dense", "streamed", "dense", "streamed")]
+    rows = [measured(*case, args.rounds, args.threads) for case in cases]
+    if args.json is not None:
+        about = {"command": "python benchmarks/scale.py", "environment": environment(), "rows": rows}
+        atomic.write_text(args.json, json.dumps(about, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
