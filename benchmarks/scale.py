@@ -10,6 +10,7 @@ process of its own, whose peak memory is that above an empty one.
 """
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -25,6 +26,7 @@ from torch import Tensor
 from spatialgraph import atomic
 from spatialgraph.functional import all_to_all, streamed
 from spatialgraph.functional.mesh import Planner, summed
+from spatialgraph.functional.mesh_plan import Plan
 from spatialgraph.laws import InverseDistance
 from spatialgraph.training import environment
 
@@ -81,14 +83,14 @@ def mesh(neurons: int, batch: int, rounds: int) -> dict[str, float]:
     return found | {"choice_s": chosen, "peak_gb": peak() - before, "grid_points": plan.points} | errors(plan, neurons)
 
 
-def errors(plan: Any, neurons: int) -> dict[str, float]:  # noqa: ANN401 - a Plan
+def errors(plan: Plan, neurons: int) -> dict[str, float]:
     """Return the errors of sums and gradients, relative, where charges and gradients have random signs."""
     source, target = planes(neurons)
     generator = torch.Generator().manual_seed(2)
     x, grad = ((torch.randint(2, (1, neurons), generator=generator) * 2 - 1).float() for _ in range(2))
-    leaves = [values.clone().requires_grad_() for values in (x, source, target)]
-    y = summed(*leaves, torch.ones(neurons), LAW, None, plan)
-    grads = torch.autograd.grad(y, leaves, grad)
+    charge, sources, targets = (values.clone().requires_grad_() for values in (x, source, target))
+    y = summed(charge, sources, targets, torch.ones(neurons), LAW, None, plan)
+    grads = torch.autograd.grad(y, (charge, sources, targets), grad)
     found = {}
     some = torch.randperm(neurons, generator=generator)
     exact = [streamed(x.double(), source.double(), target[some[:1000]].double(), torch.ones(neurons).double(), LAW)]
@@ -110,7 +112,7 @@ def _exact_gradients(x: Tensor, source: Tensor, target: Tensor, grad: Tensor, so
     return of_inputs, of_sources[:, :2], of_targets[:, :2]
 
 
-def pairs(neurons: int, batch: int, rounds: int, product: Callable[..., Tensor]) -> dict[str, float]:
+def pairs(product: Callable[..., Tensor], neurons: int, batch: int, rounds: int) -> dict[str, float]:
     """Measure a product with the weights of all pairs."""
     source, target = (pos.requires_grad_() for pos in planes(neurons))
     scale, x, before = torch.ones(neurons), torch.randn(batch, neurons).requires_grad_(), peak()
@@ -123,8 +125,8 @@ def pairs(neurons: int, batch: int, rounds: int, product: Callable[..., Tensor])
 
 KINDS: dict[str, Callable[[int, int, int], dict[str, float]]] = {
     "mesh": mesh,
-    "streamed": lambda *given: pairs(*given, streamed),
-    "dense": lambda *given: pairs(*given, all_to_all),
+    "streamed": functools.partial(pairs, streamed),
+    "dense": functools.partial(pairs, all_to_all),
 }
 
 
@@ -132,7 +134,7 @@ def measured(kind: str, neurons: int, batch: int, rounds: int, threads: int) -> 
     """Return what a process of its own measures."""
     given = [str(each) for each in (neurons, batch, rounds, threads)]
     done = subprocess.run([sys.executable, __file__, "--one", kind, *given], capture_output=True, text=True, check=True)
-    row = {"kind": kind, "neurons": neurons, "batch": batch} | json.loads(done.stdout)
+    row: dict[str, Any] = {"kind": kind, "neurons": neurons, "batch": batch} | json.loads(done.stdout)
     print(
         ", ".join(
             f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()

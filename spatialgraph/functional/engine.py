@@ -27,7 +27,7 @@ class Synapses:
         factor: a factor for each synapse, shape ``(E,)``, in the order of the engine; None for 1.
         is_free: whether the factors are the weights themselves.
         masked: number of masked synapses, those with the smallest absolute weights, which weigh 0.
-        tolerance: the largest relative error that sums may have, see :func:`~spatialgraph.functional.mesh.meshed`; None
+        tolerance: the largest relative error that sums may have, see :func:`~spatialgraph.functional.meshed`; None
             for that of rounding.
     """
 

@@ -85,7 +85,7 @@ class SpatialGraph(Changeable):
             or a list with a wiring or None for each. None for a network that is not recurrent.
         tolerance: the largest relative error that a sum over an all-to-all projection may have, from 1e-6 to 0.1, such
             as 1e-3; layers that stand in planes are then summed on a grid, in a time that grows with the neurons and
-            not with the synapses (see :func:`~spatialgraph.functional.mesh.meshed`). None for exact sums.
+            not with the synapses (see :func:`~spatialgraph.functional.meshed`). None for exact sums.
         generator: source of random numbers for polarities and random wirings.
 
     Raises:

@@ -73,9 +73,7 @@ def _settings(graph: SpatialGraph) -> dict[str, Any]:
     held = {"gain", "masked_share", *(f"law_{name}" for name in learnt_settings(graph.law))}
     own = {name: value for name, value in settings(graph).items() if name not in held and not name.startswith("gap")}
     wirings = {"wiring": graph.wiring, "recurrent_wiring": graph.connectivity.recurrence or None}
-    return (
-        {"velocity": None, "tolerance": None} | own | {name: value and repr(value) for name, value in wirings.items()}
-    )
+    return {"velocity": None} | own | {name: value and repr(value) for name, value in wirings.items()}
 
 
 def find(folder: Path, record: Record) -> tuple[Path | None, str]:

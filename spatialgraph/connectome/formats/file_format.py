@@ -47,7 +47,7 @@ def settings_of(graph: SpatialGraph) -> dict[str, Any]:
     seeds, quantization = seeds_of(graph.connectivity), current_quantization(graph)
     own |= {"seeds": seeds} if seeds else {}
     own |= {} if quantization is None else {"quantization": quantization.to_settings()}
-    return {"velocity": None, "tolerance": None, "masked_share": 0.0} | own | {"init": init}
+    return {"velocity": None, "masked_share": 0.0} | own | {"init": init}
 
 
 def pack(graph: SpatialGraph) -> dict[str, Tensor]:
