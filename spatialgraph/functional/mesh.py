@@ -126,7 +126,7 @@ class Planner:
     def __init__(self) -> None:
         self._signature: list[float] = []
         self._choice = 0
-        self._refusal: NoGridError | None = None
+        self._refusal = ""
 
     def plan(self, source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> Plan:
         """Return the coarsest grid that reaches a tolerance.
@@ -138,16 +138,16 @@ class Planner:
         _check_planes(source_pos, target_pos)
         signature = [tolerance, *_signature(source_pos, target_pos, law)]
         if _is_near(signature, self._signature):
-            if self._refusal is not None:
-                raise self._refusal
+            if self._refusal:
+                raise NoGridError(self._refusal)  # a new one: an error keeps the tensors of where it was raised
             for number, plan in enumerate(candidates(source_pos, target_pos, law)):
                 if number == self._choice:
                     return plan
-        self._signature, self._refusal = signature, None
+        self._signature, self._refusal = signature, ""
         try:
             self._choice, plan = _choose(source_pos, target_pos, law, tolerance)
         except NoGridError as error:
-            self._refusal = error
+            self._refusal = str(error)
             raise
         return plan
 
