@@ -35,6 +35,7 @@ from spatialgraph.kernels import delays as delay_kernels
 from spatialgraph.kernels import dense as kernels
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
+from spatialgraph.kernels import stencils as stencil_kernels
 
 Mutation = Callable[[Any, Draw], Any]
 
@@ -171,7 +172,7 @@ def compare(operation: Operation, arguments: Arguments, got: list[Tensor]) -> st
             else value
             for name, value in arguments.items()
         }
-        if "pos" in exact:
+        if isinstance(exact.get("pos"), tuple):
             exact["pos"] = tuple(value.double() for value in exact["pos"])
     for number, (value, right) in enumerate(zip(got, results(operation.expect, exact), strict=False)):
         tolerance = 1e-8 if value.dtype == torch.float64 else 1e-3
@@ -222,7 +223,7 @@ def work(arguments: argparse.Namespace) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(arguments.threads)
     if arguments.threads > 1:  # use several threads even for small work
-        for module in (kernels, sparse_kernels, delay_kernels, leaky_kernels, normalisation_kernels):
+        for module in (kernels, sparse_kernels, delay_kernels, leaky_kernels, normalisation_kernels, stencil_kernels):
             vars(module)["_WORTH_A_THREAD"] = 1
     if arguments.without_numba:
         vars(kernels)["_numba_works"] = lambda: False

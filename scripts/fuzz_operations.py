@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import random
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from fuzz_references import (
     convolved,
     delayed,
     dense,
+    gathered,
     listed,
     normalised,
     pairwise,
@@ -21,7 +23,7 @@ from fuzz_references import (
     product,
     scalar_products,
     sent,
-    transposed_product,
+    spread,
 )
 from torch import Tensor
 
@@ -35,6 +37,7 @@ from spatialgraph.kernels import dense as kernels
 from spatialgraph.kernels import handover
 from spatialgraph.kernels import leaky as leaky_kernels
 from spatialgraph.kernels import normalization as normalisation_kernels
+from spatialgraph.kernels import stencils as stencil_kernels
 from spatialgraph.laws import Cosine, Gaussian, InverseDistance, InversePower, Law
 
 Arguments = dict[str, Any]
@@ -100,6 +103,14 @@ class Draw:
         runs = self.floats(min(self.batch, 3), self.n, self.steps)
         listed = {"pointer": edges.source_pointer, "target": target, "whole": whole, "fraction": fraction}
         return {"runs": runs, **listed, "weight": self.floats(count), "before": before}
+
+    def on_grid(self) -> Arguments:
+        """Draw positions on a grid."""
+        axes, order = self.rng.randint(1, 3), self.rng.choice([2, 4, 6, 8])
+        shape = [order + self.rng.randint(1, 4) for _ in range(axes)]
+        inside = torch.rand(self.n, axes, generator=self.generator, dtype=self.dtype)
+        pos = max(order // 2 - 1, 0) + inside * (torch.tensor(shape) - order)
+        return {"pos": pos, "shape": shape, "order": order}
 
     def leaky(self) -> Arguments:
         """Draw currents and potentials."""
@@ -236,18 +247,6 @@ OPERATIONS = {
         sparse_kernels.product,
         product,
     ),
-    "sparse_kernels.transposed_product": Operation(
-        lambda draw: (
-            draw.rows()
-            | {
-                "weight": draw.floats(int(draw.exists.sum())),
-                "x": draw.rng.choice([draw.floats(draw.m, draw.batch), draw.floats(draw.batch, draw.m).t()]),
-                "columns": draw.n,
-            }
-        ),
-        sparse_kernels.transposed_product,
-        transposed_product,
-    ),
     "sparse_kernels.sampled": Operation(
         lambda draw: (
             draw.rows()
@@ -259,6 +258,26 @@ OPERATIONS = {
         ),
         sparse_kernels.sampled,
         scalar_products,
+    ),
+    "stencil_kernels.spread": Operation(
+        lambda draw: draw.on_grid() | {"charge": draw.floats(draw.n, draw.batch)}, stencil_kernels.spread, spread
+    ),
+    "stencil_kernels.gather": Operation(
+        lambda draw: (lambda grid: grid | {"field": draw.floats(math.prod(grid["shape"]), draw.batch)})(draw.on_grid()),
+        stencil_kernels.gather,
+        gathered,
+    ),
+    "stencil_kernels.pull": Operation(
+        lambda draw: (
+            lambda grid: (
+                grid
+                | {
+                    "field": draw.floats(math.prod(grid["shape"]), draw.batch),
+                    "charge": draw.floats(draw.n, draw.batch),
+                }
+            )
+        )(draw.on_grid()),
+        stencil_kernels.pull,
     ),
     "sparse_kernels.weights": Operation(
         lambda draw: draw.rows() | draw.geometry() | {"softening": SOFTENING}, EDGES.weights

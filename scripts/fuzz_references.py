@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.splines import Grid
 from spatialgraph.laws import Cosine, Gaussian, InversePower
 
 SOFTENING = 0.1
@@ -60,9 +62,21 @@ def along_edges(
     return product(edges.target_pointer, edges.sources, weight, x.t(), bias, rectify).t()
 
 
-def transposed_product(pointer: Tensor, column: Tensor, weight: Tensor, x: Tensor, columns: int) -> Tensor:
-    """Compute a product with the transpose of compressed rows."""
-    return matrix(pointer, column, weight, columns).t() @ x
+def spline_matrix(pos: Tensor, shape: list[int], order: int) -> Tensor:
+    """Expand the splines around positions to a dense matrix of positions and grid points."""
+    grid = Grid((0.0,) * len(shape), 1.0, tuple(shape), order)
+    numbers, weights = grid.stencils(pos)
+    return weights.new_zeros(len(pos), math.prod(shape)).scatter_add(1, numbers, weights)
+
+
+def spread(pos: Tensor, shape: list[int], order: int, charge: Tensor) -> Tensor:
+    """Compute what charges add to the grid points."""
+    return spline_matrix(pos, shape, order).t() @ charge
+
+
+def gathered(pos: Tensor, shape: list[int], order: int, field: Tensor) -> Tensor:
+    """Compute a field at positions."""
+    return spline_matrix(pos, shape, order) @ field
 
 
 def scalar_products(pointer: Tensor, column: Tensor, rows: Tensor, x: Tensor, active: Tensor | None = None) -> Tensor:

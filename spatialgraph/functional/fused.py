@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization
+from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization, stencils
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import (
     Compact,
@@ -23,6 +23,7 @@ __all__ = [
     "DELAYS",
     "LEAKY",
     "NORMALIZATION",
+    "STENCILS",
     "channel_law",
     "compressed_law",
     "dense_law",
@@ -34,6 +35,7 @@ COMPRESSED = "product in compressed rows"
 DELAYS = "delayed product"
 LEAKY = "leaky integrate-and-fire"
 NORMALIZATION = "layer normalization"
+STENCILS = "points on a grid"
 
 
 def _available(*values: Tensor) -> bool:
@@ -44,6 +46,7 @@ register(COMPRESSED, compressed, _available)
 register(DELAYS, delays, _available)
 register(LEAKY, leaky, _available)
 register(NORMALIZATION, normalization, _available)
+register(STENCILS, stencils, _available)
 
 # The names of the laws' formulas in kernels/loops/formulas.py.
 _FORMULAS: dict[type[Law], str] = {

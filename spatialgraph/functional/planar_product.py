@@ -61,8 +61,9 @@ def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: AN
     slopes = fields.slope() if any(ctx.needs_input_grad[1:3]) else weight
 
     def of_position(stencils: Stencils, own: Tensor, other: Tensor, depth: float) -> Tensor:
-        across = 2.0 * depth * stencils.sums(fields.field(other, slopes), own)
-        return torch.cat([stencils.pull(fields.field(other, weight), own), across[:, None]], 1)
+        across, _ = stencils.pull(fields.field(other, slopes), own)
+        _, along = stencils.pull(fields.field(other, weight), own)
+        return torch.cat([along, 2.0 * depth * across[:, None]], 1)
 
     of_charge = sources.gather(fields.field(pulled, weight)) if ctx.needs_input_grad[0] else None
     of_source = of_position(sources, charge, pulled, -gap) if ctx.needs_input_grad[1] else None

@@ -76,12 +76,16 @@ class Grid:
     shape: tuple[int, ...]
     order: int
 
-    def stencils(self, pos: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the grid points that each position reaches, and their weights, shapes ``(n, order ** axes)``."""
-        numbers, weights = pos.new_zeros(len(pos), 1, dtype=torch.int64), pos.new_ones(len(pos), 1)
-        for axis, (start, size) in enumerate(zip(self.origin, self.shape, strict=True)):
-            first, along = spline_weights((pos[:, axis] - start) / self.spacing, self.order)
-            reached = first[:, None] + torch.arange(self.order, device=pos.device)
+    def offsets(self, pos: Tensor) -> Tensor:
+        """Return positions of shape ``(n, axes)`` in grid units, from the lowest corner."""
+        return (pos - pos.new_tensor(self.origin)) / self.spacing
+
+    def stencils(self, offset: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the grid points around each position in grid units, and weights, shapes ``(n, order ** axes)``."""
+        numbers, weights = offset.new_zeros(len(offset), 1, dtype=torch.int64), offset.new_ones(len(offset), 1)
+        for axis, size in enumerate(self.shape):
+            first, along = spline_weights(offset[:, axis], self.order)
+            reached = first[:, None] + torch.arange(self.order, device=offset.device)
             numbers = (numbers[:, :, None] * size + reached[:, None, :]).flatten(1)
             weights = (weights[:, :, None] * along[:, None, :]).flatten(1)
         return numbers, weights

@@ -16,7 +16,7 @@ from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
 from spatialgraph.kernels.handover import array, columns_exist, compressed_rows, constants
 
-__all__ = ["EdgeKernels", "product", "sampled", "transposed_product"]
+__all__ = ["EdgeKernels", "product", "sampled"]
 
 # Minimum number of multiply-adds for which several threads are faster than one.
 _WORTH_A_THREAD = 2**17
@@ -24,9 +24,6 @@ _WORTH_A_THREAD = 2**17
 # Mean number of edges per column from which packing the activations into contiguous memory is faster. It is between
 # 100, where packing takes a tenth more time, and 400, where it saves a third (784-2048, batch 600).
 _WORTH_PACKING = 200
-
-# Samples for each thread below which threads share rows and not the batch.
-_NARROW = 16
 
 # The backward pass stores source indices in 32 bits.
 _MOST_SOURCES = 2**32
@@ -58,31 +55,6 @@ def product(
         fits = loops.product(*edges, *numbers, y.numpy(), _parts(column, x))
         columns_exist(fits, column, x.shape[0])
     return y
-
-
-def transposed_product(pointer: Tensor, column: Tensor, weight: Tensor, x: Tensor, columns: int) -> Tensor:
-    """Return ``matrix.T @ x`` for a matrix in compressed rows and ``x`` of shape ``(rows, batch)``.
-
-    Returns:
-        Tensor of shape ``(columns, batch)``.
-
-    Example:
-        >>> import torch
-        >>> pointer, column, weight = torch.tensor([0, 2]), torch.tensor([0, 1]), torch.tensor([2.0, 3.0])
-        >>> transposed_product(pointer, column, weight, torch.ones(1, 1), columns=3).tolist()
-        [[2.0], [3.0], [0.0]]
-    """
-    from spatialgraph.kernels.loops import compressed as loops
-
-    checks.for_kernel("x", x, 2)
-    edges = compressed_rows(pointer, column)
-    checks.shape("x", x, (pointer.shape[0] - 1, x.shape[1]))
-    checks.operand("weight", weight, (column.shape[0],), x)
-    parts = _parts(column, x)
-    y = x.new_zeros(parts if x.shape[1] < _NARROW * parts else 1, columns, x.shape[1])
-    if x.numel() and columns:
-        columns_exist(loops.transposed(*edges, array(weight), array(x), y.numpy(), parts), column, columns)
-    return y.sum(0) if len(y) > 1 else y[0]
 
 
 def sampled(

@@ -185,7 +185,6 @@ def test_kernels_follow_no_index_out_of_an_array(pointer, column, message):
     calls = [
         lambda: sparse_kernels.product(pointer, column, weight, x),
         lambda: sparse_kernels.sampled(pointer, column, torch.rand(max(rows, 0), 5), x),
-        lambda: sparse_kernels.transposed_product(pointer, column, weight, torch.rand(max(rows, 0), 5), columns=2),
         lambda: edge_kernels.weights(pointer, column, source_pos, target_pos, scale, 0.1),
         lambda: edge_kernels.gradients(pointer, column, source_pos, target_pos, scale, 0.1, weight),
     ]

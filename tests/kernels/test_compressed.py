@@ -86,20 +86,6 @@ def test_work_shared_by_threads_and_packed_or_not(monkeypatch, threads, packed):
     torch.testing.assert_close(sums, masked.sum(1), rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("batch", [1, 5, 16, 47, 48, 100])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_transposed_products(monkeypatch, threads, batch, dtype):
-    monkeypatch.setattr(sparse_kernels, "_threads", lambda work: threads)
-    edges = random_edges(50, 70, 0.3)
-    weight, x = torch.randn(len(edges.sources), dtype=dtype), torch.randn(batch, 70, dtype=dtype).t()
-    operands = edges.target_pointer, edges.sources, weight, x
-    y = sparse_kernels.transposed_product(*operands, columns=60)  # with columns that no row has
-    expected = dense(edges, weight).double().t() @ x.double()
-    torch.testing.assert_close(y[:50].double(), expected, rtol=1e-5, atol=1e-5)
-    assert (y[50:] == 0).all() and torch.equal(y, sparse_kernels.transposed_product(*operands, columns=60))
-
-
 def test_the_same_bits_each_time():
     edges = random_edges(300, 200, 0.5)
     x, weight = torch.randn(257, 300), torch.randn(len(edges.sources))

@@ -94,32 +94,6 @@ def product(pointer, column, weight, x, is_transposed, is_packed, bias, floor, y
 
 
 @_compile
-def transposed(pointer, column, weight, x, y, parts):
-    """Add ``matrix.T @ x`` to ``y`` of shape ``(copies, columns, batch)``, ``x`` of shape ``(rows, batch)``.
-
-    Threads take rows, and add them to a copy of their own; or, where there is one copy, a part of the batch.
-    """
-    copies, columns, batch = y.shape
-    invalid = 0
-    for part in prange(parts):
-        number = np.int64(part)
-        first, stop, begin, end = 0, pointer.size - 1, batch * number // parts, batch * (number + 1) // parts
-        if copies > 1:
-            first, stop = share(pointer, number, parts)
-            begin, end = 0, batch
-        if not lie_inside(column, pointer[first], pointer[stop], columns):
-            first, invalid = stop, invalid + 1
-        sums = y[number % copies]
-        for j in range(first, stop):
-            row = x[j, begin:end]
-            for e in range(pointer[j], pointer[j + 1]):
-                factor, to = weight[e], sums[column[e], begin:end]
-                for b in range(row.size):
-                    to[b] += factor * row[b]
-    return invalid == 0
-
-
-@_compile
 def sampled(pointer, column, rows, active, is_masked, x, is_transposed, is_packed, out, sums, parts):
     """Add, for each edge, the dot product of its row of ``rows`` and its column of ``x`` to ``out``.
 
