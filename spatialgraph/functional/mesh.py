@@ -9,7 +9,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.compressed import check_product, geometry_in_single
 from spatialgraph.functional.dense import all_to_all
-from spatialgraph.functional.mesh_plan import Plan, candidates
+from spatialgraph.functional.mesh_plan import CHOICES, Plan, candidates, most_points
 from spatialgraph.functional.planar_product import PlanarProduct
 from spatialgraph.functional.planes import gap_of, is_planar
 from spatialgraph.functional.precision import in_single, product_dtype
@@ -17,7 +17,7 @@ from spatialgraph.functional.streaming import streamed
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed, without_autocast
 
-__all__ = ["DIMENSIONS", "NoGridError", "Planner", "check_tolerance", "meshed", "summed"]
+__all__ = ["DIMENSIONS", "NoGridError", "Planner", "TooFineError", "check_tolerance", "meshed", "summed"]
 
 DIMENSIONS = (2, 3)
 """Dimensions of space for which there is a grid; one axis is that of the gap."""
@@ -99,6 +99,10 @@ class NoGridError(ValueError):
     """No grid reaches the tolerance."""
 
 
+class TooFineError(NoGridError):
+    """No grid of as many points as are worthwhile reaches the tolerance."""
+
+
 def check_tolerance(tolerance: float) -> float:
     """Check a tolerance.
 
@@ -126,28 +130,42 @@ class Planner:
     def __init__(self) -> None:
         self._signature: list[float] = []
         self._choice = 0
-        self._refusal = ""
+        self._refusal: tuple[type[NoGridError], str] | None = None
 
-    def plan(self, source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> Plan:
+    def plan(
+        self, source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float, worthwhile: int | None = None
+    ) -> Plan:
         """Return the coarsest grid that reaches a tolerance.
 
+        Args:
+            source_pos: as in :func:`meshed`, as are the next ones.
+            target_pos: positions of the targets.
+            law: the law from length to weight.
+            tolerance: the largest error.
+            worthwhile: number of grid points above which another way is faster; None for no such number.
+
         Raises:
+            TooFineError: if the grid would need more points than are worthwhile.
             NoGridError: if there is none; the message says why.
             ValueError: if positions are not finite.
         """
         _check_planes(source_pos, target_pos)
-        signature = [tolerance, *_signature(source_pos, target_pos, law)]
+        most = most_points(len(source_pos), len(target_pos))
+        is_limited = worthwhile is not None and worthwhile < most
+        most = min(most, worthwhile) if worthwhile is not None else most
+        signature = [tolerance, most, *_signature(source_pos, target_pos, law)]
         if _is_near(signature, self._signature):
-            if self._refusal:
-                raise NoGridError(self._refusal)  # a new one: an error keeps the tensors of where it was raised
-            for number, plan in enumerate(candidates(source_pos, target_pos, law)):
+            if self._refusal is not None:
+                kind, message = self._refusal
+                raise kind(message)  # a new one: an error keeps the tensors of where it was raised
+            for number, plan in enumerate(candidates(source_pos, target_pos, law, most)):
                 if number == self._choice:
                     return plan
-        self._signature, self._refusal = signature, ""
+        self._signature, self._refusal = signature, None
         try:
-            self._choice, plan = _choose(source_pos, target_pos, law, tolerance)
+            self._choice, plan = _choose(source_pos, target_pos, law, tolerance, most, is_limited)
         except NoGridError as error:
-            self._refusal = str(error)
+            self._refusal = type(error), str(error)
             raise
         return plan
 
@@ -173,7 +191,9 @@ def _is_near(values: list[float], before: list[float]) -> bool:
     return len(values) == len(before) and all(abs(now - then) <= _DRIFT * abs(then) for now, then in pairs_of)
 
 
-def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) -> tuple[int, Plan]:
+def _choose(
+    source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float, most: int, is_limited: bool
+) -> tuple[int, Plan]:
     """Compare grids with exact sums and their gradients at some targets, from coarse to fine."""
     generator = torch.Generator().manual_seed(0)
     source, some = (
@@ -184,8 +204,8 @@ def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) 
     double = charge.double(), source.double(), some.double()
     ones = charge[0].double().abs()
     exact = _with_gradient(lambda x, sources, targets: all_to_all(x, sources, targets, ones, law), *double)
-    found = None
-    for number, plan in enumerate(candidates(source_pos, target_pos, law)):
+    found, number = None, -1
+    for number, plan in enumerate(candidates(source_pos, target_pos, law, most)):
         own = _with_gradient(functools.partial(_product, law=law, plan=plan), charge, source, some)
         found = [float((each.double() - right).norm() / right.norm()) for each, right in zip(own, exact, strict=True)]
         if found[0] <= _SAFETY * tolerance and found[1] <= _SAFETY * _OF_GRADIENTS * tolerance:
@@ -193,7 +213,8 @@ def _choose(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float) 
     reason = "grids would be too large"
     if found is not None:
         reason = f"the finest grid has an error of {found[0]:.0e}, and of {found[1]:.0e} in gradients"
-    raise NoGridError(
+    kind = TooFineError if is_limited and number < len(CHOICES) - 1 else NoGridError
+    raise kind(
         f"tolerance must be within reach of a grid, got {tolerance:g} for {type(law).__name__} at a gap of "
         f"{gap_of(source_pos, target_pos):g}: {reason}"
     )

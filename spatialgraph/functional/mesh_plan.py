@@ -11,12 +11,14 @@ from spatialgraph.functional.planes import gap_of
 from spatialgraph.functional.splines import Grid, spline_filter
 from spatialgraph.laws import Law
 
-__all__ = ["Plan", "candidates", "smoothness"]
+__all__ = ["CHOICES", "Plan", "candidates", "most_points", "smoothness", "worthwhile_points"]
 
 # Order of the splines, and grid spacings in the length over which the weight varies, from coarse to fine.
-_CHOICES = ((4, 2.0), (4, 3.0), (4, 4.5), (6, 4.0), (6, 6.0), (8, 6.0), (8, 9.0))
-# Grid points for each neuron, and at least, above which a grid takes more time than it saves.
+CHOICES = ((4, 2.0), (4, 3.0), (4, 4.5), (6, 4.0), (6, 6.0), (8, 6.0), (8, 9.0))
+# Grid points for each neuron, and at least, above which a grid takes too much memory.
 _POINTS_PER_NEURON, _POINTS = 16, 2**22
+# Pairs whose sum takes as much time as transforms of a grid point: from 50 for one sample to 2000 for a hundred.
+_PAIRS_PER_POINT = 1000
 # Points between the farthest pair and the next period, over which the filter of the splines fades, by their order.
 _MARGINS = {4: 24, 6: 72, 8: 72}
 _SAMPLES = 512
@@ -88,20 +90,40 @@ def smoothness(law: Law, gap: float, extent: float) -> float:
     return float((weight.abs().max() / second.abs().max().clamp_min(1e-300)).sqrt())
 
 
-def candidates(source_pos: Tensor, target_pos: Tensor, law: Law) -> Iterator[Plan]:
+def most_points(n_sources: int, n_targets: int) -> int:
+    """Return the number of grid points that a plan may have at most.
+
+    Example:
+        >>> most_points(10**6, 10**6)
+        32000000
+    """
+    return max(_POINTS, _POINTS_PER_NEURON * (n_sources + n_targets))
+
+
+def worthwhile_points(n_sources: int, n_targets: int) -> int:
+    """Return the number of grid points above which sums over all pairs take less time.
+
+    Example:
+        >>> worthwhile_points(784, 2048), worthwhile_points(10**5, 10**5)
+        (1605, 10000000)
+    """
+    return int(n_sources * n_targets / _PAIRS_PER_POINT)
+
+
+def candidates(source_pos: Tensor, target_pos: Tensor, law: Law, most: int) -> Iterator[Plan]:
     """Yield plans for two planes, from coarse to fine, as long as grids are not too large.
 
     Args:
         source_pos: positions of the sources in their plane, shape ``(n, d)``.
         target_pos: positions of the targets in theirs, shape ``(m, d)``.
         law: the law.
+        most: number of grid points that a plan may have.
     """
     ends = [pos.detach()[:, :-1].double() for pos in (source_pos, target_pos)]
     low = torch.minimum(*(end.amin(0) for end in ends))
     extents = (torch.maximum(*(end.amax(0) for end in ends)) - low).tolist()
     width = smoothness(law, gap_of(source_pos, target_pos), max(math.hypot(*extents), 1e-30))
-    most = max(_POINTS, _POINTS_PER_NEURON * (len(source_pos) + len(target_pos)))
-    for order, fineness in _CHOICES:
+    for order, fineness in CHOICES:
         spacing = width / fineness
         shape = tuple(math.ceil(extent / spacing) + order + 3 for extent in extents)
         whole = [2 * count + _MARGINS[order] for count in shape]

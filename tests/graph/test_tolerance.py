@@ -8,10 +8,15 @@ import pytest
 import torch
 
 import spatialgraph as sg
-from spatialgraph.functional import memory
+from spatialgraph.functional import memory, mesh_plan
 from spatialgraph.wiring import KNN
 
 SIZES = [150, 120, 7]
+
+
+@pytest.fixture(autouse=True)
+def grids_for_small_layers(monkeypatch):
+    monkeypatch.setattr(mesh_plan, "_PAIRS_PER_POINT", 1e-6)
 
 
 def network(model=sg.SpatialMLP, **options):
