@@ -34,7 +34,7 @@ from spatialgraph.models.mlp import SpatialMLP
 from spatialgraph.models.rnn import SpatialRNN
 from spatialgraph.models.snn import SpatialSNN
 from spatialgraph.plotting.explorer.exploring import explore
-from spatialgraph.pruning.isolated import drop_isolated, isolated
+from spatialgraph.pruning.isolated import drop_dead_ends, drop_isolated, isolated
 from spatialgraph.pruning.linear import PruneLinearWhileTraining, prune_linear_
 from spatialgraph.pruning.regrowth import regrow_
 from spatialgraph.pruning.removal import prune, prune_
@@ -69,6 +69,7 @@ __all__ = [
     "analyse",
     "collapse_cost",
     "communicability_cost",
+    "drop_dead_ends",
     "drop_isolated",
     "embed",
     "explore",

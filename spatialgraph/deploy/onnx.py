@@ -113,7 +113,8 @@ class _StoredWeights:
         graph.connectivity.verify()
         served = graph.transmission().precomputed()
         matrices = [cast("Prepared", _StoredMatrix(matrix.dense())) for matrix in served.matrices]
-        self._transmission = PrecomputedTransmission(served.projections, matrices, served.biases)
+        live = [served.live(number) for number in range(len(matrices))]
+        self._transmission = PrecomputedTransmission(served.projections, matrices, served.biases, live)
 
     def transmission(self, *_: object, **__: object) -> PrecomputedTransmission:
         """Return what carries activations through the projections."""

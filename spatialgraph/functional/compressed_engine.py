@@ -29,10 +29,11 @@ class ListedEngine(Engine):
         """List the synapses, shape ``(2, E)``."""
         return torch.stack([sources[self.edges.sources], targets[self.edges.targets]])
 
-    def sources_of(self, targets: Tensor) -> Tensor:
+    def sources_of(self, targets: Tensor, unmasked: Tensor | None = None) -> Tensor:
         """Mark the sources with a synapse to a marked target."""
         marked = torch.zeros(self.n_sources, dtype=torch.bool, device=targets.device)
-        marked[self.edges.sources[targets[self.edges.targets]].long()] = True
+        chosen = targets[self.edges.targets]
+        marked[self.edges.sources[chosen if unmasked is None else chosen & unmasked].long()] = True
         return marked
 
     def restricted(self, sources: Tensor, targets: Tensor) -> Engine:

@@ -71,9 +71,9 @@ class DenseEngine(Engine):
         """Return the weights."""
         return weight
 
-    def sources_of(self, targets: Tensor) -> Tensor:
-        """Mark all sources if a target is marked."""
-        return targets.any().expand(self.n_sources)
+    def sources_of(self, targets: Tensor, unmasked: Tensor | None = None) -> Tensor:
+        """Mark all sources with an unmasked synapse to a marked target."""
+        return targets.any().expand(self.n_sources) if unmasked is None else unmasked[targets].any(0)
 
     def restricted(self, sources: Tensor, targets: Tensor) -> Engine:
         """Return an engine for the marked sources and targets only."""
@@ -165,8 +165,10 @@ class WithoutSelfEngine(Engine):
         pairs = sources.expand(self.n_targets, -1), targets[:, None].expand(-1, self.n_sources)
         return torch.stack([self._without_self(numbers) for numbers in pairs])
 
-    def sources_of(self, targets: Tensor) -> Tensor:
+    def sources_of(self, targets: Tensor, unmasked: Tensor | None = None) -> Tensor:
         """Mark the other neurons of those that are marked."""
+        if unmasked is not None:
+            return self.dense(unmasked.float())[targets].any(0)
         return ~targets & targets.any() if int(targets.sum()) < 2 else torch.ones_like(targets)
 
     def restricted(self, sources: Tensor, targets: Tensor) -> Engine:

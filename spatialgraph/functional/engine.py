@@ -99,8 +99,11 @@ class Engine(abc.ABC):
         """List the synapses, given the numbers of the sources and of the targets, shape ``(2, E)``, int64."""
 
     @abc.abstractmethod
-    def sources_of(self, targets: Tensor) -> Tensor:
-        """Mark the sources with a synapse to one of the marked targets, shapes ``(m,)`` and ``(n,)``, bool."""
+    def sources_of(self, targets: Tensor, unmasked: Tensor | None = None) -> Tensor:
+        """Mark the sources with a synapse to one of the marked targets, shapes ``(m,)`` and ``(n,)``, bool.
+
+        Only synapses of which ``unmasked`` is true count, in the engine's shape; None for all.
+        """
 
     @abc.abstractmethod
     def restricted(self, sources: Tensor, targets: Tensor) -> "Engine":

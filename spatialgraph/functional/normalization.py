@@ -13,8 +13,11 @@ from spatialgraph.kernels.registry import find
 
 __all__ = ["normalised"]
 
+# Added to variances, as torch.layer_norm does by default.
+_EPSILON = 1e-5
 
-def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
+
+def normalised(total: Tensor, bias: Tensor, rectify: bool = False, among: Tensor | None = None) -> Tensor:
     r"""Normalise the inputs of each sample to mean 0 and variance 1, and add the bias.
 
     .. math:: y_{bj} = \frac{t_{bj} - \mu_b}{\sqrt{\sigma_b^2 + 10^{-5}}} + \beta_j
@@ -27,6 +30,7 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
         total: summed inputs, shape ``(..., n)``.
         bias: shape ``(n,)``.
         rectify: whether to set negative results to 0, as ``relu`` does.
+        among: numbers of the neurons that mean and variance are those of, int64; None for all.
 
     Returns:
         Tensor of the shape of ``total``.
@@ -42,11 +46,19 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False) -> Tensor:
     checks.same_device("total", checks.last_axis("total", total, checks.axes("bias", bias, 1).shape[0]), bias)
     if not total.is_floating_point():
         raise TypeError(f"total must be floating point, got {total.dtype}")
+    if among is not None:
+        return _normalised_among(total, bias, rectify, among)
     lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
     if lies_by_neuron and total.dtype == bias.dtype and find(NORMALIZATION, total, bias) is not None:
         y: Tensor = _Normalised.apply(total.t(), bias, rectify)
         return y.t()
     return _composed(total, bias, rectify)
+
+
+def _normalised_among(total: Tensor, bias: Tensor, rectify: bool, among: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(total[..., among], dim=-1, correction=0, keepdim=True)
+    y = (total - mean) * torch.rsqrt(variance + _EPSILON) + bias
+    return F.relu(y) if rectify else y
 
 
 def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:

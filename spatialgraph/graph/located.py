@@ -6,7 +6,13 @@ import torch
 from torch import Tensor
 
 from spatialgraph.graph.grids import Sums
-from spatialgraph.graph.projections import Projection, generations, make_projections, make_recurrent_projections
+from spatialgraph.graph.projections import (
+    Projection,
+    generations,
+    make_projections,
+    make_recurrent_projections,
+    with_live,
+)
 from spatialgraph.graph.topology import Topology
 
 __all__ = ["Located"]
@@ -51,6 +57,8 @@ class Located:
         if topology.is_recurrent:
             marked = topology.all_recurrent
             recurrent = make_recurrent_projections(generation, topology.is_output, within, marked)
+        else:
+            forward = with_live(forward)
         numbers = {projection.blocks[0] - 1: number for number, projection in enumerate(recurrent, len(forward))}
         groups = ~topology.is_output, ~topology.is_input, topology.anchored
         senders, receivers, anchors = (torch.nonzero(group)[:, 0] for group in groups)

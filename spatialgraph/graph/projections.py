@@ -2,6 +2,7 @@
 
 import dataclasses
 import warnings
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ __all__ = [
     "fold_complete",
     "fold_within",
     "generations",
+    "live_targets",
     "make_projections",
     "make_recurrent_projections",
     "sorted_by",
+    "with_live",
     "without_dead_ends",
 ]
 
@@ -45,6 +48,7 @@ class Projection:
         blocks: numbers of the blocks that hold the sources.
         engine: what computes it.
         is_recurrent: whether its synapses take one time step, within the one block of ``blocks``.
+        live: places of the hidden neurons among the targets that a path leads from to an output; None for all.
         source_index: the same neurons as ``sources``, as a slice where they follow each other.
         target_index: the same neurons as ``targets``, as a slice where they follow each other.
         n_sources: number of sources n.
@@ -58,6 +62,7 @@ class Projection:
     blocks: tuple[int, ...]
     engine: Engine
     is_recurrent: bool = False
+    live: Tensor | None = None
     source_index: slice | Tensor = dataclasses.field(init=False)
     target_index: slice | Tensor = dataclasses.field(init=False)
     n_sources: int = dataclasses.field(init=False)
@@ -183,6 +188,43 @@ def make_recurrent_projections(
     return tuple(projections)
 
 
+def live_targets(projections: Sequence[Projection], sources_of: Callable[[int, Tensor], Tensor]) -> list[Tensor]:
+    """Mark the targets of each projection that are outputs, or that a path leads from to an output.
+
+    Where fewer than two hidden neurons of a projection are marked, all are: fewer cannot be normalised.
+
+    Args:
+        projections: the projections of a network without recurrent synapses, in the order of computation.
+        sources_of: from a projection's number and marked targets, shape ``(m,)``, to marks of the sources with a
+            synapse to one of them, shape ``(n,)``.
+
+    Returns:
+        Tensors of shape ``(m,)``, bool.
+    """
+    count = 1 + max(int(neurons.max()) for p in projections for neurons in (p.sources, p.targets))
+    needed = torch.zeros(count, dtype=torch.bool, device=projections[0].targets.device)
+    marks = []
+    for number in reversed(range(len(projections))):
+        projection = projections[number]
+        is_live = needed[projection.targets]
+        is_live[projection.hidden :] = True
+        is_live |= is_live[: projection.hidden].sum() < 2
+        needed[projection.sources[sources_of(number, is_live)]] = True
+        marks.append(is_live)
+    return marks[::-1]
+
+
+def with_live(projections: tuple[Projection, ...]) -> tuple[Projection, ...]:
+    """Return projections that know which of their hidden neurons a path leads from to an output."""
+    marks = live_targets(projections, lambda number, targets: projections[number].engine.sources_of(targets))
+    return tuple(
+        projection
+        if bool(is_live.all())
+        else dataclasses.replace(projection, live=torch.nonzero(is_live[: projection.hidden])[:, 0])
+        for projection, is_live in zip(projections, marks, strict=True)
+    )
+
+
 def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, ...]:
     """Return projections without the hidden neurons that no path leads from to an output, and without their edges.
 
@@ -193,26 +235,25 @@ def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, 
         projections: the projections of a network, in the order of computation.
 
     Returns:
-        The same ones if all neurons have a path to an output. A block keeps one neuron at least.
+        The same ones if all neurons have a path to an output.
 
     Example:
         >>> from spatialgraph.graph.connectivity import Connectivity
-        >>> edges = torch.tensor([[0, 0, 1], [1, 2, 3]])
-        >>> layer = torch.tensor([0, 1, 1, 2])
-        >>> [p.synapses for p in without_dead_ends(Connectivity(torch.zeros(4, 2), edges, layer, None).projections)]
-        [1, 1]
+        >>> edges = torch.tensor([[0, 0, 0, 1, 2], [1, 2, 3, 4, 4]])
+        >>> layer = torch.tensor([0, 1, 1, 1, 2])
+        >>> [p.synapses for p in without_dead_ends(Connectivity(torch.zeros(5, 2), edges, layer, None).projections)]
+        [2, 2]
     """
-    count = 1 + max(int(p.targets.max()) for p in projections)
-    needed = torch.zeros(max(count, 1 + int(projections[0].sources.max())), dtype=torch.bool)
-    needed = needed.to(projections[0].targets.device)
-    dropped = torch.zeros_like(needed)
-    for projection in reversed(projections):
-        is_live = needed[projection.targets]
-        is_live[projection.hidden :] = True
-        is_live[0] |= ~is_live.any()
-        dropped[projection.targets[~is_live]] = True
-        needed[projection.sources[projection.engine.sources_of(is_live)]] = True
-    return tuple(_without(projection, dropped) for projection in projections) if dropped.any() else projections
+    if all([projection.live is None for projection in projections]):
+        return projections
+    count = 1 + max(int(neurons.max()) for p in projections for neurons in (p.sources, p.targets))
+    dropped = torch.zeros(count, dtype=torch.bool, device=projections[0].targets.device)
+    for projection in projections:
+        if projection.live is not None:
+            hidden = projection.targets[: projection.hidden]
+            dropped[hidden] = True
+            dropped[hidden[projection.live]] = False
+    return tuple(_without(projection, dropped) for projection in projections)
 
 
 def _without(projection: Projection, dropped: Tensor) -> Projection:

@@ -1,5 +1,6 @@
 """Transmission: what a graph's projections compute in one forward pass of a model."""
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from spatialgraph.functional.engine import Prepared, Synapses
 from spatialgraph.graph.observer import ObservedMatrix, Observer, finished
-from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.projections import Projection, live_targets
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.laws import Law
 
@@ -119,7 +120,15 @@ class Transmission:
 
     def unmasked(self, number: int) -> Tensor:
         """Tell which synapses of a projection are not masked, in the order of its edges, shape ``(E,)``, bool."""
-        return self.projections[number].engine.unmasked(self._synapses(number)).flatten()
+        return self._unmasked(number).flatten()
+
+    def live(self, number: int) -> Tensor | None:
+        """List the hidden targets of a projection that a path of unmasked synapses leads from to an output.
+
+        Returns:
+            Their places among the targets, int64; None for all hidden targets.
+        """
+        return self._live[number] if self.masked_share else self.projections[number].live
 
     def length(self, number: int) -> Tensor:
         """Return the lengths of a projection's synapses in the shape of its engine, in length units."""
@@ -137,12 +146,26 @@ class Transmission:
     def precomputed(self) -> "PrecomputedTransmission":
         """Return the projections with weights and biases computed once, for many passes without gradients."""
         matrices = [self.matrix(number).detach() for number in range(len(self.projections))]
-        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases])
+        live = [self.live(number) for number in range(len(self.projections))]
+        return PrecomputedTransmission(self.projections, matrices, [bias.detach() for bias in self.biases], live)
 
     def matrix(self, number: int, scale: Tensor | None = None) -> Prepared:
         """Return a projection for many products; arguments as in :meth:`weight`."""
         matrix = self.projections[number].engine.prepared(self._synapses(number, scale))
         return matrix if self._observer is None else ObservedMatrix(matrix, self._observer, number, scale)
+
+    @functools.cached_property
+    @torch.no_grad()
+    def _live(self) -> list[Tensor | None]:
+        def sources_of(number: int, targets: Tensor) -> Tensor:
+            return self.projections[number].engine.sources_of(targets, self._unmasked(number))
+
+        forward = [projection for projection in self.projections if not projection.is_recurrent]
+        hidden = [marks[: p.hidden] for marks, p in zip(live_targets(forward, sources_of), forward, strict=True)]
+        return [None if bool(marks.all()) else torch.nonzero(marks)[:, 0] for marks in hidden]
+
+    def _unmasked(self, number: int) -> Tensor:
+        return self.projections[number].engine.unmasked(self._synapses(number))
 
     def _delay(self, number: int) -> Tensor:
         free = self._free_delays[number]
@@ -175,12 +198,22 @@ class PrecomputedTransmission:
         projections: the projections.
         matrices: their weights.
         biases: the biases of their targets, shape ``(m,)`` each.
+        live: what :meth:`Transmission.live` returns, for each.
     """
 
     def __init__(
-        self, projections: tuple[Projection, ...], matrices: Sequence[Prepared], biases: Sequence[Tensor]
+        self,
+        projections: tuple[Projection, ...],
+        matrices: Sequence[Prepared],
+        biases: Sequence[Tensor],
+        live: Sequence[Tensor | None],
     ) -> None:
         self.projections, self.matrices, self.biases = projections, list(matrices), list(biases)
+        self._live = list(live)
+
+    def live(self, number: int) -> Tensor | None:
+        """List hidden targets as :meth:`Transmission.live` does."""
+        return self._live[number]
 
     def send(self, number: int, x: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations as :meth:`Transmission.send` does."""

@@ -118,6 +118,8 @@ def _check_supported(model: object, samples: Tensor | None) -> None:
         raise ValueError("model must have layers that receive from the one before alone, got others")
     if graph.dim == 1 and graph.spacing != "free":
         raise ValueError("model must have positions within its layers, got layers of one point each (dim=1)")
+    if model.normalize == "live" and any(stage.live is not None for stage in graph.projections):
+        raise ValueError("model must have no dead ends where normalize is 'live', got some; drop_dead_ends(model) first")
     if isinstance(model, SpatialSNN):
         _check_spiking(model)
     elif model.activation is not F.relu:
@@ -239,7 +241,7 @@ def _response(model: SpatialMLP | SpatialSNN, unit: float, bias_unit: float, rea
             raise ValueError(f"samples must cause activations of at least {low:g} in each layer, got {reach:.2g}")
         multiplier, shift = (1, 0) if model.normalize else _fraction(unit * 2.0**point, bits=15)
         scale = round(2.0 ** (SCALE_BITS - point) * BYTE / reach)
-        return Rectified(model.normalize, multiplier, shift, bias, reach / BYTE, epsilon, scale)
+        return Rectified(bool(model.normalize), multiplier, shift, bias, reach / BYTE, epsilon, scale)
     neurons = cast(Leaky, model.hidden_of(0))
     threshold = round(neurons.threshold * 2.0**point)
     if not (_FEWEST_STEPS <= threshold < 2**CLIP_BITS or is_coarse):
