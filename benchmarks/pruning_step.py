@@ -24,9 +24,10 @@ from spatialgraph.training import environment
 
 AMOUNTS = (0.8, 0.95)
 IN_A_ROW = 5
+KINDS: dict[bool | str, str] = {False: "plain", True: "normalised", "live": "normalised over live neurons"}
 
 
-def pruned(amount: float, normalize: bool) -> sg.SpatialMLP:
+def pruned(amount: float, normalize: bool | str) -> sg.SpatialMLP:
     """Return a network without the longest synapses."""
     model = sg.SpatialMLP(SIZES, normalize=normalize)
     sg.prune_(model.graph, amount)
@@ -83,9 +84,8 @@ def main() -> None:
     torch.manual_seed(0)
     images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
     rows, memory, resident = {}, {}, {}
-    for normalize in (False, True):
-        words = "normalised" if normalize else "plain"
-        linear = training_step(sg.DenseMLP(SIZES, normalize=normalize), images, labels)
+    for normalize, words in KINDS.items():
+        linear = training_step(sg.DenseMLP(SIZES, normalize=bool(normalize)), images, labels)
         spatial = sg.SpatialMLP(SIZES, normalize=normalize)
         memory[f"all-to-all, {words}"] = peak_bytes(spatial, images, labels)
         resident[f"all-to-all, {words}"] = resident_bytes(spatial, images, labels)

@@ -5,13 +5,18 @@
 
 Layers are planes a gap of 1 apart, with normally distributed neurons and the inverse distance. Sums on a grid have a
 tolerance of 1e-3; they are compared with sums over all pairs in double precision at 1,000 targets, and their gradients
-at 200 sources and targets. The streamed and the dense product run in turns on a batch of 64. Each measurement is a
-process of its own, whose peak memory is that above an empty one.
+at 200 sources and targets. Another geometry is that of a trained network: its inputs and hidden neurons many times,
+each moved by normal numbers of standard deviation 0.05, with a gap of 0.05 between the layers. The streamed and the
+dense product run in turns on a batch of 64. Where `fmm3dpy <https://pypi.org/project/fmm3dpy/>`_ is installed, the fast
+multipole method computes the same sums, and where `pykeops <https://www.kernel-operations.io>`_ is, sums over all pairs
+on the fly; both forwards only. Each measurement is a process of its own, whose peak memory is that above an empty one.
 """
 
 import argparse
 import functools
+import importlib.util
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -23,6 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import spatialgraph as sg
 from spatialgraph import atomic
 from spatialgraph.functional import all_to_all, streamed
 from spatialgraph.functional.mesh import Planner, summed
@@ -31,14 +37,21 @@ from spatialgraph.laws import InverseDistance
 from spatialgraph.training import environment
 
 TOLERANCE = 1e-3
+TRAINED = Path(__file__).parent.parent / "docs" / "networks" / "mnist.safetensors"
 LAW = InverseDistance()
 
 
-def planes(neurons: int) -> tuple[Tensor, Tensor]:
-    """Return the positions of sources and targets in two planes."""
+def planes(neurons: int, is_trained: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the positions of sources and targets in two planes, normally distributed or those of a trained network."""
     generator = torch.Generator().manual_seed(0)
-    ends = [torch.randn(neurons, 3, generator=generator) for _ in range(2)]
-    for pos, height in zip(ends, (0.0, 1.0), strict=True):
+    ends, gap = [torch.randn(neurons, 3, generator=generator) for _ in range(2)], 1.0
+    if is_trained:
+        graph, gap = sg.load(TRAINED).graph, 0.05
+        ends = [
+            graph.pos[graph.layer == number].detach().repeat(-(-neurons // count), 1)[:neurons] + 0.05 * noise
+            for number, (count, noise) in enumerate(zip((784, 2048), ends, strict=True))
+        ]
+    for pos, height in zip(ends, (0.0, gap), strict=True):
         pos[:, -1] = height
     return ends[0], ends[1]
 
@@ -59,9 +72,9 @@ def seconds(step: Callable[[], object], rounds: int) -> float:
     return statistics.median(times[1:])
 
 
-def mesh(neurons: int, batch: int, rounds: int) -> dict[str, float]:
+def mesh(neurons: int, batch: int, rounds: int, is_trained: bool = False) -> dict[str, float]:
     """Measure sums on a grid."""
-    source, target = (pos.requires_grad_() for pos in planes(neurons))
+    source, target = (pos.requires_grad_() for pos in planes(neurons, is_trained))
     scale = torch.ones(neurons)
     x = torch.randn(batch, neurons, generator=torch.Generator().manual_seed(1)).requires_grad_()
     planner, before = Planner(), peak()
@@ -80,12 +93,13 @@ def mesh(neurons: int, batch: int, rounds: int) -> dict[str, float]:
         product().sum().backward()
 
     found = {"forward_s": seconds(forward, rounds), "forward_and_backward_s": seconds(both, rounds)}
-    return found | {"choice_s": chosen, "peak_gb": peak() - before, "grid_points": plan.points} | errors(plan, neurons)
+    found |= {"choice_s": chosen, "peak_gb": peak() - before, "grid_points": plan.points}
+    return found | errors(plan, neurons, is_trained)
 
 
-def errors(plan: Plan, neurons: int) -> dict[str, float]:
+def errors(plan: Plan, neurons: int, is_trained: bool) -> dict[str, float]:
     """Return the errors of sums and gradients, relative, where charges and gradients have random signs."""
-    source, target = planes(neurons)
+    source, target = planes(neurons, is_trained)
     generator = torch.Generator().manual_seed(2)
     x, grad = ((torch.randint(2, (1, neurons), generator=generator) * 2 - 1).float() for _ in range(2))
     charge, sources, targets = (values.clone().requires_grad_() for values in (x, source, target))
@@ -115,19 +129,81 @@ def _exact_gradients(x: Tensor, source: Tensor, target: Tensor, grad: Tensor, so
 def pairs(product: Callable[..., Tensor], neurons: int, batch: int, rounds: int) -> dict[str, float]:
     """Measure a product with the weights of all pairs."""
     source, target = (pos.requires_grad_() for pos in planes(neurons))
-    scale, x, before = torch.ones(neurons), torch.randn(batch, neurons).requires_grad_(), peak()
+    scale, x = torch.ones(neurons), torch.randn(batch, neurons).requires_grad_()
 
-    def both() -> None:
-        product(x, source, target, scale, LAW).sum().backward()
+    def both(count: int = neurons) -> None:
+        few = slice(None, count)
+        product(x[:, few], source[few], target[few], scale[few], LAW).sum().backward()
 
+    both(100)  # compiles kernels, which takes memory
+    before = peak()
     return {"forward_and_backward_s": seconds(both, rounds), "peak_gb": peak() - before}
+
+
+def _signs(neurons: int) -> Tensor:
+    return torch.randint(2, (neurons,), generator=torch.Generator().manual_seed(2)) * 2.0 - 1.0
+
+
+def _against_exact(y: Tensor, x: Tensor, source: Tensor, target: Tensor) -> float:
+    """Return the relative error of sums at 1,000 targets."""
+    some = torch.randperm(len(target), generator=torch.Generator().manual_seed(3))[:1000]
+    exact = streamed(x[None].double(), source.double(), target[some].double(), torch.ones(len(x)).double(), LAW)[0]
+    return float((y[some].double() - exact).norm() / exact.norm())
+
+
+def multipole(neurons: int, batch: int, rounds: int) -> dict[str, float]:
+    """Measure the fast multipole method on one sample, at a relative precision of 1e-3."""
+    import fmm3dpy
+
+    source, target = planes(neurons)
+    x = _signs(neurons)
+    given = {"sources": source.double().t().numpy(), "targets": target.double().t().numpy()}
+    before = peak()
+
+    def forward() -> Tensor:
+        found = fmm3dpy.lfmm3d(eps=TOLERANCE, charges=x.double().numpy(), pgt=1, **given)
+        return 4.0 * math.pi * torch.from_numpy(found.pottarg)  # it divides by that
+
+    found = {"forward_s": seconds(forward, rounds), "peak_gb": peak() - before}
+    return found | {"error_of_sums": _against_exact(forward(), x, source, target)}
+
+
+def on_the_fly(neurons: int, batch: int, rounds: int) -> dict[str, float]:
+    """Measure sums over all pairs by KeOps on one sample."""
+    from pykeops.torch import LazyTensor
+
+    source, target = planes(neurons)
+    x = _signs(neurons)
+    before = peak()
+
+    def forward() -> Tensor:
+        square = ((LazyTensor(target[:, None]) - LazyTensor(source[None])) ** 2).sum(-1) + LAW.softening**2
+        found: Tensor = (square.rsqrt() * LazyTensor(x[None, :, None])).sum(1)
+        return found[:, 0]
+
+    found = {"forward_s": seconds(forward, rounds), "peak_gb": peak() - before}
+    return found | {"error_of_sums": _against_exact(forward(), x, source, target)}
 
 
 KINDS: dict[str, Callable[[int, int, int], dict[str, float]]] = {
     "mesh": mesh,
+    "mesh, trained positions": functools.partial(mesh, is_trained=True),
+    "fmm3dpy": multipole,
+    "pykeops": on_the_fly,
     "streamed": functools.partial(pairs, streamed),
     "dense": functools.partial(pairs, all_to_all),
 }
+
+
+def cases(sizes: Sequence[int], pairs_of: int, rounds: int) -> list[tuple[str, int, int, int]]:
+    """List what is measured: kind, neurons, batch and rounds."""
+    found = [("mesh", neurons, 1, rounds) for neurons in sizes]
+    middle = sorted(sizes)[len(sizes) // 2]
+    found += [("mesh", middle, 1, rounds), ("mesh", middle, 16, rounds), ("mesh, trained positions", middle, 1, rounds)]
+    for kind, largest in (("fmm3dpy", 10**6), ("pykeops", 10**5)):  # beyond, a sum takes minutes
+        if importlib.util.find_spec(kind) is not None:
+            found += [(kind, neurons, 1, min(rounds, 2)) for neurons in sizes if neurons <= largest]
+    return found + [(kind, pairs_of, 64, rounds) for kind in ("dense", "streamed", "dense", "streamed")]
 
 
 def measured(kind: str, neurons: int, batch: int, rounds: int, threads: int) -> dict[str, Any]:
@@ -159,11 +235,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch.set_num_threads(threads)
         print(json.dumps(KINDS[kind](neurons, batch, rounds)))
         return
-    cases = [("mesh", neurons, 1) for neurons in args.neurons] + [("mesh", args.neurons[-2], 16)] * (
-        len(args.neurons) > 1
-    )
-    cases += [(kind, args.pairs, 64) for kind in ("dense", "streamed", "dense", "streamed")]
-    rows = [measured(*case, args.rounds, args.threads) for case in cases]
+    rows = [measured(*case, args.threads) for case in cases(args.neurons, args.pairs, args.rounds)]
     if args.json is not None:
         about = {"command": "python benchmarks/scale.py", "environment": environment(), "rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1) + "\n")

@@ -119,7 +119,9 @@ def _check_supported(model: object, samples: Tensor | None) -> None:
     if graph.dim == 1 and graph.spacing != "free":
         raise ValueError("model must have positions within its layers, got layers of one point each (dim=1)")
     if model.normalize == "live" and any(stage.live is not None for stage in graph.projections):
-        raise ValueError("model must have no dead ends where normalize is 'live', got some; drop_dead_ends(model) first")
+        raise ValueError(
+            "model must have no dead ends where normalize is 'live', got some; drop_dead_ends(model) first"
+        )
     if isinstance(model, SpatialSNN):
         _check_spiking(model)
     elif model.activation is not F.relu:
