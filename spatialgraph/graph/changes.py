@@ -58,10 +58,10 @@ def shared_synapses(first: Topology, second: Topology) -> int:
     """
     listed = int(torch.isin(_keys(first), _keys(second), assume_unique=True).sum())
     crossed = int(_covered(first.listed_edges, second).sum() + _covered(second.listed_edges, first).sum())
-    none = first.listed_edges[:, :0]
+    none = first.listed_sources[:0], torch.zeros_like(first.listed_pointer)
     reach = torch.minimum(first.all_to_all, second.all_to_all)
     recurrent = first.all_recurrent & second.all_recurrent
-    both = Topology(first.layer, first.is_input, first.is_output, first.anchored, reach, recurrent, none)
+    both = Topology(first.layer, first.is_input, first.is_output, first.anchored, reach, recurrent, *none)
     return listed + crossed + both.synapses
 
 

@@ -19,6 +19,7 @@ __all__ = ["FINGERPRINT_BITS", "Topology", "fingerprint"]
 FINGERPRINT_BITS = 64
 
 _GRIDS = ("grid_shapes", "cells")
+_LISTED = ("listed_sources", "listed_pointer")
 _KIND = "spatialgraph structure"
 _VERSION = 2
 
@@ -38,8 +39,9 @@ class Topology:
         all_to_all: as in :func:`~spatialgraph.graph.projections.make_projections`, shape ``(G,)``.
         all_recurrent: marks the layers whose neurons receive from all others of their layer, shape ``(L,)``, bool;
             empty for a network that is not recurrent.
-        listed_edges: all other edges, sorted by target, then source, shape ``(2, E)``; int32 where that is wide enough.
-            Those within a layer are recurrent.
+        listed_sources: sources of all other edges, sorted by target, then source, shape ``(E,)``; int32 where that is
+            wide enough. Those within a layer are recurrent.
+        listed_pointer: where the edges into each neuron begin among them, shape ``(N + 1,)``.
         grid_shapes: number of cells along each axis of the grid of each layer, 0 for no such axis, shape ``(L, A)``;
             empty where no layer is a grid.
         cells: number of each neuron's cell in the grid of its layer, -1 for none, shape ``(N,)``; empty likewise.
@@ -61,14 +63,25 @@ class Topology:
     anchored: Tensor
     all_to_all: Tensor
     all_recurrent: Tensor
-    listed_edges: Tensor
+    listed_sources: Tensor
+    listed_pointer: Tensor
     grid_shapes: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
     cells: Tensor = dataclasses.field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         """Hold edges in the narrowest type that has room for the neurons' numbers."""
-        if self.listed_edges.dtype == torch.int64 and self.layer.numel() <= torch.iinfo(torch.int32).max:
-            object.__setattr__(self, "listed_edges", self.listed_edges.to(torch.int32))
+        if self.listed_sources.dtype == torch.int64 and self.layer.numel() <= torch.iinfo(torch.int32).max:
+            object.__setattr__(self, "listed_sources", self.listed_sources.to(torch.int32))
+
+    @classmethod
+    def of(cls, listed_edges: Tensor, **parts: Tensor) -> "Topology":
+        """Return the topology of listed edges, sorted by target, then source, and of its other parts.
+
+        Raises:
+            TypeError: if the edges are no whole numbers, or a part is missing or unknown.
+            ValueError: if they are not sorted, or name other neurons.
+        """
+        return cls(**parts, **_compressed(listed_edges, parts["layer"].numel()))
 
     @classmethod
     def without_edges(
@@ -78,8 +91,8 @@ class Topology:
         depth = int(layer.max()) if layer[0] >= 0 else 1
         all_to_all = torch.zeros(depth, dtype=torch.int64)
         all_recurrent = torch.zeros(depth + 1 if is_recurrent else 0, dtype=torch.bool)
-        none = torch.empty(2, 0, dtype=torch.int64)
-        return cls(layer, is_input, is_output, anchored, all_to_all, all_recurrent, none)
+        none = torch.empty(0, dtype=torch.int64), torch.zeros(layer.numel() + 1, dtype=torch.int64)
+        return cls(layer, is_input, is_output, anchored, all_to_all, all_recurrent, *none)
 
     def with_grids(self, shapes: Mapping[int, tuple[int, ...]], cells: Tensor | None = None) -> "Topology":
         """Return the same neurons, of which those of some layers are the cells of grids.
@@ -96,6 +109,13 @@ class Topology:
             sizes[number, : len(shape)] = torch.tensor(shape)
             places[self.layer == number] = torch.arange(int((self.layer == number).sum()))
         return dataclasses.replace(self, grid_shapes=sizes, cells=places if cells is None else cells)
+
+    @property
+    def listed_edges(self) -> Tensor:
+        """The edges that are not those of all-to-all layers, sorted by target, then source, shape ``(2, E)``."""
+        counts = self.listed_pointer.diff()
+        neurons = torch.arange(len(counts), dtype=self.listed_sources.dtype, device=counts.device)
+        return torch.stack([self.listed_sources, neurons.repeat_interleave(counts)])
 
     @property
     def grids(self) -> dict[int, tuple[int, ...]]:
@@ -131,14 +151,13 @@ class Topology:
         else:  # the generations follow from the edges, so that all of them stay listed
             depth = int(generations(edge_index, self.is_input).max())
             listed, all_to_all = edge_index, torch.zeros(depth, dtype=torch.int64)
-        return dataclasses.replace(
-            self, all_to_all=all_to_all, all_recurrent=all_recurrent, listed_edges=self._sorted(listed)
-        )
+        edges = self._listing(listed)
+        return dataclasses.replace(self, all_to_all=all_to_all, all_recurrent=all_recurrent, **edges)
 
     def listing(self, edge_index: Tensor) -> "Topology":
         """Return the same network with further edges listed, of layers that have none."""
         listed = torch.cat([self.listed_edges.long(), edge_index], dim=1)
-        found = dataclasses.replace(self, listed_edges=self._sorted(listed))
+        found = dataclasses.replace(self, **self._listing(listed))
         found.check()
         return found
 
@@ -159,8 +178,8 @@ class Topology:
             edge_index: the edges within the other layers, shape ``(2, E)``.
         """
         edges, folded = fold_within(edge_index, self.layer)
-        listed = self._sorted(torch.cat([self.listed_edges.long(), edges], dim=1))
-        return dataclasses.replace(self, all_recurrent=all_recurrent | folded, listed_edges=listed)
+        listed = self._listing(torch.cat([self.listed_edges.long(), edges], dim=1))
+        return dataclasses.replace(self, all_recurrent=all_recurrent | folded, **listed)
 
     @property
     def is_recurrent(self) -> bool:
@@ -175,7 +194,7 @@ class Topology:
     @property
     def synapses(self) -> int:
         """Number of synapses E."""
-        count = self.listed_edges.shape[1]
+        count = self.listed_sources.numel()
         sizes = torch.bincount(self.layer).tolist() if self.is_layered else []
         for number, reach in enumerate(self.all_to_all.tolist(), start=1):
             count += sum(sizes[number - reach : number]) * sizes[number] if reach else 0
@@ -186,7 +205,8 @@ class Topology:
     def has_edge(self) -> Tensor:
         """Mark the neurons with an incoming or outgoing edge, shape ``(N,)``, bool."""
         marked = torch.zeros_like(self.is_input)
-        marked[self.listed_edges.flatten().long()] = True
+        marked[self.listed_sources.long()] = True
+        marked |= self.listed_pointer.diff() > 0
         for number, reach in enumerate(self.all_to_all.tolist(), start=1):
             if reach:
                 marked |= (self.layer >= number - reach) & (self.layer <= number)
@@ -235,8 +255,10 @@ class Topology:
         source, target = self.layer[edge_index[0]], self.layer[edge_index[1]]
         return (source == target) & (source >= 0)
 
-    def _sorted(self, edge_index: Tensor) -> Tensor:
-        return sorted_by(edge_index[1] * self.layer.numel() + edge_index[0], edge_index)
+    def _listing(self, edge_index: Tensor) -> dict[str, Tensor]:
+        """Return how edges are held, by the names of the parts."""
+        count = self.layer.numel()
+        return _compressed(sorted_by(edge_index[1] * count + edge_index[0], edge_index), count)
 
     # Bytes -----------------------------------------------------------------------------------------------------------
 
@@ -245,9 +267,10 @@ class Topology:
         return torch.frombuffer(bytearray(seal(_KIND, _VERSION, {}, self._held())), dtype=torch.uint8)
 
     def _held(self) -> dict[str, Tensor]:
-        """Return what there is of it by name, so that a network without grids has the bytes of earlier releases."""
-        has_grids = bool(self.grid_shapes.any())
-        return {name: values for name, values in vars(self).items() if has_grids or name not in _GRIDS}
+        """Return what there is of it by name, with the names and bytes of earlier releases."""
+        absent = _LISTED if bool(self.grid_shapes.any()) else (*_LISTED, *_GRIDS)
+        parts = {name: values for name, values in vars(self).items() if name not in absent}
+        return parts | {"listed_edges": self.listed_edges}
 
     @classmethod
     def decode(cls, state: Tensor) -> "Topology":
@@ -267,7 +290,7 @@ class Topology:
             if not is_whole:
                 raise ValueError("got numbers that are no bytes")
             _, tensors = unseal(_KIND, _VERSION, values.to(torch.uint8).numpy().tobytes())
-            topology = cls(**{name: _long(values) for name, values in tensors.items()})
+            topology = cls.of(**{name: _long(values) for name, values in tensors.items()})
         except (safetensors.SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
                 "the structure must be as state_dict() returned it, which is not a mean of others: take that of one "
@@ -332,8 +355,6 @@ class Topology:
             raise ValueError("connectivity.cells must be -1 for neurons outside grids, got others")
 
     def _check_edges(self) -> None:
-        if self.listed_edges.dtype not in checks.INDICES:
-            raise TypeError(f"edge_index must be int64, got {self.listed_edges.dtype}")
         edges = checks.edge_index(self.listed_edges.long(), self.layer.numel())
         if self.is_input[edges[1]].any() or self.is_output[edges[0]].any():
             raise ValueError("sources of connectivity must not be outputs, nor lead to inputs")
@@ -369,6 +390,19 @@ def fingerprint(digest: bytes, *numbers: float) -> Tensor:
     both = hashlib.sha256(digest + repr(numbers).encode()).digest()
     bits = int.from_bytes(both[: FINGERPRINT_BITS // 8], "little")
     return torch.tensor([bool(bits >> bit & 1) for bit in range(FINGERPRINT_BITS)])
+
+
+def _compressed(edges: Tensor, neurons: int) -> dict[str, Tensor]:
+    """Return the parts of a topology that hold listed edges."""
+    if edges.dtype not in checks.INDICES:
+        raise TypeError(f"edge_index must be int64, got {edges.dtype}")
+    edges = checks.edge_index(edges.long(), neurons)
+    sources, targets = edges
+    if ((targets[1:] < targets[:-1]) | ((targets[1:] == targets[:-1]) & (sources[1:] <= sources[:-1]))).any():
+        raise ValueError("edge_index must be sorted by target, then source, got edges in another order")
+    pointer = torch.zeros(neurons + 1, dtype=torch.int64, device=edges.device)
+    torch.cumsum(torch.bincount(targets, minlength=neurons), 0, out=pointer[1:])
+    return dict(zip(_LISTED, (sources, pointer), strict=True))
 
 
 def _long(values: Tensor) -> Tensor:

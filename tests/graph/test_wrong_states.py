@@ -7,6 +7,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 import spatialgraph as sg
+from spatialgraph.graph.sealed import seal
 from spatialgraph.graph.topology import Topology
 from spatialgraph.wiring import KNN, Random
 
@@ -24,7 +25,8 @@ def states_that_are_none(state):
     topology = Topology.decode(state[key])
 
     def changed(name, values):
-        return {key: Topology(**(vars(topology) | {name: values.clone()})).encode()}
+        held = topology._held() | {name: values.clone()}
+        return {key: torch.frombuffer(bytearray(seal("spatialgraph structure", 2, {}, held)), dtype=torch.uint8)}
 
     return {
         "mean": {key: (state[key].float() + other.float()) / 2},

@@ -114,7 +114,7 @@ def _topology(state: dict[str, Tensor], seeds: Seeds) -> Topology:
         for axes, (name, field) in zip((2, 1), _GRIDS.items(), strict=True)
         if name in state
     }
-    topology = Topology(**neurons, **complete, listed_edges=edges, **grids)
+    topology = Topology.of(edges, **neurons, **complete, **grids)
     topology.check()
     return topology.listing(seeded_edges(seeds, topology.layer)) if seeds else topology
 
