@@ -1,9 +1,12 @@
 """Measure time and memory of a training step of a sparse network against its number of hidden neurons.
 
     python benchmarks/sparse_scaling.py --json docs/results/sparse_scaling.json
+    python benchmarks/sparse_scaling.py --hidden 100000 1000000 --neighbors 10 --batch 16 \
+        --json docs/results/sparse_million.json
 
 Each hidden neuron receives from its 32 nearest inputs, each of the 10 outputs from all hidden neurons. Each network is
-built and trained in a process of its own, whose peak memory is that of the imports, the network and the steps.
+built, trained, rewired and saved in a process of its own, whose peak memory is that of the imports, the network and the
+steps.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ from spatialgraph import atomic
 from spatialgraph.training import environment
 from spatialgraph.wiring import KNN, AllToAll
 
-INPUTS, OUTPUTS, BATCH, NEIGHBORS = 784, 10, 64, 32
+INPUTS, OUTPUTS = 784, 10
 
 
 def peak_megabytes() -> float:
@@ -36,13 +40,13 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(hidden: int, steps: int) -> dict[str, float]:
-    """Build a network, train it for some steps and select its edges again; return times and memory."""
+def measure(hidden: int, neighbors: int, batch: int, steps: int) -> dict[str, float]:
+    """Build a network, train it for some steps, select its edges again and save it; return times and memory."""
     torch.manual_seed(0)
     imports, began = peak_megabytes(), time.perf_counter()
-    model = sg.SpatialMLP([INPUTS, hidden, OUTPUTS], wiring=[KNN(k=NEIGHBORS), AllToAll()])
+    model = sg.SpatialMLP([INPUTS, hidden, OUTPUTS], wiring=[KNN(k=neighbors), AllToAll()])
     built = time.perf_counter() - began
-    images, labels = torch.rand(BATCH, INPUTS), torch.randint(0, OUTPUTS, (BATCH,))
+    images, labels = torch.rand(batch, INPUTS), torch.randint(0, OUTPUTS, (batch,))
     optimizer = torch.optim.Adam(sg.parameter_groups(model))
     seconds = []
     for _ in range(steps + 2):  # the first two warm up
@@ -53,21 +57,28 @@ def measure(hidden: int, steps: int) -> dict[str, float]:
         seconds.append(time.perf_counter() - began)
     stepped, began = peak_megabytes(), time.perf_counter()
     model.graph.rewire_()
+    rewired = time.perf_counter() - began
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        sg.save(model, Path(folder) / "network.safetensors")
+        saved = time.perf_counter() - began
     return {
         "hidden": hidden,
         "synapses": model.graph.synapses,
         "build_s": round(built, 3),
         "step_ms": round(1e3 * statistics.median(seconds[2:]), 3),
-        "rewire_s": round(time.perf_counter() - began, 3),
+        "rewire_s": round(rewired, 3),
+        "save_s": round(saved, 3),
         "peak_mb": round(peak_megabytes(), 1),
         "peak_without_rewiring_mb": round(stepped, 1),
         "imports_mb": round(imports, 1),
     }
 
 
-def in_a_process(hidden: int, steps: int, threads: int) -> dict[str, Any]:
+def in_a_process(hidden: int, steps: int, threads: int, neighbors: int = 32, batch: int = 64) -> dict[str, Any]:
     """Measure a network in a process of its own."""
     options = ["--only", str(hidden), "--steps", str(steps), "--threads", str(threads)]
+    options += ["--neighbors", str(neighbors), "--batch", str(batch)]
     run = subprocess.run([sys.executable, __file__, *options], check=True, capture_output=True, text=True)  # noqa: S603
     row: dict[str, Any] = json.loads(run.stdout)
     return row
@@ -84,6 +95,8 @@ def main() -> None:
     """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden", type=int, nargs="+", default=[2_000, 20_000, 200_000])
+    parser.add_argument("--neighbors", type=int, default=32, help="inputs that a hidden neuron receives from")
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", type=int, help="measure this many hidden neurons in this process")
@@ -91,19 +104,22 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.only is not None:
-        print(json.dumps(measure(args.only, args.steps)))
+        print(json.dumps(measure(args.only, args.neighbors, args.batch, args.steps)))
         return
-    rows = [in_a_process(hidden, args.steps, args.threads) for hidden in args.hidden]
-    print(f"{'hidden':>9} {'synapses':>10} {'build':>9} {'step':>11} {'rewire':>9} {'peak memory':>12}")
+    rows = [in_a_process(hidden, args.steps, args.threads, args.neighbors, args.batch) for hidden in args.hidden]
+    print(f"{'hidden':>9} {'synapses':>10} {'build':>9} {'step':>11} {'rewire':>9} {'save':>9} {'peak memory':>12}")
     for row in rows:
         print(
             f"{row['hidden']:9,} {row['synapses']:10,} {row['build_s']:7.2f} s {row['step_ms']:8.1f} ms "
-            f"{row['rewire_s']:7.2f} s {row['peak_mb']:9,.0f} MB"
+            f"{row['rewire_s']:7.2f} s {row['save_s']:7.2f} s {row['peak_mb']:9,.0f} MB"
         )
     per_thousand = slopes(rows) if len(rows) > 1 else {}
     print(f"1,000 more hidden neurons: {per_thousand}")
     if args.json is not None:
-        command = f"python benchmarks/sparse_scaling.py --steps {args.steps} --threads {args.threads}"
+        command = (
+            f"python benchmarks/sparse_scaling.py --hidden {' '.join(map(str, args.hidden))} --neighbors "
+            f"{args.neighbors} --batch {args.batch} --steps {args.steps} --threads {args.threads}"
+        )
         about = {"command": command, "environment": environment(), "rows": rows, "per_thousand_hidden": per_thousand}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 

@@ -9,7 +9,7 @@ from spatialgraph.functional.compressed_engine import ListedEngine
 from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.engine import Engine, Matrix, Prepared, Recomputed, Synapses
-from spatialgraph.functional.mesh_sums import MeshSums
+from spatialgraph.functional.fast_sums import FastSums
 from spatialgraph.functional.pairs import pairwise_length, pairwise_weight
 from spatialgraph.functional.precision import in_single
 
@@ -26,7 +26,7 @@ class DenseEngine(Engine):
     def __init__(self, n_sources: int, n_targets: int, edges: CompressedEdges | None = None) -> None:
         super().__init__(n_sources, n_targets, None)
         self.shape = (n_targets, n_sources)
-        self.mesh = MeshSums()
+        self.fast_sums = FastSums()
 
     @classmethod
     def serves(cls, n_sources: int, n_targets: int, edges: CompressedEdges | None) -> bool:
@@ -45,14 +45,14 @@ class DenseEngine(Engine):
         """Send activations through the projection, with weights and product in one operation if possible."""
         if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
-        y = self.mesh.send(x, synapses, bias)
+        y = self.fast_sums.send(x, synapses, bias)
         if y is None:
             return _sent(x, synapses, bias, None, rectify)
         return F.relu(y) if rectify else y
 
     def prepared(self, synapses: Synapses) -> Prepared:
         """Return the projection with its weights, or without them where it sums on a grid."""
-        return Recomputed(self, synapses) if self.mesh.serves(synapses) else super().prepared(synapses)
+        return Recomputed(self, synapses) if self.fast_sums.serves(synapses) else super().prepared(synapses)
 
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Map activations ``(..., n)`` to ``(..., m)``, with weights of shape ``(m, n)``."""

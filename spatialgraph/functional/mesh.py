@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.compressed import check_product, geometry_in_single
+from spatialgraph.functional.charges import of_charges
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.mesh_plan import CHOICES, Plan, candidates, most_points
 from spatialgraph.functional.planar_product import PlanarProduct
 from spatialgraph.functional.planes import gap_of, is_planar
-from spatialgraph.functional.precision import in_single, product_dtype
+from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.streaming import streamed
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed, without_autocast
+from spatialgraph.tracing import is_observed
 
 __all__ = ["DIMENSIONS", "NoGridError", "Planner", "TooFineError", "check_tolerance", "meshed", "summed"]
 
@@ -85,14 +85,7 @@ def summed(
     x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None, plan: Plan
 ) -> Tensor:
     """Return what :func:`meshed` does on a grid that was chosen; arguments as there."""
-    check_product(x, source_pos, target_pos, scale, law, bias)
-    dtype = product_dtype(x, source_pos)
-    source_pos, target_pos, scale = geometry_in_single(source_pos, target_pos, scale)
-    with without_autocast(x.device.type):
-        charge = x.to(source_pos.dtype) * scale
-        flat = charge.reshape(charge.shape[:-1].numel(), charge.shape[-1])
-        y = _product(flat, source_pos, target_pos, law, plan).view(*x.shape[:-1], target_pos.shape[0])
-        return (y if bias is None else y + bias).to(dtype)
+    return of_charges(functools.partial(_product, law=law, plan=plan), x, source_pos, target_pos, scale, law, bias)
 
 
 class NoGridError(ValueError):

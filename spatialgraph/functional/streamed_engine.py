@@ -43,7 +43,7 @@ class StreamedEngine(DenseEngine):
         """Send activations through the projection, without holding its weights."""
         if _needs_all(synapses):
             return super().send(x, synapses, bias, rectify)
-        y = self.mesh.send(x, synapses, bias)
+        y = self.fast_sums.send(x, synapses, bias)
         y = streamed(x, *synapses.geometry, bias) if y is None else y
         return F.relu(y) if rectify else y
 

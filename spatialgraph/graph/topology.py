@@ -11,6 +11,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.graph.grids import Grid, Sums
+from spatialgraph.graph.listing import LISTED, compressed, expanded
 from spatialgraph.graph.projections import fold_complete, fold_within, generations, sorted_by
 from spatialgraph.graph.sealed import WHOLE, seal, unseal
 
@@ -19,7 +20,6 @@ __all__ = ["FINGERPRINT_BITS", "Topology", "fingerprint"]
 FINGERPRINT_BITS = 64
 
 _GRIDS = ("grid_shapes", "cells")
-_LISTED = ("listed_sources", "listed_pointer")
 _KIND = "spatialgraph structure"
 _VERSION = 2
 
@@ -81,7 +81,7 @@ class Topology:
             TypeError: if the edges are no whole numbers, or a part is missing or unknown.
             ValueError: if they are not sorted, or name other neurons.
         """
-        return cls(**parts, **_compressed(listed_edges, parts["layer"].numel()))
+        return cls(**parts, **compressed(listed_edges, parts["layer"].numel()))
 
     @classmethod
     def without_edges(
@@ -113,9 +113,7 @@ class Topology:
     @property
     def listed_edges(self) -> Tensor:
         """The edges that are not those of all-to-all layers, sorted by target, then source, shape ``(2, E)``."""
-        counts = self.listed_pointer.diff()
-        neurons = torch.arange(len(counts), dtype=self.listed_sources.dtype, device=counts.device)
-        return torch.stack([self.listed_sources, neurons.repeat_interleave(counts)])
+        return expanded(self.listed_sources, self.listed_pointer)
 
     @property
     def grids(self) -> dict[int, tuple[int, ...]]:
@@ -258,7 +256,7 @@ class Topology:
     def _listing(self, edge_index: Tensor) -> dict[str, Tensor]:
         """Return how edges are held, by the names of the parts."""
         count = self.layer.numel()
-        return _compressed(sorted_by(edge_index[1] * count + edge_index[0], edge_index), count)
+        return compressed(sorted_by(edge_index[1] * count + edge_index[0], edge_index), count)
 
     # Bytes -----------------------------------------------------------------------------------------------------------
 
@@ -268,7 +266,7 @@ class Topology:
 
     def _held(self) -> dict[str, Tensor]:
         """Return what there is of it by name, with the names and bytes of earlier releases."""
-        absent = _LISTED if bool(self.grid_shapes.any()) else (*_LISTED, *_GRIDS)
+        absent = LISTED if bool(self.grid_shapes.any()) else (*LISTED, *_GRIDS)
         parts = {name: values for name, values in vars(self).items() if name not in absent}
         return parts | {"listed_edges": self.listed_edges}
 
@@ -390,19 +388,6 @@ def fingerprint(digest: bytes, *numbers: float) -> Tensor:
     both = hashlib.sha256(digest + repr(numbers).encode()).digest()
     bits = int.from_bytes(both[: FINGERPRINT_BITS // 8], "little")
     return torch.tensor([bool(bits >> bit & 1) for bit in range(FINGERPRINT_BITS)])
-
-
-def _compressed(edges: Tensor, neurons: int) -> dict[str, Tensor]:
-    """Return the parts of a topology that hold listed edges."""
-    if edges.dtype not in checks.INDICES:
-        raise TypeError(f"edge_index must be int64, got {edges.dtype}")
-    edges = checks.edge_index(edges.long(), neurons)
-    sources, targets = edges
-    if ((targets[1:] < targets[:-1]) | ((targets[1:] == targets[:-1]) & (sources[1:] <= sources[:-1]))).any():
-        raise ValueError("edge_index must be sorted by target, then source, got edges in another order")
-    pointer = torch.zeros(neurons + 1, dtype=torch.int64, device=edges.device)
-    torch.cumsum(torch.bincount(targets, minlength=neurons), 0, out=pointer[1:])
-    return dict(zip(_LISTED, (sources, pointer), strict=True))
 
 
 def _long(values: Tensor) -> Tensor:

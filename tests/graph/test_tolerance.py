@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import spatialgraph as sg
-from spatialgraph.functional import memory, mesh_plan
+from spatialgraph.functional import fast_sums, memory, mesh_plan
 from spatialgraph.wiring import KNN
 
 SIZES = [150, 120, 7]
@@ -17,6 +17,7 @@ SIZES = [150, 120, 7]
 @pytest.fixture(autouse=True)
 def grids_for_small_layers(monkeypatch):
     monkeypatch.setattr(mesh_plan, "_PAIRS_PER_POINT", 1e-6)
+    monkeypatch.setattr(fast_sums, "_SLOW", 1)
 
 
 def network(model=sg.SpatialMLP, **options):
