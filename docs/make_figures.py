@@ -327,6 +327,31 @@ def pytorch():
     return figure
 
 
+def scale():
+    """Time and memory of projections of many neurons, as measured."""
+    rows = json.loads((FOLDER.parent / "results" / "scale.json").read_text())["rows"]
+    curves = (
+        ("mesh", "forward_and_backward_s", "on a grid", BLUE, "o-"),
+        ("mesh", "forward_s", "on a grid, forward", BLUE, "o:"),
+        ("fmm3dpy", "forward_s", "fmm3dpy, forward", ORANGE, "s:"),
+        ("pykeops", "forward_s", "KeOps, forward", GREEN, "^:"),
+        ("streamed", "forward_and_backward_s", "streamed", PURPLE, "v-"),
+        ("dense", "forward_and_backward_s", "dense", GREY, "x-"),
+    )
+    figure, axes = panels(2)
+    for kind, name, label, color, style in curves:
+        found = {row["neurons"]: row for row in rows if row["kind"] == kind and row["batch"] == 1}
+        counts = sorted(found)
+        axes[0].loglog(counts, [found[n][name] for n in counts], style, color=color, label=label, markersize=4)
+        if not label.endswith("forward") or kind != "mesh":
+            memory = [max(found[n]["peak_gb"], 1e-3) for n in counts]
+            axes[1].loglog(counts, memory, style, color=color, markersize=4)
+    axes[0].set(title="Time of one sample (s)", xlabel="sources, and as many targets")
+    axes[1].set(title="Peak memory (GB)", xlabel="sources, and as many targets")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+    return figure
+
+
 def save(figure, path):
     """Write a figure with a palette of 128 colours, which halves the file."""
     drawn = io.BytesIO()
@@ -347,6 +372,7 @@ DRAWINGS = (
     pyg,
     pytorch,
     recurrent,
+    scale,
     sparse,
     spiking,
 )

@@ -18,9 +18,10 @@ from spatialgraph.functional.compressed import check_product, geometry_in_single
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
+from spatialgraph.functional.scratch import scratch
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_autocast, is_observed
 
 __all__ = ["all_to_all"]
 
@@ -95,7 +96,11 @@ class _AllToAll(torch.autograd.Function):
         n_masked: int,
         *law_parameters: Tensor,
     ) -> Tensor:
-        weight = build_weight(source_pos, target_pos, scale, law)
+        is_kept = ctx.needs_input_grad[0] and x.dtype == source_pos.dtype
+        shape = target_pos.shape[0], source_pos.shape[0]
+        weight = build_weight(
+            source_pos, target_pos, scale, law, None if is_kept else scratch("weights", shape, source_pos)
+        )
         if mask is not None:
             _cut(weight, mask)
         if n_masked:  # pairs without an edge weigh 0 and are counted first
@@ -125,7 +130,7 @@ class _AllToAll(torch.autograd.Function):
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
             return (grad_x, None, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 6))
-        grad_weight = (grad_y.t() @ x).to(source_pos.dtype)
+        grad_weight = _outer(grad_y, x, source_pos)
         geometry = source_pos, target_pos, scale, ctx.law
         if ctx.mask is not None:
             _cut(grad_weight, ctx.mask)
@@ -133,6 +138,13 @@ class _AllToAll(torch.autograd.Function):
         if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
             grads, grad_law = geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
         return (grad_x, *grads, None, grad_bias, None, None, *grad_law)
+
+
+def _outer(grad_y: Tensor, x: Tensor, like: Tensor) -> Tensor:
+    """Return the gradient of the weights, in the precision of another tensor."""
+    if not grad_y.dtype == x.dtype == like.dtype or is_autocast(x.device.type):
+        return (grad_y.t() @ x).to(like.dtype)
+    return torch.mm(grad_y.t(), x, out=scratch("gradients", (grad_y.shape[1], x.shape[1]), like))
 
 
 def _product(

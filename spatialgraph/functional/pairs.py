@@ -130,14 +130,17 @@ class _PairwiseWeight(torch.autograd.Function):
         return (*grads, None, *grad_law)
 
 
-def build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
-    """Return the weights of :func:`pairwise_weight`, without gradients; arguments as there."""
+def build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, out: Tensor | None = None) -> Tensor:
+    """Return the weights of :func:`pairwise_weight`, without gradients; arguments as there.
+
+    ``out`` is a tensor to write them to, shape ``(m, n)``; None for a new one.
+    """
     with torch.no_grad():
         kernel = dense_law(law, source_pos)
+        weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0]) if out is None else out
         if kernel is not None:
-            fused: Tensor = kernel.weight(source_pos, target_pos, scale, law.softening, settings_of(law))
-            return fused
-        weight = source_pos.new_empty(target_pos.shape[0], source_pos.shape[0])
+            kernel.weight(source_pos, target_pos, scale, law.softening, settings_of(law), out=weight)
+            return weight
         for rows in _row_blocks(weight):
             square = _square(source_pos, target_pos[rows], law.softening)
             torch.mul(law.from_square(square), scale, out=weight[rows])

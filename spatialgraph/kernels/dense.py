@@ -33,7 +33,13 @@ class PairKernels:
         self.formula = formula
 
     def weight(
-        self, source_pos: Tensor, target_pos: Tensor, scale: Tensor, softening: float, settings: Sequence[float] = ()
+        self,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        settings: Sequence[float] = (),
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return the ``(m, n)`` matrix of scaled weights.
 
@@ -43,13 +49,16 @@ class PairKernels:
             scale: factor of each source, shape ``(n,)``.
             softening: a length whose square is added to squared lengths.
             settings: the constants of the formula.
+            out: a contiguous tensor to write to; None for a new one.
         """
         from spatialgraph.kernels.loops import dense as loops
 
         _check_geometry(source_pos, target_pos, scale)
+        if out is not None and not checks.operand("out", out, (len(target_pos), len(scale)), scale).is_contiguous():
+            raise ValueError(f"out must be contiguous, got strides {out.stride()}")
         fill, _ = loops.by_formula(self.formula)
         columns, rows, factors = _by_axis(source_pos), array(target_pos), array(scale)
-        result = source_pos.new_empty(len(rows), len(factors))
+        result = source_pos.new_empty(len(rows), len(factors)) if out is None else out
         numbers = tuple(constants(source_pos, softening**2, *settings))
         fill(columns, rows, factors, numbers, result.numpy(), _parts(result))
         return result

@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from spatialgraph import atomic, checks
+from spatialgraph.graph.network import graph_or_none
 from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.training import checkpoints
 from spatialgraph.training.as_found import as_found, device_of, evaluating
@@ -29,6 +30,9 @@ from spatialgraph.training.samples import Images, checked
 from spatialgraph.training.task import Classifier, EpochSeed, History, Loss, WithSettings, cross_entropy
 
 __all__ = ["accuracy", "check_model_type", "fit", "is_distributed", "is_main_process"]
+
+# Samples, and activations of all neurons, that are evaluated at a time.
+_MOST_SAMPLES, _MOST_ACTIVATIONS = 1000, 2**27
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,8 +207,14 @@ def accuracy(model: nn.Module, images: Images) -> float:
     samples, labels = checked("images", images, model)
     device = device_of(model)
     with evaluating(model):
-        answers = torch.cat([model(part.to(device)).argmax(1) for part in samples.split(1000)])
+        answers = torch.cat([model(part.to(device)).argmax(1) for part in samples.split(_at_a_time(model))])
     return int((answers == labels.to(device)).sum()) / len(labels)
+
+
+def _at_a_time(model: nn.Module) -> int:
+    """Return for how many samples the activations of all neurons take little memory."""
+    graph = graph_or_none(model)
+    return _MOST_SAMPLES if graph is None else min(_MOST_SAMPLES, max(1, _MOST_ACTIVATIONS // graph.neurons))
 
 
 def check_model_type(name: str, model: nn.Module) -> None:
