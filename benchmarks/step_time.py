@@ -53,6 +53,18 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
     return step
 
 
+def whole_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a function that runs forward, backward and Adam."""
+    optimizer = torch.optim.Adam(sg.parameter_groups(model))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
 def inference(model: nn.Module, images: Tensor) -> Step:
     """Return a function that runs forward in evaluation mode."""
     model.eval()
@@ -120,6 +132,8 @@ def dense_rows(rounds: int) -> dict[str, dict[str, float]]:
         ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
         steps = training_step(ours, images, labels), training_step(theirs, images, labels)
         rows[f"training step against nn.Linear, {words}"] = compare(*steps, rounds)
+        with_adam = whole_step(ours, images, labels), whole_step(theirs, images, labels)
+        rows[f"training step with Adam against nn.Linear, {words}"] = compare(*with_adam, rounds)
         rows[f"inference against nn.Linear, {words}"] = compare(
             inference(ours, images), inference(theirs, images), rounds
         )

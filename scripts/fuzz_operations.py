@@ -104,6 +104,11 @@ class Draw:
         listed = {"pointer": edges.source_pointer, "target": target, "whole": whole, "fraction": fraction}
         return {"runs": runs, **listed, "weight": self.floats(count), "before": before}
 
+    def inputs(self) -> Arguments:
+        """Draw inputs to be normalised, with either axis of the neurons."""
+        axis = self.rng.randrange(2)
+        return {"total": self.floats(*((self.m, self.batch), (self.batch, self.m))[axis]), "axis": axis}
+
     def on_grid(self) -> Arguments:
         """Draw positions on a grid."""
         axes, order = self.rng.randint(1, 3), self.rng.choice([2, 4, 6, 8])
@@ -298,17 +303,20 @@ OPERATIONS = {
     "leaky_kernels.run": Operation(lambda draw: draw.leaky() | {"reset": 1}, leaky_kernels.run),
     "leaky_kernels.gradients": Operation(draw_leaky_gradients, leaky_kernels.gradients),
     "normalisation_kernels.normalise": Operation(
-        lambda draw: {"total": draw.floats(draw.m, draw.batch), "bias": draw.floats(draw.m)},
-        normalisation_kernels.normalise,
+        lambda draw: draw.inputs() | {"bias": draw.floats(draw.m)}, normalisation_kernels.normalise
     ),
     "normalisation_kernels.gradients": Operation(
-        lambda draw: {
-            "total": draw.floats(draw.m, draw.batch),
-            "bias": draw.floats(draw.m),
-            "mean": draw.floats(draw.batch),
-            "scale": draw.floats(draw.batch),
-            "grad": draw.floats(draw.m, draw.batch),
-        },
+        lambda draw: (
+            lambda inputs: (
+                inputs
+                | {
+                    "bias": draw.floats(draw.m),
+                    "mean": draw.floats(draw.batch),
+                    "scale": draw.floats(draw.batch),
+                    "grad": draw.floats(*inputs["total"].shape),
+                }
+            )
+        )(draw.inputs()),
         normalisation_kernels.gradients,
     ),
 }

@@ -15,6 +15,8 @@ __all__ = ["normalised"]
 
 # Added to variances, as torch.layer_norm does by default.
 _EPSILON = 1e-5
+# Inputs sample by sample from which fused kernels are faster than PyTorch's operations.
+_WORTH_FUSING = 2**17
 
 
 def normalised(total: Tensor, bias: Tensor, rectify: bool = False, among: Tensor | None = None) -> Tensor:
@@ -23,8 +25,8 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False, among: Tensor
     .. math:: y_{bj} = \frac{t_{bj} - \mu_b}{\sqrt{\sigma_b^2 + 10^{-5}}} + \beta_j
 
     This is `layer normalisation <https://arxiv.org/abs/1607.06450>`_ (Ba et al., 2016) with a bias and no gain. The
-    outputs of a sparse projection are stored neuron by neuron; with Numba, a fused kernel normalises them in that
-    layout.
+    outputs of a sparse projection are stored neuron by neuron; with Numba, fused kernels normalise them in that layout,
+    and those of other projections sample by sample.
 
     Args:
         total: summed inputs, shape ``(..., n)``.
@@ -48,10 +50,13 @@ def normalised(total: Tensor, bias: Tensor, rectify: bool = False, among: Tensor
         raise TypeError(f"total must be floating point, got {total.dtype}")
     if among is not None:
         return _normalised_among(total, bias, rectify, among)
-    lies_by_neuron = total.dim() == 2 and not total.is_contiguous() and total.t().is_contiguous()
-    if lies_by_neuron and total.dtype == bias.dtype and find(NORMALIZATION, total, bias) is not None:
-        y: Tensor = _Normalised.apply(total.t(), bias, rectify)
-        return y.t()
+    if total.dim() == 2 and total.dtype == bias.dtype and find(NORMALIZATION, total, bias) is not None:
+        if total.is_contiguous() and total.numel() >= _WORTH_FUSING:
+            by_sample: Tensor = _Normalised.apply(total, bias, rectify, 1)
+            return by_sample
+        if not total.is_contiguous() and total.t().is_contiguous():
+            by_neuron: Tensor = _Normalised.apply(total.t(), bias, rectify, 0)
+            return by_neuron.t()
     return _composed(total, bias, rectify)
 
 
@@ -68,24 +73,24 @@ def _composed(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
 
 
 class _Normalised(torch.autograd.Function):
-    """The fused kernels, on inputs of shape ``(n, batch)``."""
+    """The fused kernels, on inputs of shape ``(n, batch)``, or ``(batch, n)`` where the axis of the neurons is 1."""
 
     @staticmethod
-    def forward(ctx: Any, total: Tensor, bias: Tensor, rectify: bool) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, total: Tensor, bias: Tensor, rectify: bool, axis: int) -> Tensor:  # noqa: ANN401
         ctx.kernel = find(NORMALIZATION, total, bias)
-        y, mean, scale = ctx.kernel.normalise(total, bias, rectify)
+        y, mean, scale = ctx.kernel.normalise(total, bias, rectify, axis)
         ctx.save_for_backward(total, bias, mean, scale)
-        ctx.rectify = rectify
+        ctx.rectify, ctx.axis = rectify, axis
         return cast(Tensor, y)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         total, bias, mean, scale = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (total, bias, ctx.rectify)
-            return composed.gradients(_by_neuron, inputs, ctx.needs_input_grad, [grad])
-        return (*ctx.kernel.gradients(total, bias, mean, scale, grad, ctx.rectify), None)
+            inputs = (total, bias, ctx.rectify, ctx.axis)
+            return composed.gradients(_along, inputs, ctx.needs_input_grad, [grad])
+        return (*ctx.kernel.gradients(total, bias, mean, scale, grad, ctx.rectify, ctx.axis), None, None)
 
 
-def _by_neuron(total: Tensor, bias: Tensor, rectify: bool) -> Tensor:
-    return _composed(total.t(), bias, rectify).t()
+def _along(total: Tensor, bias: Tensor, rectify: bool, axis: int) -> Tensor:
+    return _composed(total, bias, rectify) if axis == 1 else _composed(total.t(), bias, rectify).t()

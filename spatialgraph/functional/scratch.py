@@ -37,7 +37,7 @@ def scratch(purpose: str, shape: Sequence[int], like: Tensor) -> Tensor:
     count = math.prod(shape)
     if like.device.type != "cpu" or count * like.element_size() > MOST_BYTES:
         return like.new_empty(shape)
-    held: dict[tuple[str, torch.dtype], Tensor] = vars(_kept)
+    held: dict[tuple[str, torch.dtype], Tensor] = vars(_kept).setdefault("tensors", {})
     flat = held.get((purpose, like.dtype))
     if flat is None or len(flat) < count:
         with torch.inference_mode(False):  # it may be used in training later

@@ -94,3 +94,47 @@ def backward(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parti
             row, by_input = total[j], grad_total[j]
             for b in range(batch):
                 by_input[b] = scale[b] * (by_input[b] - sums[b] - (row[b] - mean[b]) * products[b])
+
+
+@_compile
+def forward_by_sample(total, bias, floor, out, mean, scale, parts):
+    """Do as :func:`forward` on inputs of shape ``(batch, neurons)``, where each thread processes whole samples."""
+    batch, count = total.shape
+    for part in prange(parts):
+        for b in share(batch, part, parts):
+            row, result, sums = total[b], out[b], np.float64(0)
+            for j in range(count):
+                sums += row[j]
+            middle = total.dtype.type(sums / count)
+            squares = np.float64(0)
+            for j in range(count):
+                difference = row[j] - middle
+                squares += difference * difference
+            factor = total.dtype.type(1 / np.sqrt(squares / count + 1e-5))
+            mean[b], scale[b] = middle, factor
+            for j in range(count):
+                value = (row[j] - middle) * factor + bias[j]
+                result[j] = floor if value < floor else value
+
+
+@_compile
+def backward_by_sample(total, bias, floor, mean, scale, grad, grad_total, grad_bias, parts):
+    """Do as :func:`backward` on inputs of shape ``(batch, neurons)``; ``grad_bias`` has a row for each thread."""
+    batch, count = total.shape
+    zero = total.dtype.type(0)
+    for part in prange(parts):
+        sums_of_bias = grad_bias[part]
+        for b in share(batch, part, parts):
+            row, by_output, by_input, middle, factor = total[b], grad[b], grad_total[b], mean[b], scale[b]
+            for j in range(count):
+                by_input[j] = zero if (row[j] - middle) * factor + bias[j] <= floor else by_output[j]
+            sums, products = np.float64(0), np.float64(0)
+            for j in range(count):
+                sums += by_input[j]
+                products += by_input[j] * (row[j] - middle)
+            for j in range(count):
+                sums_of_bias[j] += by_input[j]
+            shift = total.dtype.type(sums / count)
+            slope = total.dtype.type(products * factor * factor / count)
+            for j in range(count):
+                by_input[j] = factor * (by_input[j] - shift - (row[j] - middle) * slope)
