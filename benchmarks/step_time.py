@@ -65,6 +65,18 @@ def whole_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
     return step
 
 
+def in_bfloat16(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
+    """Return a function that runs forward and backward under autocast."""
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = F.cross_entropy(model(images).float(), labels)
+        loss.backward()
+
+    return step
+
+
 def inference(model: nn.Module, images: Tensor) -> Step:
     """Return a function that runs forward in evaluation mode."""
     model.eval()
@@ -132,6 +144,8 @@ def dense_rows(rounds: int) -> dict[str, dict[str, float]]:
         ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
         steps = training_step(ours, images, labels), training_step(theirs, images, labels)
         rows[f"training step against nn.Linear, {words}"] = compare(*steps, rounds)
+        halves = in_bfloat16(ours, images, labels), steps[1]
+        rows[f"training step in bfloat16 against nn.Linear in float32, {words}"] = compare(*halves, rounds)
         with_adam = whole_step(ours, images, labels), whole_step(theirs, images, labels)
         rows[f"training step with Adam against nn.Linear, {words}"] = compare(*with_adam, rounds)
         rows[f"inference against nn.Linear, {words}"] = compare(

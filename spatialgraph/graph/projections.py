@@ -209,7 +209,8 @@ def live_targets(projections: Sequence[Projection], sources_of: Callable[[int, T
         is_live = needed[projection.targets]
         is_live[projection.hidden :] = True
         is_live |= is_live[: projection.hidden].sum() < 2
-        needed[projection.sources[sources_of(number, is_live)]] = True
+        if projection.blocks != (0,):  # nothing follows for inputs
+            needed[projection.sources[sources_of(number, is_live)]] = True
         marks.append(is_live)
     return marks[::-1]
 
