@@ -6,10 +6,14 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
+from spatialgraph.graph.transmission import Transmission
 
 __all__ = ["strongest", "strongest_synapses"]
 
 SCOPES = ("global", "projection")
+
+# Synapses of a projection whose weights can be looked at in minutes.
+_MOST = 10**11
 
 
 def strongest(
@@ -90,13 +94,36 @@ def strongest_synapses(
     graph.connectivity.verify()
     transmission, ends, weights = graph.transmission(), [], []
     for number, projection in enumerate(graph.projections):
-        weight = checks.finite(f"the weights of projection {number}", transmission.weight(number).flatten())
-        kept = strongest(weight, min_weight=min_weight, top=top, fraction=fraction)
+        most = top if fraction is None else round(projection.synapses * fraction)
+        kept, weight = _strongest_of(transmission, number, min_weight, most)
         ends.append(_ends(projection, kept))
-        weights.append(weight[kept])
+        weights.append(weight)
     edges, weight = torch.cat(ends, dim=1), torch.cat(weights)
     kept = strongest(weight, top=top if scope == "global" else None)
     return edges[:, kept], weight[kept]
+
+
+def _strongest_of(
+    transmission: Transmission, number: int, min_weight: float | None, top: int | None
+) -> tuple[Tensor, Tensor]:
+    """Return the places of a projection's strongest synapses among its edges, and their weights, block by block."""
+    synapses, first = transmission.projections[number].synapses, 0
+    if transmission.projections[number].is_large and synapses > _MOST:
+        raise ValueError(
+            f"network must have at most {_MOST:,} synapses in a projection, which are looked at one by one, got "
+            f"{synapses:,}; prune_(graph, amount) finds the shortest ones by a search of neighbours"
+        )
+    places, weights = torch.empty(0, dtype=torch.int64), transmission.pos.new_empty(0)
+    places = places.to(weights.device)
+    for block in transmission.weight_blocks(number):
+        checks.finite(f"the weights of projection {number}", block)
+        some = strongest(block, min_weight=min_weight, top=top)
+        places, weights = torch.cat([places, first + some]), torch.cat([weights, block[some]])
+        first += len(block)
+        if first > len(block):
+            kept = strongest(weights, top=top)
+            places, weights = places[kept], weights[kept]
+    return places, weights
 
 
 def _largest(size: Tensor, count: int) -> Tensor:

@@ -12,6 +12,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.dense_engine import WithoutSelfEngine
 from spatialgraph.functional.engine import Engine
 from spatialgraph.functional.engines import choose
+from spatialgraph.functional.memory import weights_fit
 
 __all__ = [
     "Projection",
@@ -81,6 +82,11 @@ class Projection:
     def edge_index(self) -> Tensor:
         """List the edges by neuron numbers, shape ``(2, E)``: by target, then source, in the orders of these."""
         return self.engine.edge_index(self.sources, self.targets)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether all pairs have a synapse, and their weights take too much of the memory to be held."""
+        return self.engine.edges is None and not weights_fit(self.n_sources, self.n_targets)
 
     @property
     def is_complete(self) -> bool:

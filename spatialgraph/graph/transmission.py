@@ -1,18 +1,24 @@
 """Transmission: what a graph's projections compute in one forward pass of a model."""
 
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from spatialgraph.functional.engine import Prepared, Synapses
+from spatialgraph.functional.pairs import pairwise_weight
 from spatialgraph.graph.observer import ObservedMatrix, Observer, finished
 from spatialgraph.graph.projections import Projection, live_targets
 from spatialgraph.graph.synapses import FreeSynapses
 from spatialgraph.laws import Law
 
 __all__ = ["PrecomputedTransmission", "Transmission"]
+
+
+# Weights in a block.
+_BLOCK = 2**24
 
 
 class Transmission:
@@ -117,6 +123,19 @@ class Transmission:
             scale: as in :meth:`send`.
         """
         return self.projections[number].engine.weight(self._synapses(number, scale))
+
+    def weight_blocks(self, number: int) -> Iterator[Tensor]:
+        """Yield the signed weights of a projection in the order of its edges, flat, without gradients.
+
+        Weights that take too much of the memory come in several blocks.
+        """
+        synapses = self._synapses(number)
+        if not self.projections[number].is_large or synapses.factor is not None or synapses.masked:
+            yield self.weight(number).detach().flatten()
+            return
+        for rows in synapses.target_pos.detach().split(max(1, _BLOCK // len(synapses.source_pos))):
+            part = dataclasses.replace(synapses.detach(), target_pos=rows)
+            yield pairwise_weight(*part.geometry).flatten()
 
     def unmasked(self, number: int) -> Tensor:
         """Tell which synapses of a projection are not masked, in the order of its edges, shape ``(E,)``, bool."""

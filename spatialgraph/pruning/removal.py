@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.memory import check_fits, weights_fit
+from spatialgraph.functional.memory import check_fits
 from spatialgraph.graph.network import Network, graph_of
-from spatialgraph.graph.projections import Projection
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.wiring.shortest import shortest_pairs
 
@@ -63,7 +62,7 @@ def prune_(
     checks.between("amount", amount, 0.0, 1.0)
     checks.choice("by", by, SCORES)
     checks.choice("scope", scope, SCOPES)
-    if any(map(_is_large, graph.projections)):
+    if any(projection.is_large for projection in graph.projections):
         _check_large(by, scope)
         graph.connect_(_shortest(graph, amount))
         return network
@@ -92,11 +91,6 @@ def prune(
     return prune_(copy.deepcopy(network), amount, by=by, scope=scope, generator=generator)
 
 
-def _is_large(projection: Projection) -> bool:
-    """Tell whether all pairs of a projection have a synapse, and there are too many to list."""
-    return projection.engine.edges is None and not weights_fit(projection.sources.numel(), projection.targets.numel())
-
-
 def _check_large(by: str, scope: str) -> None:
     if by != "length":
         raise ValueError(
@@ -111,7 +105,7 @@ def _shortest(graph: SpatialGraph, amount: float) -> Tensor:
     pos, kept = graph.pos, []
     for number, projection in enumerate(graph.projections):
         source, target = projection.sources, projection.targets
-        if _is_large(projection):
+        if projection.is_large:
             count = projection.synapses - round(amount * projection.synapses)
             check_fits("synapses that are left", count, each=96)
             nearest = shortest_pairs(pos[source], pos[target], count)

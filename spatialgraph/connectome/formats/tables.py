@@ -1,5 +1,6 @@
 """A network as tables of neurons and synapses, from which every format is written and to which it is read."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spatialgraph.connectome.strongest import strongest
+from spatialgraph.connectome.strongest import strongest, strongest_synapses
 from spatialgraph.graph.columns import Labels, check_complete
 from spatialgraph.graph.fields import axis_names, make_fields
 from spatialgraph.graph.network import graph_of
@@ -66,8 +67,13 @@ class Tables:
         """
         graph = graph_of(network)
         neurons = {name: _array(values) for name, values in node_columns(graph).items()}
-        source, target = graph.edge_index
-        columns = {"source": source, "target": target, **edge_columns(graph)}
+        listed = graph
+        is_selected = not (min_weight is None and top is None and fraction is None)
+        if is_selected and any(projection.is_large for projection in graph.projections):
+            edges, _ = strongest_synapses(graph, min_weight=min_weight, top=top, fraction=fraction)
+            listed, min_weight, top, fraction = copy.deepcopy(graph).connect_(edges), None, None, None
+        source, target = listed.edge_index
+        columns = {"source": source, "target": target, **edge_columns(listed)}
         kept = strongest(columns["weight"], min_weight=min_weight, top=top, fraction=fraction)
         if len(kept) < len(source):
             columns = {name: values[kept] for name, values in columns.items()}
