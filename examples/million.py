@@ -3,7 +3,7 @@
     python examples/million.py                                       # 784-1,000,000-10, one epoch: half an hour
     python examples/million.py --hidden 20000                        # a quick look
 
-The network has 794 million synapses, and five million parameters. Its layers are planes, and sums over its synapses are
+The network has 794 million synapses, and four million parameters. Its layers are planes, and sums over its synapses are
 computed on a grid, to a relative error of 0.1 % (``tolerance``). Prints a table and writes metrics and checkpoints to
 ``runs/``. Models are evaluated on the test images once, after training; with ``--validate`` on 5,000 held-out training
 images instead. ``--resume`` continues an interrupted run.
@@ -32,7 +32,7 @@ def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
     large, small = functools.partial(network, args.hidden, args.tolerance), functools.partial(network, [SMALL], None)
     return [
         Candidate(experiments.spatial_name(args, [features, *args.hidden, CLASSES]), large, examine=examine),
-        Candidate(experiments.spatial_name(args, [features, SMALL, CLASSES]), small, examine=examine),
+        Candidate(experiments.spatial_name(args, [features, SMALL, CLASSES]), small),
     ]
 
 

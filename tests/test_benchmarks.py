@@ -129,3 +129,31 @@ def test_a_page_of_the_explorer_is_written_to_be_measured(benchmark, tmp_path):
     assert explorer.SCRIPTS.keys() == explorer.WRITERS.keys()
     seconds, megabytes = explorer.of_processes(os.getpid())
     assert seconds > 0.1 and 50 < megabytes < 50_000
+
+
+def test_sums_of_many_neurons_are_measured(benchmark):
+    scale = benchmark("scale")
+    for kind, measure in scale.KINDS.items():
+        if kind.startswith(("fmm3dpy", "pykeops")):
+            continue
+        row = measure(3000, 2, 1)
+        assert row["forward_s"] > 0 and row["forward_and_backward_s"] > 0
+        if kind.startswith("mesh"):
+            assert row["error_of_sums"] < 1.5e-3 and row["error_of_inputs"] < 1.5e-3
+            assert max(row["error_of_sources"], row["error_of_targets"]) < 1.5e-2
+    kinds = {kind for kind, *_ in scale.cases([1000, 2000], 500, 1)}
+    assert kinds <= scale.KINDS.keys() and {"mesh", "streamed", "dense"} <= kinds
+
+
+def test_the_multipole_method_is_measured(benchmark):
+    pytest.importorskip("fmm3dpy")
+    assert benchmark("scale").multipole(2000, 1, 1)["error_of_sums"] < 1e-3
+
+
+def test_both_normalisations_are_compared(benchmark):
+    live = benchmark("live_statistics")
+    torch.manual_seed(0)
+    data = torch.rand(1200, 784), torch.randint(0, 10, (1200,)), torch.rand(50, 784), torch.randint(0, 10, (50,))
+    rows = live.pruned([784, 40, 10], 0, data) + live.random([784, 40, 10], 0, data)
+    assert len(rows) == 2 * (len(live.REMOVED) + len(live.DENSITIES))
+    assert {row["normalize"] for row in rows} == {True, "live"} and all(0 <= row["trained"] <= 1 for row in rows)

@@ -355,3 +355,9 @@ def test_a_report_on_a_graph(load):
     result = load("connectome").main(["--load", "graph.safetensors", "--nulls", "0", "--out", "here"])
     assert result["analysis"]["synapses"] == 96 and result["accuracies"] == {}
     assert Path("here/report.html").read_text().count("data:image/png;base64,") == 6
+
+
+def test_many_hidden_neurons_beside_few(load, capsys):
+    results = load("million").main(["--epochs", "1", "--hidden", "300"])
+    assert [result.synapses for result in results] == [300 * 794, 2048 * 794]
+    assert "peak memory (GB)" in capsys.readouterr().out

@@ -52,6 +52,14 @@ def test_too_many_near_pairs_are_not_listed(monkeypatch):
     assert multipole.near_pairs(source, target, InverseDistance(0.2), 0.1) is None  # to be summed one by one
 
 
+@pytest.mark.parametrize("end", [0, 1])
+def test_positions_must_be_finite(end):
+    ends = clouds(3, torch.float64)
+    ends[end][3, 1] = torch.nan
+    with pytest.raises(ValueError, match=f"{('source', 'target')[end]}_pos must .* finite"):
+        multipole.near_pairs(*ends, InverseDistance(), 1e-3)
+
+
 def test_what_it_serves():
     flat = torch.zeros(5, 4)
     assert multipole.serves(flat[:, :3], flat[:, :3], InverseDistance())
