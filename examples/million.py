@@ -24,15 +24,15 @@ SMALL = 2048
 
 
 def candidates(args: argparse.Namespace, features: int) -> list[Candidate]:
-    """List the network with many hidden neurons and the one with few."""
+    """List the network with few hidden neurons and the one with many, so that both peaks of memory are seen."""
 
     def network(hidden: list[int], tolerance: float | None) -> nn.Module:
         return sg.SpatialMLP([features, *hidden, CLASSES], tolerance=tolerance, **experiments.spatial_options(args))
 
     large, small = functools.partial(network, args.hidden, args.tolerance), functools.partial(network, [SMALL], None)
     return [
+        Candidate(experiments.spatial_name(args, [features, SMALL, CLASSES]), small, examine=examine),
         Candidate(experiments.spatial_name(args, [features, *args.hidden, CLASSES]), large, examine=examine),
-        Candidate(experiments.spatial_name(args, [features, SMALL, CLASSES]), small),
     ]
 
 
