@@ -302,9 +302,13 @@ class Connectivity(nn.Module):
         return torch.device("cpu") if device.type == "meta" else device
 
     def _hold(self, topology: Topology) -> None:
-        """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values."""
-        self._topology = topology
-        self._locate()
+        """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values.
+
+        Cutting takes most of the time of a rewiring, so that one that changes nothing keeps them.
+        """
+        if "_topology" not in vars(self) or not topology.equals(self._topology):
+            self._topology = topology
+            self._locate()
         self._sign()
 
     def _locate(self) -> None:
