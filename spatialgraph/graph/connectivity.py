@@ -52,6 +52,7 @@ class Connectivity(nn.Module):
     fingerprint: Tensor
     _live: tuple[Projection, ...] | None
     _located: Located
+    _topology: Topology
 
     def __init__(
         self,
