@@ -52,7 +52,6 @@ class Connectivity(nn.Module):
     fingerprint: Tensor
     _live: tuple[Projection, ...] | None
     _located: Located
-    _topology: Topology
 
     def __init__(
         self,
@@ -171,8 +170,9 @@ class Connectivity(nn.Module):
         if bool(recurrence) != self.is_recurrent:
             kind = "a recurrent network" if self.is_recurrent else "a network that is not recurrent"
             raise ValueError(f"recurrent must be {'given' if self.is_recurrent else 'None'} for {kind}")
-        chosen = select(pos, wirings, recurrence, self._topology, generator)
-        self._hold(check_outputs("wiring", chosen))
+        chosen = check_outputs("wiring", select(pos, wirings, recurrence, self._topology, generator))
+        if not chosen.equals(self._topology):  # to cut projections anew would take most of the time
+            self._hold(chosen)
         self.wiring, self.recurrence = wiring if isinstance(wiring, Wiring) else wirings, recurrence
 
     def set(self, edges: Tensor) -> None:
@@ -303,13 +303,9 @@ class Connectivity(nn.Module):
         return torch.device("cpu") if device.type == "meta" else device
 
     def _hold(self, topology: Topology) -> None:
-        """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values.
-
-        Cutting takes most of the time of a rewiring, so that one that changes nothing keeps them.
-        """
-        if "_topology" not in vars(self) or not topology.equals(self._topology):
-            self._topology = topology
-            self._locate()
+        """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values."""
+        self._topology = topology
+        self._locate()
         self._sign()
 
     def _locate(self) -> None:

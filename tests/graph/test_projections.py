@@ -14,7 +14,7 @@ from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.compressed_engine import CompressedEngine
 from spatialgraph.functional.dense_engine import DenseEngine
 from spatialgraph.graph.projections import fold_complete, generations, make_projections
-from spatialgraph.wiring import Random
+from spatialgraph.wiring import KNN, Random
 
 dags = st.builds(random_dag, st.integers(2, 25), st.floats(0.02, 0.6), st.integers(0, 2**31))
 
@@ -268,3 +268,14 @@ def test_a_setting_that_changes_what_is_computed_is_noticed():
         model.normalize = False
         y = model(x)
     torch.testing.assert_close(y, model(x).detach())
+
+
+def test_a_rewiring_that_changes_nothing_keeps_the_projections():
+    graph = SpatialGraph.layered([9, 8, 3], wiring=KNN(k=2))
+    before = graph.projections
+    assert graph.rewire_().projections is before
+    with torch.no_grad():
+        graph.positions.coords.copy_(torch.randn_like(graph.positions.coords))
+    assert graph.rewire_().projections is not before
+    graph.connect_(graph.edge_index)  # chooses engines again
+    assert graph.projections is not before
