@@ -7,7 +7,7 @@ Layers are planes a gap of 1 apart, with normally distributed neurons and the in
 tolerance of 1e-3; they are compared with sums over all pairs in double precision at 1,000 targets, and their gradients
 at 200 sources and targets. Another geometry is that of a trained network: its inputs and hidden neurons many times,
 each moved by normal numbers of standard deviation 0.05, with a gap of 0.05 between the layers. The streamed and the
-dense product run in turns on a batch of 64. Where `fmm3dpy <https://pypi.org/project/fmm3dpy/>`_ is installed, the fast
+dense product run in turns on a batch of 64. Where `fmm3dpy <https://fmm3d.readthedocs.io>`_ is installed, the fast
 multipole method computes the same sums, and where `pykeops <https://www.kernel-operations.io>`_ is, sums over all pairs
 on the fly; both forwards only. Each measurement is a process of its own, whose peak memory is that above an empty one.
 """

@@ -49,6 +49,12 @@ def around(point, shape, orders, first, weight, slope):
     return True
 
 
+@_inline
+def start_of_line(first, a, b, shape):
+    """Return the number of the grid point from which a spline reaches on along the last axis."""
+    return ((first[0] + a) * shape[1] + first[1] + b) * shape[2] + first[2]
+
+
 @_compile
 def spread(pos, shape, orders, charge, density, parts):
     """Add charges ``(n, batch)`` to ``density`` of shape ``(copies, points, batch)``.
@@ -71,7 +77,7 @@ def spread(pos, shape, orders, charge, density, parts):
             row = charge[j, begin:end]
             for a in range(orders[0]):
                 for b in range(orders[1]):
-                    line = ((first[0] + a) * shape[1] + first[1] + b) * shape[2] + first[2]
+                    line = start_of_line(first, a, b, shape)
                     across = weight[0, orders[0] - 1 - a] * weight[1, orders[1] - 1 - b]
                     for c in range(0, orders[2], 2):  # two at a time: charges are read half as often
                         left, right = sums[line + c, begin:end], sums[line + c + 1, begin:end]
@@ -98,7 +104,7 @@ def gather(pos, shape, orders, field, found, parts):
                 continue
             for a in range(orders[0]):
                 for b in range(orders[1]):
-                    line = ((first[0] + a) * shape[1] + first[1] + b) * shape[2] + first[2]
+                    line = start_of_line(first, a, b, shape)
                     across = weight[0, orders[0] - 1 - a] * weight[1, orders[1] - 1 - b]
                     for c in range(0, orders[2], 2):  # two at a time: the result is written half as often
                         left, right = field[line + c], field[line + c + 1]
@@ -124,7 +130,7 @@ def pull(pos, shape, orders, field, charge, sums, gradient, parts):
                 continue
             for a in range(orders[0]):
                 for b in range(orders[1]):
-                    line = ((first[0] + a) * shape[1] + first[1] + b) * shape[2] + first[2]
+                    line = start_of_line(first, a, b, shape)
                     p, q = orders[0] - 1 - a, orders[1] - 1 - b
                     total, rise = pos.dtype.type(0), pos.dtype.type(0)
                     for c in range(orders[2]):
