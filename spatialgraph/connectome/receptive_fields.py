@@ -54,7 +54,7 @@ def receptive_fields(network: nn.Module, neurons: int | Tensor | None = None) ->
         reached = fields.new_zeros(len(columns), graph.neurons)
         reached[torch.arange(len(columns), device=inputs.device), inputs[columns]] = 1.0
         for projection, send in stages:
-            reached[:, projection.target_index] = send(reached[:, projection.source_index])
+            reached[:, projection.targets] = send(reached[:, projection.sources])
         fields[:, columns] = reached[:, numbers].t()
     return fields
 

@@ -113,8 +113,8 @@ def _strongest_of(
             f"network must have at most {_MOST:,} synapses in a projection, which are looked at one by one, got "
             f"{synapses:,}; prune_(graph, amount) finds the shortest ones by a search of neighbours"
         )
-    places, weights = torch.empty(0, dtype=torch.int64), transmission.pos.new_empty(0)
-    places = places.to(weights.device)
+    weights = transmission.biases[0].new_empty(0)
+    places = torch.empty(0, dtype=torch.int64, device=weights.device)
     for block in transmission.weight_blocks(number):
         checks.finite(f"the weights of projection {number}", block)
         some = strongest(block, min_weight=min_weight, top=top)

@@ -102,5 +102,5 @@ def _set_polarities(graph: SpatialGraph, polarities: list[Tensor], logs: list[Te
     everywhere = polarities[0].new_zeros(graph.neurons)
     before = [torch.zeros_like(polarities[0]), *logs[:-1]]
     for projection, polarity, log in zip(graph.projections, polarities, before, strict=True):
-        everywhere[projection.source_index] = polarity * log.exp()
+        everywhere[projection.sources] = polarity * log.exp()
     graph.raw_polarity.copy_(everywhere[graph.connectivity.located.senders])

@@ -132,7 +132,7 @@ def _copy(graph: SpatialGraph, dense: DenseNetwork) -> None:
     """Copy biases and, where synapses have weights of their own, weights."""
     everywhere = graph.raw_bias.new_zeros(graph.neurons)
     for projection, bias in zip(graph.projections, dense.biases, strict=True):
-        everywhere[projection.target_index] = bias.to(everywhere)
+        everywhere[projection.targets] = bias.to(everywhere)
     graph.raw_bias.copy_(everywhere[graph.connectivity.located.receivers])
     free = graph.free_synapses
     if free is not None and free.weight is not None:

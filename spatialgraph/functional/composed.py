@@ -98,6 +98,7 @@ def all_to_all(
     bias: Tensor | None,
     mask: Tensor | None,
     n_masked: int,
+    rectify: bool,
     *law_parameters: Tensor,
 ) -> Tensor:
     """Send activations as :func:`spatialgraph.functional.all_to_all` does; ``law_parameters`` as above."""
@@ -106,7 +107,8 @@ def all_to_all(
         mask = _without_smallest(weight.detach(), mask, n_masked)
     if mask is not None:
         weight = torch.where(mask, weight, 0.0)
-    return F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+    y = F.linear(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
+    return F.relu(y) if rectify else y
 
 
 def edge_weight(

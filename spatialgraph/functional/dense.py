@@ -35,6 +35,7 @@ def all_to_all(
     bias: Tensor | None = None,
     mask: Tensor | None = None,
     n_masked: int = 0,
+    rectify: bool = False,
 ) -> Tensor:
     r"""Send activations from every source to every target.
 
@@ -53,6 +54,7 @@ def all_to_all(
         mask: which pairs have an edge, shape ``(m, n)``, bool; None for all.
         n_masked: number of edges to mask in this pass, those with the smallest absolute weights; they weigh 0 and get
             no gradient.
+        rectify: whether to set negative results to 0, as ``relu`` does.
 
     Returns:
         Inputs of the targets, shape ``(..., m)``.
@@ -76,10 +78,10 @@ def all_to_all(
     x = x.to(product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
-        return composed.all_to_all(x, *geometry, law, bias, mask, n_masked)
-    flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, *law.parameters())
-    return y.view(*x.shape[:-1], target_pos.shape[0])
+        return composed.all_to_all(x, *geometry, law, bias, mask, n_masked, rectify)
+    flat = x if x.dim() == 2 else x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    y: Tensor = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, rectify, *law.parameters())
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], target_pos.shape[0])
 
 
 class _AllToAll(torch.autograd.Function):
@@ -94,6 +96,7 @@ class _AllToAll(torch.autograd.Function):
         bias: Tensor | None,
         mask: Tensor | None,
         n_masked: int,
+        rectify: bool,
         *law_parameters: Tensor,
     ) -> Tensor:
         is_kept = ctx.needs_input_grad[0] and x.dtype == source_pos.dtype
@@ -111,24 +114,30 @@ class _AllToAll(torch.autograd.Function):
             _cut(weight, mask)
         weight = weight.to(x.dtype)
         saved_weight = weight if ctx.needs_input_grad[0] else None
+        y = _product(x, weight, mask, None if bias is None else bias.to(x.dtype), by_columns=_is_by_columns(x))
+        if rectify:
+            y.relu_()
         # Saving the law's parameters lets autograd detect a change before the backward pass.
-        ctx.save_for_backward(x, source_pos, target_pos, scale, bias, saved_weight, *law_parameters)
+        saved_y = y if rectify else None
+        ctx.save_for_backward(x, source_pos, target_pos, scale, bias, saved_weight, saved_y, *law_parameters)
         ctx.law, ctx.mask = law, mask
-        return _product(x, weight, mask, None if bias is None else bias.to(x.dtype), by_columns=_is_by_columns(x))
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
-        x, source_pos, target_pos, scale, bias, weight, *law_parameters = ctx.saved_tensors
+        x, source_pos, target_pos, scale, bias, weight, y, *law_parameters = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, *law_parameters)
+            inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, y is not None, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
+        if y is not None:
+            grad_y = _rectified(grad_y, y)
         transposed_mask = None if ctx.mask is None else ctx.mask.t()
         by_columns = _is_by_columns(x)
         grad_x = (
             _product(grad_y, weight.t(), transposed_mask, by_columns=by_columns) if ctx.needs_input_grad[0] else None
         )
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
-        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[8:]):
+        if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[9:]):
             return (grad_x, None, None, None, None, grad_bias, *[None] * (len(ctx.needs_input_grad) - 6))
         grad_weight = _outer(grad_y, x, source_pos)
         geometry = source_pos, target_pos, scale, ctx.law
@@ -137,7 +146,16 @@ class _AllToAll(torch.autograd.Function):
         grads, grad_law = geometry_gradients(grad_weight, *geometry)
         if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
             grads, grad_law = geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
-        return (grad_x, *grads, None, grad_bias, None, None, *grad_law)
+        return (grad_x, *grads, None, grad_bias, None, None, None, *grad_law)
+
+
+def _rectified(grad_y: Tensor, y: Tensor) -> Tensor:
+    """Return the gradient before ``relu`` from that after it, in memory that is used again."""
+    is_by_columns = _is_by_columns(y)
+    shape = y.t().shape if is_by_columns else y.shape
+    out = scratch("rectified", shape, y)
+    grad: Tensor = torch.ops.aten.threshold_backward(grad_y, y, 0, grad_input=out.t() if is_by_columns else out)
+    return grad
 
 
 def _outer(grad_y: Tensor, x: Tensor, like: Tensor) -> Tensor:

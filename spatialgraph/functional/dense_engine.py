@@ -47,7 +47,7 @@ class DenseEngine(Engine):
             return super().send(x, synapses, bias, rectify)
         y = self.fast_sums.send(x, synapses, bias)
         if y is None:
-            return _sent(x, synapses, bias, None, rectify)
+            return all_to_all(x, *synapses.geometry, bias, None, synapses.masked, rectify)
         return F.relu(y) if rectify else y
 
     def prepared(self, synapses: Synapses) -> Prepared:
@@ -104,7 +104,7 @@ class MaskedEngine(ListedEngine):
         """Send activations through the projection, with weights and product in one operation if possible."""
         if _needs_weights(synapses):
             return super().send(x, synapses, bias, rectify)
-        return _sent(x, synapses, bias, self.mask, rectify)
+        return all_to_all(x, *synapses.geometry, bias, self.mask, synapses.masked, rectify)
 
     def dense(self, weight: Tensor) -> Tensor:
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
@@ -198,8 +198,3 @@ def _needs_weights(synapses: Synapses) -> bool:
     """
     is_half = in_single(synapses.source_pos).dtype != synapses.source_pos.dtype
     return synapses.factor is not None or (is_half and synapses.masked > 0)
-
-
-def _sent(x: Tensor, synapses: Synapses, bias: Tensor | None, mask: Tensor | None, rectify: bool) -> Tensor:
-    y = all_to_all(x, *synapses.geometry, bias, mask, synapses.masked)
-    return F.relu(y) if rectify else y

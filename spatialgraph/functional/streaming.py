@@ -58,7 +58,7 @@ def streamed(
     x = x.to(product_dtype(x, source_pos))
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if is_observed(x, *geometry):
-        return composed.all_to_all(x, *geometry, law, bias, None, 0)
+        return composed.all_to_all(x, *geometry, law, bias, None, 0, False)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     y: Tensor = _Streamed.apply(flat, *geometry, law, bias, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
@@ -128,7 +128,7 @@ def checkpointed(
     """
 
     def part(target_pos: Tensor, bias: Tensor | None) -> Tensor:
-        return composed.all_to_all(x, source_pos, target_pos, scale, law, bias, None, 0, *law_parameters)
+        return composed.all_to_all(x, source_pos, target_pos, scale, law, bias, None, 0, False, *law_parameters)
 
     parts = [
         checkpoint(part, target_pos[rows], None if bias is None else bias[rows], use_reentrant=False)

@@ -56,7 +56,7 @@ class Located:
         recurrent: tuple[Projection, ...] = ()
         if topology.is_recurrent:
             marked = topology.all_recurrent
-            recurrent = make_recurrent_projections(generation, topology.is_output, within, marked)
+            recurrent = make_recurrent_projections(forward[0].layout, generation, within, marked)
         else:
             forward = with_live(forward)
         numbers = {projection.blocks[0] - 1: number for number, projection in enumerate(recurrent, len(forward))}

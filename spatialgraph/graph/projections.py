@@ -13,6 +13,7 @@ from spatialgraph.functional.dense_engine import WithoutSelfEngine
 from spatialgraph.functional.engine import Engine
 from spatialgraph.functional.engines import choose
 from spatialgraph.functional.memory import weights_fit
+from spatialgraph.graph.blocks import Blocks, side_by_side
 
 __all__ = [
     "Projection",
@@ -48,10 +49,10 @@ class Projection:
         hidden: how many of the targets are hidden neurons.
         blocks: numbers of the blocks that hold the sources.
         engine: what computes it.
+        layout: the blocks of the network.
+        block: number of the block of its targets.
         is_recurrent: whether its synapses take one time step, within the one block of ``blocks``.
         live: places of the hidden neurons among the targets that a path leads from to an output; None for all.
-        source_index: the same neurons as ``sources``, as a slice where they follow each other.
-        target_index: the same neurons as ``targets``, as a slice where they follow each other.
         n_sources: number of sources n.
         n_targets: number of targets m.
         synapses: number of edges.
@@ -62,26 +63,27 @@ class Projection:
     hidden: int
     blocks: tuple[int, ...]
     engine: Engine
+    layout: Blocks
+    block: int
     is_recurrent: bool = False
     live: Tensor | None = None
-    source_index: slice | Tensor = dataclasses.field(init=False)
-    target_index: slice | Tensor = dataclasses.field(init=False)
     n_sources: int = dataclasses.field(init=False)
     n_targets: int = dataclasses.field(init=False)
     synapses: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Find the slices and count."""
-        n, m = self.sources.numel(), self.targets.numel()
-        object.__setattr__(self, "source_index", _as_slice(self.sources))
-        object.__setattr__(self, "target_index", _as_slice(self.targets))
-        object.__setattr__(self, "n_sources", n)
-        object.__setattr__(self, "n_targets", m)
+        """Count."""
+        object.__setattr__(self, "n_sources", self.sources.numel())
+        object.__setattr__(self, "n_targets", self.targets.numel())
         object.__setattr__(self, "synapses", self.engine.synapses)
 
     def edge_index(self) -> Tensor:
         """List the edges by neuron numbers, shape ``(2, E)``: by target, then source, in the orders of these."""
         return self.engine.edge_index(self.sources, self.targets)
+
+    def of_sources(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the values of its sources from those of the neurons of each block, as the layout cuts them."""
+        return side_by_side([parts[block] for block in self.blocks])
 
     @property
     def is_large(self) -> bool:
@@ -151,7 +153,8 @@ def make_projections(
     Returns:
         The projections, in the order of computation.
     """
-    blocks = _members(generation, is_output)
+    layout = Blocks(_members(generation, is_output), is_output)
+    blocks = layout.members
     place = torch.empty_like(generation)
     listed_into = _by_generation(edge_index, generation)
     projections = []
@@ -163,25 +166,25 @@ def make_projections(
         edges = None if reach else _compress(listed, sources, targets, place)
         hidden = int((~is_output[targets]).sum())
         engine = choose(sources.numel(), targets.numel(), edges)
-        projections.append(Projection(sources, targets, hidden, needed, engine))
+        projections.append(Projection(sources, targets, hidden, needed, engine, layout, number))
     return tuple(projections)
 
 
 def make_recurrent_projections(
-    generation: Tensor, is_output: Tensor, edge_index: Tensor, all_recurrent: Tensor
+    layout: Blocks, generation: Tensor, edge_index: Tensor, all_recurrent: Tensor
 ) -> tuple[Projection, ...]:
     """Cut the recurrent edges of a network into projections, one for each generation that has some.
 
     Args:
+        layout: the blocks of the network.
         generation: generation of each neuron, shape ``(N,)``.
-        is_output: marks the output neurons, shape ``(N,)``.
         edge_index: the edges within generations, without those of ``all_recurrent``, shape ``(2, E)``.
         all_recurrent: marks the generations whose neurons receive from all others of it, shape ``(G,)``.
     """
     place = torch.empty_like(generation)
     listed_into = _by_generation(edge_index, generation)
     projections = []
-    for number, neurons in enumerate(_members(generation, is_output)[: len(all_recurrent)]):
+    for number, neurons in enumerate(layout.members[: len(all_recurrent)]):
         count, listed = neurons.numel(), listed_into[number]
         if all_recurrent[number]:
             engine: Engine = WithoutSelfEngine(count, count)
@@ -190,7 +193,7 @@ def make_recurrent_projections(
             engine = choose(count, count, _compress(listed, neurons, neurons, place))
         else:
             continue
-        projections.append(Projection(neurons, neurons, count, (number,), engine, is_recurrent=True))
+        projections.append(Projection(neurons, neurons, count, (number,), engine, layout, number, is_recurrent=True))
     return tuple(projections)
 
 
@@ -260,10 +263,15 @@ def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, 
             hidden = projection.targets[: projection.hidden]
             dropped[hidden] = True
             dropped[hidden[projection.live]] = False
-    return tuple(_without(projection, dropped) for projection in projections)
+    before = projections[0].layout
+    is_output = torch.zeros_like(dropped)
+    for projection in projections:
+        is_output[projection.targets[projection.hidden :]] = True
+    layout = Blocks(tuple(numbers[~dropped[numbers]] for numbers in before.members), is_output)
+    return tuple(_without(projection, dropped, layout) for projection in projections)
 
 
-def _without(projection: Projection, dropped: Tensor) -> Projection:
+def _without(projection: Projection, dropped: Tensor, layout: Blocks) -> Projection:
     """Drop neurons, and the edges that lead to them, from a projection; no edge from them is left by then."""
     sources, targets = ~dropped[projection.sources], ~dropped[projection.targets]
     return Projection(
@@ -272,6 +280,8 @@ def _without(projection: Projection, dropped: Tensor) -> Projection:
         int(targets[: projection.hidden].sum()),
         projection.blocks,
         projection.engine.restricted(sources, targets),
+        layout,
+        projection.block,
     )
 
 
@@ -356,9 +366,3 @@ def _compress(listed: Tensor, sources: Tensor, targets: Tensor, place: Tensor) -
     rows, columns = place[listed[1]], local[listed[0]]
     edges = sorted_by(rows * sources.numel() + columns, torch.stack([columns, rows]))
     return CompressedEdges.from_edges(edges, sources.numel(), targets.numel())
-
-
-def _as_slice(numbers: Tensor) -> slice | Tensor:
-    first, count = int(numbers[0]), numbers.numel()
-    consecutive = torch.equal(numbers, torch.arange(first, first + count, device=numbers.device))
-    return slice(first, first + count) if consecutive else numbers

@@ -316,7 +316,7 @@ class SpatialGraph(Changeable):
         if self.weight_mode == "free":
             return 1.0
         last = self.feed_forward_projections[-1]
-        lengths = sample_lengths(pos[last.source_index], pos[last.target_index])
+        lengths = sample_lengths(pos[last.sources], pos[last.targets])
         return default_gain(last.synapses / last.n_targets, lengths, self.law)
 
     @property

@@ -28,9 +28,9 @@ class Transmission:
 
     Args:
         projections: the projections to compute.
-        pos: positions of all neurons, shape ``(N, d)``, in length units.
-        scale: polarity times gain of all neurons, shape ``(N,)``.
-        bias: biases of all neurons, shape ``(N,)``.
+        pos: positions of the neurons of each block, shape ``(n, d)`` each, in length units.
+        scale: polarity times gain of the neurons of each block that sends, shape ``(n,)`` each.
+        bias: biases of the neurons of each block after the inputs, shape ``(n,)`` each.
         law: from length to weight.
         free: what synapses have of their own; None for nothing.
         gain: constant factor on free weights.
@@ -49,9 +49,9 @@ class Transmission:
         self,
         projections: tuple[Projection, ...],
         *,
-        pos: Tensor,
-        scale: Tensor,
-        bias: Tensor,
+        pos: Sequence[Tensor],
+        scale: Sequence[Tensor],
+        bias: Sequence[Tensor],
         law: Law,
         free: FreeSynapses | None,
         gain: float,
@@ -60,10 +60,10 @@ class Transmission:
         tolerance: float | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self.projections, self.pos, self.scale, self.law = projections, pos, scale, law
+        self.projections, self._pos, self._scale, self.law = projections, pos, scale, law
         self.velocity, self.masked_share, self._observer = velocity, masked_share, observer
         self.tolerance = tolerance
-        self.biases = [bias[projection.target_index] for projection in projections]
+        self.biases = [bias[projection.block - 1] for projection in projections]
         weight, delay = (None, None) if free is None else (free.weight, free.delay)
         self.is_free = free is not None and weight is not None and not free.is_factor
         self._factors = _split(weight * gain if weight is not None and self.is_free else weight, projections)
@@ -152,7 +152,7 @@ class Transmission:
     def length(self, number: int) -> Tensor:
         """Return the lengths of a projection's synapses in the shape of its engine, in length units."""
         projection = self.projections[number]
-        return projection.engine.lengths(self.pos[projection.source_index], self.pos[projection.target_index])
+        return projection.engine.lengths(projection.of_sources(self._pos), self._pos[projection.block])
 
     def delay(self, number: int) -> Tensor:
         """Return the delays of a projection in time steps, in the shape of its engine; 0 without a velocity.
@@ -197,11 +197,10 @@ class Transmission:
 
     def _synapses(self, number: int, scale: Tensor | None = None) -> Synapses:
         projection = self.projections[number]
-        source = projection.source_index
         return Synapses(
-            self.pos[source],
-            self.pos[projection.target_index],
-            self.scale[source] if scale is None else scale,
+            projection.of_sources(self._pos),
+            self._pos[projection.block],
+            projection.of_sources(self._scale) if scale is None else scale,
             self.law,
             self._factors[number],
             self.is_free,

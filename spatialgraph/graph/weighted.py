@@ -1,7 +1,7 @@
 """Weighted: positions, polarities and biases of neurons; lengths, weights and delays of synapses."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from spatialgraph import checks
 from spatialgraph.functional.derived import refusing
 from spatialgraph.functional.mesh import check_tolerance
 from spatialgraph.functional.polarity import check_polarity, polarity_of
+from spatialgraph.graph.blocks import Blocks
 from spatialgraph.graph.grids import Sums
 from spatialgraph.graph.observer import Observer
 from spatialgraph.graph.projections import Projection
@@ -152,9 +153,9 @@ class Weighted(Structure):
             >>> graph.lengths().detach()
             tensor([5.])
         """
-        pos = self.positions()
-        parts = [p.engine.lengths(pos[p.source_index], pos[p.target_index]).flatten() for p in self.projections]
-        return torch.cat(parts)
+        projections = self.projections  # free weights and delays may not be there yet, as while edges change
+        pos = projections[0].layout.split(self.positions())
+        return torch.cat([p.engine.lengths(p.of_sources(pos), pos[p.block]).flatten() for p in projections])
 
     def weights(self) -> Tensor:
         r"""Return the signed weight :math:`\gamma\, s_i\, w(r_{ij})` of each synapse, shape ``(E,)``, as models use it.
@@ -194,11 +195,13 @@ class Weighted(Structure):
             >>> SpatialGraph.layered([3, 2]).transmission().weight(0).shape
             torch.Size([2, 3])
         """
+        projections = self.projections if projections is None else projections
+        blocks = projections[0].layout
         return Transmission(
-            self.projections if projections is None else projections,
-            pos=self.positions(),
-            scale=self.gain * self._polarity(),
-            bias=self._bias(),
+            projections,
+            pos=blocks.split(self.positions()),
+            scale=self._scales(blocks),
+            bias=self._biases(blocks),
             law=self.law,
             free=self.free_synapses,
             gain=self.gain,
@@ -238,12 +241,28 @@ class Weighted(Structure):
             del self._observer
 
     def _polarity(self) -> Tensor:
+        return self._spread(*self._polarities())
+
+    def _polarities(self) -> tuple[Tensor, Tensor]:
+        """Return the polarities of the neurons that have one, and the numbers of these."""
         if self.weight_mode == "free":
             senders = self.connectivity.located.senders
-            return self._spread(self.raw_bias.new_ones(len(senders)), senders)
+            return self.raw_bias.new_ones(len(senders)), senders
         sending = self.polarised
         raw = sending.values(self.raw_polarity, self.raw_grid_polarity)
-        return self._spread(polarity_of(raw, self.polarity_mode), sending.members)
+        return polarity_of(raw, self.polarity_mode), sending.members
+
+    def _scales(self, blocks: Blocks) -> Sequence[Tensor]:
+        """Return polarity times gain of the neurons of each block that sends."""
+        polarity, members = self._polarities()
+        scale = self.gain * polarity
+        parts = blocks.split_senders(scale) if members is self.connectivity.located.senders else None
+        return blocks.split(self._spread(scale, members)) if parts is None else parts
+
+    def _biases(self, blocks: Blocks) -> Sequence[Tensor]:
+        """Return the biases of the neurons of each block after the inputs."""
+        parts = blocks.split_receivers(self.raw_bias)
+        return blocks.split(self._bias())[1:] if parts is None else parts
 
     @property
     def polarised(self) -> Sums:

@@ -83,13 +83,15 @@ def test_lengths_where_neurons_meet(geometry, mask):
     assert torch.isfinite(found[0]).all() and found[0].any()
 
 
-@pytest.mark.parametrize(("is_masked", "n_masked"), list(itertools.product((False, True), (0, 3))))
-def test_all_to_all(geometry, mask, is_masked, n_masked):
+@pytest.mark.parametrize(
+    ("is_masked", "n_masked", "rectify"), list(itertools.product((False, True), (0, 3), (False, True)))
+)
+def test_all_to_all(geometry, mask, is_masked, n_masked, rectify):
     law, mask = InverseDistance(), mask if is_masked else None
     inputs = (drawn(BATCH, N), *geometry, drawn(M))
 
     def compute(x, source_pos, target_pos, scale, bias):
-        return all_to_all(x, source_pos, target_pos, scale, law, bias, mask, n_masked)
+        return all_to_all(x, source_pos, target_pos, scale, law, bias, mask, n_masked, rectify)
 
     assert gradcheck(compute, inputs)
     assert gradgradcheck(compute, inputs)

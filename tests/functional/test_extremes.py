@@ -156,7 +156,7 @@ def test_engines_agree_at_any_distance(law, dtype, distance):
         "pairs": lambda *own: pairwise_weight(*own, law).flatten(),
         "edges": lambda *own: edge_weight(*own, law, edges),
         "product": lambda *own: all_to_all(x, *own, law).t().flatten(),
-        "composition": lambda *own: composed_all_to_all(x, *own, law, None, None, 0).t().flatten(),
+        "composition": lambda *own: composed_all_to_all(x, *own, law, None, None, 0, False).t().flatten(),
     }
     steepness = max(1.0, float(getattr(law, "exponent", 1.0)))  # by so much rounding errors of the square grow
     tolerance = steepness * (1e-5 if dtype == torch.float32 else 1e-11)

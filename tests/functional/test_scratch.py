@@ -1,5 +1,6 @@
 """Memory that passes use again never mixes up what they compute."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,7 @@ from spatialgraph.functional.scratch import MOST_BYTES, scratch
 from spatialgraph.laws import Gaussian, InverseDistance
 
 
-def passes(seed, law, x_learns=False, rounds=20):
+def passes(seed, law, x_learns=False, rectify=False, rounds=20):
     """Outputs and gradients of several passes with different sizes."""
     generator = torch.Generator().manual_seed(seed)
     found = []
@@ -18,17 +19,17 @@ def passes(seed, law, x_learns=False, rounds=20):
         n, m = 40 + 7 * (number % 5), 300 - 11 * number
         given = [torch.randn(*shape, generator=generator) for shape in ((9, n), (n, 3), (m, 3), (n,))]
         inputs = [values.requires_grad_(x_learns or k > 0) for k, values in enumerate(given)]
-        y = all_to_all(*inputs, law)
+        y = all_to_all(*inputs, law, rectify=rectify)
         found += [y.detach(), *torch.autograd.grad(y.square().sum(), [v for v in inputs if v.requires_grad])]
     return found
 
 
-@pytest.mark.parametrize("x_learns", [False, True])
-def test_threads_do_not_share_it(x_learns):
+@pytest.mark.parametrize(("x_learns", "rectify"), list(itertools.product((False, True), repeat=2)))
+def test_threads_do_not_share_it(x_learns, rectify):
     cases = [(seed, law) for seed in range(3) for law in (InverseDistance(), Gaussian())]
-    expected = [passes(*case, x_learns) for case in cases]
+    expected = [passes(*case, x_learns, rectify) for case in cases]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda case: passes(*case, x_learns), cases))
+        found = list(pool.map(lambda case: passes(*case, x_learns, rectify), cases))
     for own, right in zip(found, expected, strict=True):
         for left, other in zip(own, right, strict=True):
             torch.testing.assert_close(left, other)

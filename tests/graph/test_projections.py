@@ -142,7 +142,7 @@ def test_all_to_all_projection_lists_its_edges():
     (projection,) = make_projections(generation, generation == 1, none, torch.tensor([1]))
     assert type(projection.engine) is DenseEngine and projection.synapses == 6
     assert torch.equal(projection.edge_index(), complete_edges(2, 3) + torch.tensor([[0], [2]]))
-    assert projection.source_index == slice(0, 2) and projection.target_index == slice(2, 5)
+    assert projection.layout.order is None and projection.layout.sizes == [2, 3]
 
 
 # Masked dense products ----
