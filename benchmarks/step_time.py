@@ -2,15 +2,17 @@
 
     python benchmarks/step_time.py
 
-Each row alternates between two candidates in one process with two threads, and compares medians.
+Each row alternates between two candidates in processes of its own with two threads, and compares medians.
 """
 
 import argparse
 import json
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -135,28 +137,69 @@ def sparse_rows(rounds: int, density: float) -> dict[str, dict[str, float]]:
     }
 
 
-def dense_rows(rounds: int) -> dict[str, dict[str, float]]:
-    """Compare the spatial network with nn.Linear networks of the same sizes, both normalised and both plain."""
-    images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
-    rows = {}
-    for normalize in (True, False):
-        words = "normalised" if normalize else "plain"
-        ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
-        steps = training_step(ours, images, labels), training_step(theirs, images, labels)
-        rows[f"training step against nn.Linear, {words}"] = compare(*steps, rounds)
-        halves = in_bfloat16(ours, images, labels), steps[1]
-        rows[f"training step in bfloat16 against nn.Linear in float32, {words}"] = compare(*halves, rounds)
-        with_adam = whole_step(ours, images, labels), whole_step(theirs, images, labels)
-        rows[f"training step with Adam against nn.Linear, {words}"] = compare(*with_adam, rounds)
-        rows[f"inference against nn.Linear, {words}"] = compare(
-            inference(ours, images), inference(theirs, images), rounds
-        )
-        single, many = images[:1].contiguous(), 50 * rounds  # a fifth of a millisecond each
-        alone = inference(theirs, single)
-        rows[f"inference against nn.Linear, {words}, batch 1"] = compare(inference(ours, single), alone, many)
-        served = inference(ours.to_dense(), single)
-        rows[f"inference of to_dense() against nn.Linear, {words}, batch 1"] = compare(served, alone, many)
-    return rows
+Pair = Callable[[sg.SpatialMLP, nn.Module, Tensor, Tensor], tuple[Step, Step]]
+"""From our network and theirs, images and labels to what is compared."""
+
+PAIRS: dict[str, Pair] = {
+    "training step against nn.Linear": lambda ours, theirs, x, y: (
+        training_step(ours, x, y),
+        training_step(theirs, x, y),
+    ),
+    "training step in bfloat16 against nn.Linear in float32": lambda ours, theirs, x, y: (
+        in_bfloat16(ours, x, y),
+        training_step(theirs, x, y),
+    ),
+    "training step with Adam against nn.Linear": lambda ours, theirs, x, y: (
+        whole_step(ours, x, y),
+        whole_step(theirs, x, y),
+    ),
+    "inference against nn.Linear": lambda ours, theirs, x, _: (inference(ours, x), inference(theirs, x)),
+}
+AT_BATCH_1: dict[str, Pair] = {
+    "inference against nn.Linear": PAIRS["inference against nn.Linear"],
+    "inference of to_dense() against nn.Linear": lambda ours, theirs, x, _: (
+        inference(ours.to_dense(), x),
+        inference(theirs, x),
+    ),
+}
+
+
+def dense_row(name: str, normalize: bool, batch: int, rounds: int) -> dict[str, float]:
+    """Compare the spatial network with one of nn.Linear of the same sizes."""
+    images, labels = torch.rand(batch, SIZES[0]), torch.randint(0, SIZES[-1], (batch,))
+    ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
+    pairs = PAIRS if batch > 1 else AT_BATCH_1
+    return compare(*pairs[name](ours, theirs, images, labels), rounds)
+
+
+def prepare(threads: int) -> None:
+    """Set the number of threads and the seed of a process."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+
+
+def median_of(runs: Sequence[dict[str, float]]) -> dict[str, float | list[float]]:
+    """Return the medians of several processes, and the ratio of each."""
+    row: dict[str, float | list[float]] = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    return row | {"ratios": [run["ours_over_theirs"] for run in runs]}
+
+
+def all_rows(rounds: int, threads: int, processes: int) -> dict[str, dict[str, float | list[float]]]:
+    """Measure each row in processes of its own: memory that others left behind would help one side or the other."""
+    with multiprocessing.get_context("spawn").Pool(1, prepare, (threads,), maxtasksperchild=1) as pool:
+
+        def measured(measure: Callable[..., Any], *arguments: Any) -> list[Any]:  # noqa: ANN401
+            return [pool.apply(measure, arguments) for _ in range(processes)]
+
+        rows = {}
+        for normalize, words in ((True, "normalised"), (False, "plain")):
+            for name in PAIRS:
+                rows[f"{name}, {words}"] = median_of(measured(dense_row, name, normalize, BATCH, rounds))
+            for name in AT_BATCH_1:  # a fifth of a millisecond each
+                found = measured(dense_row, name, normalize, 1, 50 * rounds)
+                rows[f"{name}, {words}, batch 1"] = median_of(found)
+        found = measured(sparse_rows, rounds, 0.05)
+        return rows | {name: median_of([rows_of_one[name] for rows_of_one in found]) for name in found[0]}
 
 
 def main() -> None:
@@ -164,16 +207,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=3, help="measure each row in so many, and take medians")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    rows = dense_rows(args.rounds) | sparse_rows(args.rounds, density=0.05)
+    rows = all_rows(args.rounds, args.threads, args.processes)
     print(f"{'-'.join(map(str, SIZES))}, batch {BATCH} or as said, {args.threads} threads, medians of alternating runs")
     for name, row in rows.items():
         print(f"{name:<85} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")
     if args.json is not None:
-        command = f"python benchmarks/step_time.py --rounds {args.rounds} --threads {args.threads}"
+        command = (
+            f"python benchmarks/step_time.py --rounds {args.rounds} --threads {args.threads} "
+            f"--processes {args.processes}"
+        )
         about = {"command": command, "environment": environment(), "rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 

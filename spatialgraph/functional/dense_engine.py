@@ -57,7 +57,7 @@ class DenseEngine(Engine):
     def multiply(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Map activations ``(..., n)`` to ``(..., m)``, with weights of shape ``(m, n)``."""
         y = F.linear(x, weight, bias)
-        return F.relu(y) if rectify else y
+        return F.relu(y, inplace=True) if rectify else y
 
     def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
         """List every pair."""
