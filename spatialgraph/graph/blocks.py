@@ -18,33 +18,30 @@ class Blocks:
 
     Args:
         members: numbers of the neurons of each block, hidden neurons before outputs.
-        is_output: marks the output neurons, shape ``(N,)``, bool.
         sizes: number of neurons in each block.
         order: numbers of all these neurons; None where they are 0 to N - 1.
         ends_in_outputs: whether the last block holds all outputs of the network and no other neuron.
 
     Example:
         >>> layer = torch.tensor([0, 0, 1])
-        >>> blocks = Blocks((torch.tensor([0, 1]), torch.tensor([2])), layer == 1)
+        >>> blocks = Blocks.of((torch.tensor([0, 1]), torch.tensor([2])), layer == 1)
         >>> blocks.split(torch.tensor([1.0, 2.0, 3.0]))
         (tensor([1., 2.]), tensor([3.]))
     """
 
     members: tuple[Tensor, ...]
-    is_output: dataclasses.InitVar[Tensor]
-    sizes: list[int] = dataclasses.field(init=False)
-    order: Tensor | None = dataclasses.field(init=False)
-    ends_in_outputs: bool = dataclasses.field(init=False)
+    sizes: list[int]
+    order: Tensor | None
+    ends_in_outputs: bool
 
-    def __post_init__(self, is_output: Tensor) -> None:
-        """Count, and find the order."""
-        order = torch.cat(self.members)
+    @classmethod
+    def of(cls, members: Sequence[Tensor], is_output: Tensor) -> "Blocks":
+        """Return blocks of these members; ``is_output`` marks the output neurons, shape ``(N,)``, bool."""
+        order, last = torch.cat(list(members)), members[-1]
         everyone = torch.arange(len(is_output), device=order.device)
-        outputs = int(is_output.sum())
-        last = self.members[-1]
-        object.__setattr__(self, "sizes", [len(numbers) for numbers in self.members])
-        object.__setattr__(self, "order", None if torch.equal(order, everyone) else order)
-        object.__setattr__(self, "ends_in_outputs", len(last) == outputs and bool(is_output[last].all()))
+        ends_in_outputs = len(last) == int(is_output.sum()) and bool(is_output[last].all())
+        sizes = [len(numbers) for numbers in members]
+        return cls(tuple(members), sizes, None if torch.equal(order, everyone) else order, ends_in_outputs)
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
         """Cut values of all neurons, shape ``(N, ...)``, by block, differentiable."""

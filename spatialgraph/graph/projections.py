@@ -153,7 +153,7 @@ def make_projections(
     Returns:
         The projections, in the order of computation.
     """
-    layout = Blocks(_members(generation, is_output), is_output)
+    layout = Blocks.of(_members(generation, is_output), is_output)
     blocks = layout.members
     place = torch.empty_like(generation)
     listed_into = _by_generation(edge_index, generation)
@@ -267,7 +267,7 @@ def without_dead_ends(projections: tuple[Projection, ...]) -> tuple[Projection, 
     is_output = torch.zeros_like(dropped)
     for projection in projections:
         is_output[projection.targets[projection.hidden :]] = True
-    layout = Blocks(tuple(numbers[~dropped[numbers]] for numbers in before.members), is_output)
+    layout = Blocks.of([numbers[~dropped[numbers]] for numbers in before.members], is_output)
     return tuple(_without(projection, dropped, layout) for projection in projections)
 
 

@@ -18,7 +18,7 @@ def partitions(draw):
     if draw(st.booleans()):
         order = sorted(order)
     is_output = torch.tensor(draw(st.lists(st.booleans(), min_size=len(order), max_size=len(order))))
-    return Blocks(torch.tensor(order).split(sizes), is_output), is_output
+    return Blocks.of(torch.tensor(order).split(sizes), is_output), is_output
 
 
 @given(drawn=partitions())
@@ -40,7 +40,7 @@ def test_values_are_those_of_the_members(drawn):
 
 def test_a_last_block_with_as_many_neurons_as_there_are_outputs_is_not_taken_for_them():
     members = torch.arange(4).split([2, 2])
-    assert Blocks(members, torch.tensor([False, True, True, False])).split_senders(torch.zeros(2)) is None
+    assert Blocks.of(members, torch.tensor([False, True, True, False])).split_senders(torch.zeros(2)) is None
 
 
 def test_several_blocks_are_joined():
