@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-__all__ = ["is_autocast", "is_observed", "is_traced", "without_autocast"]
+__all__ = ["PLAIN", "is_autocast", "is_observed", "is_traced", "without_autocast"]
+
+PLAIN: set[type[Tensor]] = {Tensor, nn.Parameter}
+"""Types of tensors that hold their values; other subclasses may record operations, or hold none."""
 
 
 def is_autocast(kind: str) -> bool:
@@ -48,7 +51,7 @@ def is_observed(*values: Tensor) -> bool:
         or torch._C._are_functorch_transforms_active()
         or torch._C._len_torch_dispatch_stack() > 0
         or forward_ad._current_level >= 0
-        or any(type(value) not in (Tensor, nn.Parameter) for value in values)
+        or any(type(value) not in PLAIN for value in values)
     )
 
 

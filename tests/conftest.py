@@ -1,16 +1,20 @@
 import importlib
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from delayed_spikes import choose
+from devices import prepare
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
 settings.register_profile("short", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("short")
+
+DEVICE = prepare(os.environ.get("SPATIALGRAPH_DEVICE", "cpu"))
 
 
 def pytest_configure(config):
@@ -25,6 +29,12 @@ def pytest_configure(config):
 def seeded():
     """Every test draws the same numbers, whichever tests ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def device():
+    """The device that SPATIALGRAPH_DEVICE names."""
+    return DEVICE
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.conversion.fitting import best_factors, minimise
+from spatialgraph.devices import draw
 from spatialgraph.graph.networkx_reader import coordinates, read_column, read_number
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.laws import Law
@@ -130,9 +131,11 @@ def _start(graph: "networkx.DiGraph", added: list[int], dim: int | None, generat
     if dim is None and names & {"x", "pos"}:
         own = torch.from_numpy(coordinates(dict(graph.nodes.items())))
     else:
-        own = torch.randn(len(graph), checks.integer("dim", 3 if dim is None else dim, minimum=1), generator=generator)
+        own = draw(
+            torch.randn, len(graph), checks.integer("dim", 3 if dim is None else dim, minimum=1), generator=generator
+        )
     near = own[added].double()
-    return torch.cat([own.double(), near + torch.randn(near.shape, generator=generator)])
+    return torch.cat([own.double(), near + draw(torch.randn, near.shape, generator=generator)])
 
 
 def _fit(graph: SpatialGraph, edge_index: Tensor, weights: Tensor, steps: int) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.connectome.formats.files import save
 from spatialgraph.costs.tables import Cost, ProjectionCost, Summary
+from spatialgraph.devices import on_cpu
 from spatialgraph.functional.memory import weights_fit
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.projections import Projection
@@ -29,6 +30,7 @@ STEPS = 10
 
 
 @torch.no_grad()
+@on_cpu
 def summary(model: nn.Module, batch: int = 600, rounds: int = 5) -> Summary:
     """Count and measure the costs of a network, compared with dense layers of the same sizes.
 

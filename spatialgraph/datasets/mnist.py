@@ -161,7 +161,8 @@ def validation_split(mnist: Mnist, size: int = 5000, seed: int = 0) -> tuple[Ten
         raise ValueError(f"size must be between 1 and the number of training images minus 1 ({count - 1}), got {size}")
     images, labels = mnist.train_images, mnist.train_labels
     # Drawn on the CPU, so that the split does not depend on the device.
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).to(labels.device)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    order = torch.randperm(count, generator=generator, device="cpu").to(labels.device)
     held_out, rest = order[:size], order[size:]
     return images[rest], labels[rest], images[held_out], labels[held_out]
 

@@ -3,12 +3,15 @@
 import torch
 from torch import Tensor
 
+from spatialgraph.devices import on_cpu
+
 __all__ = ["yin_yang"]
 
 RADIUS = 0.5
 DOT_RADIUS = 0.1
 
 
+@on_cpu
 def yin_yang(count: int, seed: int) -> tuple[Tensor, Tensor]:
     r"""Draw points of the Yin-Yang symbol and their classes, each class a third of the points on average.
 

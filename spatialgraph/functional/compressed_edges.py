@@ -1,6 +1,7 @@
 """Compressed edges: the existing edges of one projection, by target and by source."""
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor
@@ -136,19 +137,31 @@ class CompressedEdges:
             >>> CompressedEdges.from_edges(torch.tensor([[1, 0], [0, 1]]), 2, 2).turned().sources
             tensor([1, 0], dtype=torch.int32)
         """
-        return CompressedEdges(
+        return self._turned
+
+    @functools.cached_property
+    def _turned(self) -> "CompressedEdges":
+        numbers = torch.arange(self.count, dtype=self.by_source.dtype, device=self.by_source.device)
+        turned = object.__new__(CompressedEdges)  # what these have shown needs no second check
+        vars(turned).update(
             target_pointer=self.source_pointer,
             sources=self.targets_by_source,
             source_pointer=self.target_pointer,
-            by_source=torch.argsort(self.by_source).to(self.by_source.dtype),
+            by_source=torch.empty_like(numbers).scatter_(0, self.by_source.long(), numbers),
             targets_by_source=self.sources,
+            n_sources=self.n_targets,
+            n_targets=self.n_sources,
+            count=self.count,
         )
+        return turned
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return the ``(m, n)`` matrix in compressed rows whose entries are the edges' weights."""
         self._check_again()
         pointer = self.target_pointer.to(self.sources.dtype)  # PyTorch requires the same dtype for both
-        return torch.sparse_csr_tensor(pointer, self.sources, weight, self.shape, check_invariants=False)
+        return torch.sparse_csr_tensor(
+            pointer, self.sources, weight, self.shape, device=weight.device, check_invariants=False
+        )
 
     def mask(self) -> Tensor:
         """Return which pairs have an edge, shape ``(m, n)``, bool."""

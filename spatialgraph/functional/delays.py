@@ -160,7 +160,8 @@ class _BySource:
         if edges is not None:
             return cls(edges.source_pointer, edges.targets_by_source, edges.by_source)
         targets, sources = weight.shape
-        return cls(torch.arange(sources + 1) * targets, torch.arange(targets).repeat(sources), None)
+        pointer = torch.arange(sources + 1, device=weight.device) * targets
+        return cls(pointer, torch.arange(targets, device=weight.device).repeat(sources), None)
 
     def sort(self, values: Tensor) -> Tensor:
         """Permute values of edges into this order."""

@@ -144,7 +144,7 @@ class _AllToAll(torch.autograd.Function):
         if ctx.mask is not None:
             _cut(grad_weight, ctx.mask)
         grads, grad_law = geometry_gradients(grad_weight, *geometry)
-        if ctx.mask is not None and not torch.isfinite(grads[2]).all():  # 0 * inf is not 0
+        if ctx.mask is not None and _has_infinity(grads[2]):  # 0 * inf is not 0
             grads, grad_law = geometry_gradients(grad_weight.where(ctx.mask, 0.0), *geometry)
         return (grad_x, *grads, None, grad_bias, None, None, None, *grad_law)
 
@@ -175,7 +175,7 @@ def _product(
         y = F.linear(x, weight, bias)
     # Pairs outside the mask weigh 0, but 0 * inf is NaN: an infinite input must not reach targets without an edge from
     # it. It reaches every column, so one column is enough to detect it.
-    if mask is None or torch.isfinite(y[:, :1].sum()):
+    if mask is None or not _has_infinity(y[:, :1]):
         return y
     return sparse(x, weight[mask], CompressedEdges.from_mask(mask), bias)
 
@@ -189,5 +189,13 @@ def _is_by_columns(x: Tensor) -> bool:
 
 
 def _cut(matrix: Tensor, mask: Tensor) -> None:
-    """Set the finite entries of a matrix outside of a mask to 0."""
-    matrix.mul_(mask.view(torch.uint8))  # twice as fast as with bool, four times as fast as where()
+    """Set the finite entries of a matrix outside of a mask to 0; on an accelerator all of them."""
+    if matrix.device.type == "cpu":
+        matrix.mul_(mask.view(torch.uint8))  # twice as fast as with bool, four times as fast as where()
+    else:
+        matrix.masked_fill_(mask.logical_not(), 0.0)
+
+
+def _has_infinity(values: Tensor) -> bool:
+    """Tell whether values on the CPU are not all finite; those of an accelerator would have to be waited for."""
+    return values.device.type == "cpu" and not bool(torch.isfinite(values.sum()))

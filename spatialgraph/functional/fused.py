@@ -5,8 +5,13 @@ from typing import Any
 from torch import Tensor
 
 from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization, stencils
+from spatialgraph.kernels.cuda import dense as gpu_dense
+from spatialgraph.kernels.cuda import launching
+from spatialgraph.kernels.cuda import leaky as gpu_leaky
+from spatialgraph.kernels.cuda import normalization as gpu_normalization
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import (
+    LAWS,
     Compact,
     Cosine,
     CosineWave,
@@ -63,6 +68,11 @@ for _law, _formula in _FORMULAS.items():
     register(("dense", _law), dense.PairKernels(_formula), _available)
     register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
     register(("channels", _law), channels.ChannelKernels(_formula), _available)
+register(LEAKY, gpu_leaky, launching.available)
+register(NORMALIZATION, gpu_normalization, launching.available)
+# Those of Triton have the names of the laws.
+for _formula, _law in LAWS.items():
+    register(("dense", _law), gpu_dense.TileKernels(_formula), launching.available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
@@ -86,18 +96,28 @@ def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     return find(("channels", type(law)), *values)
 
 
-def settings_of(law: Law) -> list[float]:
+def settings_of(law: Law) -> list[float | Tensor]:
     """Return the numbers of a law that its kernels take besides the softening, in the order of its arguments.
+
+    Parameters and buffers stay tensors: to read their values would wait for a GPU.
 
     Example:
         >>> from spatialgraph.laws import make_law
         >>> settings_of(make_law("mexican_hat")), settings_of(make_law("inverse_distance"))
-        ([1.0, 2.0, 0.5], [])
+        ([tensor(1.), 2.0, 0.5], [])
     """
-    numbers = {name: value for name, value in law.settings().items() if not isinstance(value, bool)}
-    return [value for name, value in numbers.items() if name != "softening"]
+    names = _NUMBERS.get(type(law))
+    if names is None:
+        numbers = [name for name, value in law.settings().items() if not isinstance(value, bool)]
+        names = _NUMBERS[type(law)] = [name for name in numbers if name != "softening"]
+    return [getattr(law, name) for name in names]
 
 
-def parameter_gradients(law: Law, gradient: float) -> list[Tensor]:
+_NUMBERS: dict[type[Law], list[str]] = {}
+
+
+def parameter_gradients(law: Law, gradient: float | Tensor) -> list[Tensor]:
     """Return the gradients of a law's parameters from that of its kernels, which have one parameter at most."""
+    if isinstance(gradient, Tensor):
+        return [gradient.to(parameter) for parameter in law.parameters()]
     return [parameter.new_tensor(gradient) for parameter in law.parameters()]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import on_cpu
 from spatialgraph.functional.charges import of_charges
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.mesh_plan import CHOICES, Plan, candidates, most_points
@@ -184,6 +185,7 @@ def _is_near(values: list[float], before: list[float]) -> bool:
     return len(values) == len(before) and all(abs(now - then) <= _DRIFT * abs(then) for now, then in pairs_of)
 
 
+@on_cpu
 def _choose(
     source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: float, most: int, is_limited: bool
 ) -> tuple[int, Plan]:

@@ -50,7 +50,7 @@ class Plan:
             gap: distance of the planes.
         """
         axes = len(self.transformed)
-        square = torch.full([1] * axes, gap**2, dtype=torch.float64)
+        square = torch.full([1] * axes, gap**2, dtype=torch.float64, device="cpu")
         for axis, count in enumerate(self.transformed):
             along = self.grid.spacing * torch.fft.fftfreq(count, 1.0 / count, dtype=torch.float64)
             square = square + along.square().view(_along(axis, axes))
@@ -82,7 +82,8 @@ def smoothness(law: Law, gap: float, extent: float) -> float:
         0.5
     """
     floor = max(abs(gap), law.softening, 1e-6 * extent)
-    along = torch.cat([torch.zeros(1), torch.logspace(math.log10(floor) - 2, math.log10(extent), _SAMPLES)]).double()
+    lengths = torch.logspace(math.log10(floor) - 2, math.log10(extent), _SAMPLES, device="cpu")
+    along = torch.cat([lengths.new_zeros(1), lengths]).double()
     square = along.square() + gap**2 + law.softening**2
     weight = law.from_square(square)
     first = 2.0 * along * law.slope(square, weight)

@@ -92,7 +92,7 @@ def near_pairs(source_pos: Tensor, target_pos: Tensor, law: Law, tolerance: floa
     pairs = target.sparse_distance_matrix(source, reach, output_type="ndarray")
     ends = torch.from_numpy(np.stack([pairs["j"], pairs["i"]]).astype(np.int64))
     is_close = torch.from_numpy(pairs["v"] < law.softening)
-    far = [torch.ones(count, dtype=torch.bool) for count in (n, m)]
+    far = [torch.ones(count, dtype=torch.bool, device="cpu") for count in (n, m)]
     for marks, numbers in zip(far, ends, strict=True):
         marks[numbers[is_close]] = False
     close = torch.nonzero(~far[0])[:, 0], torch.nonzero(~far[1])[:, 0]

@@ -41,6 +41,6 @@ def scratch(purpose: str, shape: Sequence[int], like: Tensor) -> Tensor:
     flat = held.get((purpose, like.dtype))
     if flat is None or len(flat) < count:
         with torch.inference_mode(False):  # it may be used in training later
-            flat = torch.empty(count, dtype=like.dtype)
+            flat = torch.empty(count, dtype=like.dtype, device="cpu")
         held[purpose, like.dtype] = flat
     return flat[:count].view(*shape)

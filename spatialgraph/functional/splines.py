@@ -55,8 +55,8 @@ def spline_filter(count: int, order: int) -> Tensor:
     """
     frequency = 2.0 * math.pi * torch.fft.fftfreq(count, dtype=torch.float64)
     spectrum = torch.sinc(frequency / (2.0 * math.pi)) ** order
-    first, weights = spline_weights(torch.zeros(1, dtype=torch.float64), 2 * order)
-    points = first + torch.arange(2 * order)
+    first, weights = spline_weights(torch.zeros(1, dtype=torch.float64, device="cpu"), 2 * order)
+    points = first + torch.arange(2 * order, device="cpu")
     return spectrum / (torch.cos(frequency[:, None] * points) * weights).sum(1)
 
 

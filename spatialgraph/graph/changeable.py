@@ -7,6 +7,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from spatialgraph import checks
+from spatialgraph.devices import draw
 from spatialgraph.graph.positions import Init, initial_positions, neuron_numbers
 from spatialgraph.graph.selection import Recurrence, Wirings
 from spatialgraph.graph.used import check_own, replace
@@ -227,9 +228,10 @@ class Changeable(Weighted):
     @torch.no_grad()
     def _reset_neurons(self, generator: torch.Generator | None = None) -> None:
         """Draw polarities, and set biases to 0."""
-        drawn = torch.randn(self.raw_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
-        self.raw_polarity.copy_(drawn)
+        raw = self.raw_polarity
+        raw.copy_(draw(torch.randn, raw.shape, generator=generator, dtype=raw.dtype))
         if len(self.raw_grid_polarity):
-            drawn = torch.randn(self.raw_grid_polarity.shape, generator=generator, dtype=self.raw_polarity.dtype)
-            self.raw_grid_polarity.copy_(drawn * self.polarised.shares())
+            rows = self.raw_grid_polarity
+            drawn = draw(torch.randn, rows.shape, generator=generator, device=rows.device, dtype=raw.dtype)
+            rows.copy_(drawn * self.polarised.shares().to(rows.device))
         self.raw_bias.zero_()

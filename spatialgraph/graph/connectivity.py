@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.devices import on_cpu
 from spatialgraph.graph.located import Located
 from spatialgraph.graph.projections import Projection, without_dead_ends
 from spatialgraph.graph.reach import check_outputs
 from spatialgraph.graph.selection import Recurrence, Wirings, check_recurrence, check_wirings, is_wiring, select
 from spatialgraph.graph.topology import FINGERPRINT_BITS, Topology, fingerprint
-from spatialgraph.tracing import is_traced
+from spatialgraph.tracing import PLAIN, is_traced
 from spatialgraph.wiring.wirings import Wiring
 
 __all__ = ["Connectivity"]
@@ -52,7 +53,9 @@ class Connectivity(nn.Module):
     fingerprint: Tensor
     _live: tuple[Projection, ...] | None
     _located: Located
+    _compared: tuple[Tensor, int] | None = None
 
+    @on_cpu
     def __init__(
         self,
         pos: Tensor,
@@ -154,6 +157,7 @@ class Connectivity(nn.Module):
 
     # Changes ---------------------------------------------------------------------------------------------------------
 
+    @on_cpu
     def rewire_(
         self,
         pos: Tensor,
@@ -175,6 +179,7 @@ class Connectivity(nn.Module):
             self._hold(chosen)
         self.wiring, self.recurrence = wiring if isinstance(wiring, Wiring) else wirings, recurrence
 
+    @on_cpu
     def set(self, edges: Tensor) -> None:
         """Set which edges exist; they are no longer those of a wiring."""
         topology = self._topology
@@ -189,6 +194,7 @@ class Connectivity(nn.Module):
         self._hold(_connected(topology, edge_index))
         self.wiring, self.recurrence = None, ()
 
+    @on_cpu
     def check_kept(self, kept: Tensor) -> None:
         """Raise unless :meth:`keep_neurons_` may keep these neurons and no others."""
         topology, kept = self._topology, checks.mask("kept", checks.tensor("kept", kept), self.layer.numel()).cpu()
@@ -205,6 +211,7 @@ class Connectivity(nn.Module):
             if not left.all():
                 raise ValueError(f"graph must keep a neuron in each layer, got none of layer {int(left.argmin())}")
 
+    @on_cpu
     def keep_neurons_(self, kept: Tensor) -> None:
         """Keep some neurons, all that have edges among them, and number them anew in their order.
 
@@ -213,6 +220,7 @@ class Connectivity(nn.Module):
         """
         self._hold(self._topology.kept(kept.cpu()))
 
+    @on_cpu
     def read(self, state: Tensor) -> Topology:
         """Read the topology of a ``state_dict``; it must be one that this network's parameters fit.
 
@@ -239,6 +247,7 @@ class Connectivity(nn.Module):
                 raise ValueError(f"{name} must mark as many neurons as here: size mismatch between {saved} and {own}")
         return topology
 
+    @on_cpu
     def get_extra_state(self) -> Tensor:
         """Return the topology as bytes."""
         return self._topology.encode()
@@ -270,14 +279,22 @@ class Connectivity(nn.Module):
         values = self.fingerprint
         while torch._C._functorch.is_functorch_wrapped_tensor(values):
             values = torch._C._functorch.get_unwrapped(values)
-        if _has_no_values(values):
+        if _has_no_values(values) or self._is_compared(values):
             return True
         signature = self._signature
         if values.dtype == signature.dtype and values.device == signature.device and torch.equal(values, signature):
+            self._compared = values, 0 if values.is_inference() else values._version
             return True
         # Averaging rounds, so that a one may not quite be one; but the mean of zeros is zero, of a zero and a one not.
         return bool(((values != 0) == self.located.fingerprint).all())
 
+    def _is_compared(self, values: Tensor) -> bool:
+        """Tell whether a buffer on an accelerator is the one that agreed last: to compare again would wait for it."""
+        if values.device.type == "cpu" or self._compared is None or values.is_inference():
+            return False
+        return values is self._compared[0] and values._version == self._compared[1]
+
+    @on_cpu
     def mark(self, gain: float, masked_share: float) -> None:
         """Let the fingerprint tell networks of other numbers apart too, which no process or average hands on."""
         self._gain, self._masked_share = gain, masked_share
@@ -294,6 +311,7 @@ class Connectivity(nn.Module):
         with torch.inference_mode(False):
             self._buffers["fingerprint"] = self._located.fingerprint.to(self.fingerprint, copy=True)
             self._signature = self.fingerprint.clone()
+            self._compared = self.fingerprint, self.fingerprint._version
 
     # Keeping ---------------------------------------------------------------------------------------------------------
 
@@ -302,12 +320,14 @@ class Connectivity(nn.Module):
         device = self.fingerprint.device
         return torch.device("cpu") if device.type == "meta" else device
 
+    @on_cpu
     def _hold(self, topology: Topology) -> None:
         """Take a topology; projections are cut at once, for a compiler cannot trace what follows from edges' values."""
         self._topology = topology
         self._locate()
         self._sign()
 
+    @on_cpu
     def _locate(self) -> None:
         # Numbers made in inference mode could not be used for training later.
         with torch.inference_mode(False):
@@ -322,6 +342,7 @@ class Connectivity(nn.Module):
         if self.fingerprint.device != parameter.device:
             self._apply(lambda values: torch.empty_like(values, device=parameter.device))
 
+    @on_cpu
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Connectivity":
         agrees = self._agrees()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
@@ -333,8 +354,9 @@ class Connectivity(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what follows from the topology out of copies and pickles."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_located", "_live")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_located", "_live", "_compared")}
 
+    @on_cpu
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take what a copy or pickle holds, and cut projections anew."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -344,7 +366,7 @@ class Connectivity(nn.Module):
 
 def _has_no_values(values: Tensor) -> bool:
     """Tell whether a tensor stands for values that are not known here, as while tracing."""
-    if type(values) is not Tensor or values.is_meta or torch._C._len_torch_dispatch_stack():
+    if type(values) not in PLAIN or values.is_meta or torch._C._len_torch_dispatch_stack():
         return True
     return values.is_cuda and torch.cuda.is_current_stream_capturing()
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.devices import draw, on_cpu
 from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.grids import LEVEL, Grid, Sums
@@ -105,6 +106,7 @@ class Positions(nn.Module):
         return (exact.new_zeros(len(sizes)).index_add(0, self.layer, exact) / sizes).to(last.dtype)
 
     @torch.no_grad()
+    @on_cpu
     def place_(self, pos: Tensor) -> None:
         """Set the positions of all neurons, anchored ones included.
 
@@ -126,6 +128,7 @@ class Positions(nn.Module):
         self.anchor_pos.copy_(pos[self.anchored])
 
     @torch.no_grad()
+    @on_cpu
     def keep_neurons_(self, kept: Tensor) -> None:
         """Keep some neurons, in their order; their coordinates become a new parameter. Their owner drops them next.
 
@@ -165,6 +168,7 @@ class Positions(nn.Module):
         return shared
 
 
+@on_cpu
 def initial_positions(
     sizes: list[int],
     dim: int,
@@ -228,8 +232,8 @@ def _in_grid(grid: Grid, axes: int, init: Init, generator: torch.Generator | Non
 def _share(grid: Grid | None, n: int, generator: torch.Generator | None) -> Tensor:
     """Draw from [0, 1) for each neuron; for rows and columns in a grid, whose sums lie there too."""
     if grid is None:
-        return torch.rand(n, 1, generator=generator)
-    return grid.spread(torch.rand(grid.rows, 1, generator=generator) / len(grid.shape))
+        return draw(torch.rand, n, 1, generator=generator)
+    return grid.spread(draw(torch.rand, grid.rows, 1, generator=generator) / len(grid.shape))
 
 
 def _plane(layer: int, n: int, axes: int, init: Init, generator: torch.Generator | None) -> Tensor:
@@ -240,9 +244,9 @@ def _plane(layer: int, n: int, axes: int, init: Init, generator: torch.Generator
             raise ValueError(f"init must return a tensor of shape ({n}, {axes}) for layer {layer}, got {shape}")
         return plane
     if init == "normal":
-        return torch.randn(n, axes, generator=generator)
+        return draw(torch.randn, n, axes, generator=generator)
     if init == "uniform":
-        return (torch.rand(n, axes, generator=generator) * 2 - 1) * math.sqrt(3)
+        return (draw(torch.rand, n, axes, generator=generator) * 2 - 1) * math.sqrt(3)
     if init == "grid":
         return _grid(n, axes)
     raise ValueError(f"init must be one of {', '.join(map(repr, INITS))}, a tensor or a function, got {init!r}")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from spatialgraph.devices import on_cpu
 from spatialgraph.functional.polarity import polarity_of, raw_of
 from spatialgraph.graph.scales import Quantization, best_scale, check_bits, largest_code
 from spatialgraph.graph.spatial_graph import SpatialGraph
@@ -21,6 +22,7 @@ _LARGEST_SQUARE = 2**31 - 1
 _LARGEST_MULTIPLIER = 255
 
 
+@on_cpu
 def scales_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tensor]:
     """Return the scale of each number of each parameter that has codes, by its name, in double precision."""
     axes, layers = quantization.axis_scales(), _layers(graph)
@@ -34,6 +36,7 @@ def scales_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tens
 
 
 @torch.no_grad()
+@on_cpu
 def fit_quantization(graph: SpatialGraph, bits: int) -> Quantization:
     """Choose scales for a network's present parameters, those of the least squared error.
 
@@ -63,6 +66,7 @@ def fit_quantization(graph: SpatialGraph, bits: int) -> Quantization:
 
 
 @torch.no_grad()
+@on_cpu
 def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tensor]:
     """Return the codes of a network's parameters by their names, int8."""
     found, scales = {}, scales_of(graph, quantization)
@@ -74,6 +78,7 @@ def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tenso
 
 
 @torch.no_grad()
+@on_cpu
 def set_codes_(graph: SpatialGraph, quantization: Quantization, codes: Mapping[str, Tensor]) -> None:
     """Give a network the parameters that codes stand for."""
     scales, own = scales_of(graph, quantization), _parameters(graph)

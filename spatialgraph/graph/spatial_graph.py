@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import default_device, on_cpu
 from spatialgraph.functional.gains import default_gain, sample_lengths
 from spatialgraph.functional.polarity import check_polarity
 from spatialgraph.graph.changeable import Changeable
@@ -106,6 +107,7 @@ class SpatialGraph(Changeable):
         "raw_bias": "biases",
     }
 
+    @on_cpu
     def __init__(
         self,
         pos: Tensor,
@@ -196,7 +198,8 @@ class SpatialGraph(Changeable):
         counts, shapes = layer_sizes(sizes)
         dim = checks.integer("dim", dim, minimum=1)
         checks.choice("spacing", spacing, SPACINGS)
-        layer = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        device = default_device(device)
+        layer = _layer_numbers(counts)
         wiring = AllToAll() if wiring is None else wiring
         check_wirings(wiring, layer)
         grids = {number: Grid(shape) for number, shape in shapes.items()}
@@ -213,6 +216,7 @@ class SpatialGraph(Changeable):
         return graph
 
     @classmethod
+    @on_cpu
     def from_networkx(cls, graph: "networkx.DiGraph") -> "SpatialGraph":
         """Build a network from any directed graph whose nodes have positions.
 
@@ -249,6 +253,7 @@ class SpatialGraph(Changeable):
         return cls.from_fields(read_networkx(graph))
 
     @classmethod
+    @on_cpu
     def from_fields(cls, fields: NetworkFields) -> "SpatialGraph":
         """Build a network from the plain tensors that a reader of graphs or files returns.
 
@@ -275,6 +280,7 @@ class SpatialGraph(Changeable):
         restore(graph, fields)
         return graph
 
+    @on_cpu
     def to_data(self) -> "Data":
         """Return the network as a PyG ``Data``, detached; :meth:`from_data` reads it back without loss.
 
@@ -290,6 +296,7 @@ class SpatialGraph(Changeable):
         return write_data(self)
 
     @classmethod
+    @on_cpu
     def from_data(cls, data: "Data") -> "SpatialGraph":
         """Build a network from a PyG ``Data`` with ``pos`` and ``edge_index``, such as :meth:`to_data` returns.
 
@@ -333,6 +340,12 @@ class SpatialGraph(Changeable):
         velocity = self.velocity if has_delay else None
         is_factor = self.weight_mode == "both"
         return FreeSynapses(self.edge_index, self.lengths(), has_weight, is_factor, velocity, generator)
+
+
+@on_cpu
+def _layer_numbers(counts: Sequence[int]) -> Tensor:
+    """Return the layer of each neuron, from the number of neurons in each layer."""
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
 
 
 def polarity_counts(located: Located, weight_mode: str, grid_polarity: str) -> tuple[int, int]:

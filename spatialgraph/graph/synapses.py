@@ -5,6 +5,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from spatialgraph.devices import draw
+
 __all__ = ["FreeSynapses", "carry_over_"]
 
 
@@ -90,7 +92,7 @@ class FreeSynapses(nn.Module):
         if self.is_factor:
             return torch.ones_like(like)
         fan_in = torch.bincount(edge_index[1])[edge_index[1]].to(like)
-        drawn = torch.rand(like.shape, generator=generator, dtype=like.dtype).to(like.device)
+        drawn = draw(torch.rand, like.shape, generator=generator, device=like.device, dtype=like.dtype)
         return (2 * drawn - 1) / fan_in.sqrt()
 
 

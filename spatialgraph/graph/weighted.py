@@ -114,7 +114,7 @@ class Weighted(Structure):
 
     def get_extra_state(self) -> Tensor:
         """Return the gain and the masked share."""
-        return torch.tensor([self.gain, self.masked_share], dtype=torch.float64)
+        return torch.tensor([self.gain, self.masked_share], dtype=torch.float64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Adopt the gain and the masked share of a ``state_dict``; an older one has no share, which then stays."""

@@ -40,7 +40,7 @@ class ChannelKernels:
         softening: float,
         edge_index: Tensor,
         n_targets: int,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
     ) -> Tensor:
         """Return the channels of the targets, shape ``(m, C')``; arguments as for tensor operations.
 
@@ -68,7 +68,7 @@ class ChannelKernels:
         softening: float,
         edge_index: Tensor,
         grad: Tensor,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
         """Return the gradients of the four tensors and of the formula's parameter.
 
@@ -80,7 +80,7 @@ class ChannelKernels:
         operands, parts = _operands(x, displacement, offset, edge_weight, [softening**2, *settings], edge_index)
         checks.operand("grad", grad, (checks.axes("grad", grad, 2).shape[0], offset.shape[1]), x)
         grad_x, grad_displacement = x.new_zeros(parts, *x.shape), displacement.new_empty(displacement.shape)
-        grad_offset = torch.zeros(parts, offset.shape[2], offset.shape[:2].numel(), dtype=torch.float64)
+        grad_offset = offset.new_zeros(parts, offset.shape[2], offset.shape[:2].numel(), dtype=torch.float64)
         grad_edge, grad_parameter = edge_weight.new_empty(edge_weight.shape), np.zeros(parts)
         results = [values.numpy() for values in (grad_x, grad_displacement, grad_offset, grad_edge)]
         _, gradients = loops.by_formula(self.formula)
@@ -96,7 +96,7 @@ def _operands(
     displacement: Tensor,
     offset: Tensor,
     edge_weight: Tensor,
-    settings: Sequence[float],
+    settings: Sequence[float | Tensor],
     edge_index: Tensor,
 ) -> tuple[list[Any], int]:
     """Return the arguments as arrays, and the number of threads."""

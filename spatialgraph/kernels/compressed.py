@@ -106,7 +106,7 @@ class EdgeKernels:
         target_pos: Tensor,
         scale: Tensor,
         softening: float,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
     ) -> Tensor:
         """Return the scaled weight of each edge.
 
@@ -138,7 +138,7 @@ class EdgeKernels:
         scale: Tensor,
         softening: float,
         grad: Tensor,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
     ) -> tuple[Tensor, Tensor, Tensor, float]:
         """Return the gradients of source positions, target positions, scales and the formula's parameter.
 

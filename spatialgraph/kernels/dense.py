@@ -38,7 +38,7 @@ class PairKernels:
         target_pos: Tensor,
         scale: Tensor,
         softening: float,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
         out: Tensor | None = None,
     ) -> Tensor:
         """Return the ``(m, n)`` matrix of scaled weights.
@@ -70,7 +70,7 @@ class PairKernels:
         target_pos: Tensor,
         scale: Tensor,
         softening: float,
-        settings: Sequence[float] = (),
+        settings: Sequence[float | Tensor] = (),
     ) -> tuple[Tensor, Tensor, Tensor, float]:
         """Return the gradients of source positions, target positions, scales and the formula's parameter.
 

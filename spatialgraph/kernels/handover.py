@@ -29,15 +29,15 @@ def array(values: Tensor) -> Any:  # noqa: ANN401 - numpy arrays of several kind
     return values.detach().contiguous().numpy()
 
 
-def constants(like: Tensor, *values: float) -> list[Any]:
-    """Return numbers in the precision of a tensor.
+def constants(like: Tensor, *values: float | Tensor) -> list[Any]:
+    """Return numbers, or the values of tensors with one element, in the precision of a tensor.
 
     Example:
         >>> [value.dtype.name for value in constants(torch.zeros(1), 0.5, 2.0)]
         ['float32', 'float32']
     """
     kind = np.float32 if like.dtype == torch.float32 else np.float64
-    return [kind(value) for value in values]
+    return [kind(value.item() if isinstance(value, Tensor) else value) for value in values]
 
 
 def compressed_rows(pointer: Tensor, column: Tensor, column_name: str = "column") -> list[Any]:

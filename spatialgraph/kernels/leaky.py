@@ -14,7 +14,7 @@ from spatialgraph import checks
 from spatialgraph.kernels.compilation import part_count
 from spatialgraph.kernels.handover import array, constants
 
-__all__ = ["gradients", "run"]
+__all__ = ["check", "gradients", "run"]
 
 # Minimum number of updates for which several threads are faster than one.
 _WORTH_A_THREAD = 2**17
@@ -54,7 +54,8 @@ def run(
     """
     from spatialgraph.kernels.loops import leaky as loops
 
-    _check(current, potential, reset, num_steps, shares)
+    check(current, potential, reset, num_steps, shares)
+    checks.for_kernel("current", current, potential.dim() + 1)
     fired = current.new_empty(num_steps if spikes else 0, *potential.shape)
     traced = current.new_empty(num_steps if potentials else 0, *potential.shape)
     summed = torch.zeros_like(potential, memory_format=torch.contiguous_format)
@@ -99,7 +100,8 @@ def gradients(
     """
     from spatialgraph.kernels.loops import leaky as loops
 
-    _check(current, potential, reset, num_steps, shares)
+    check(current, potential, reset, num_steps, shares)
+    checks.for_kernel("current", current, potential.dim() + 1)
     run_shape = num_steps, *potential.shape
     for name, grad, expected in (
         ("by_spikes", by_spikes, run_shape),
@@ -131,17 +133,6 @@ def gradients(
     return grad_current, carried
 
 
-def _check(current: Tensor, potential: Tensor, reset: int, num_steps: int, shares: Tensor | None) -> None:
-    checks.for_kernel("current", current, checks.tensor("potential", potential).dim() + 1)
-    checks.operand("potential", potential, current.shape[1:], current)
-    if current.shape[0] not in (1, checks.integer("num_steps", num_steps, minimum=0)):
-        raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
-    if reset not in (0, 1, 2):
-        raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
-    if shares is not None:
-        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)
-
-
 def _shares(like: Tensor, shares: Tensor | None) -> Any:  # noqa: ANN401 - numpy arrays of either precision
     return _flat(like.new_empty(0) if shares is None else shares.to(like))
 
@@ -156,3 +147,15 @@ def _flat(values: Tensor) -> Any:  # noqa: ANN401
 
 def _parts(values: Tensor, num_steps: int) -> int:
     return part_count(values.numel() * num_steps, _WORTH_A_THREAD)
+
+
+def check(current: Tensor, potential: Tensor, reset: int, num_steps: int, shares: Tensor | None) -> None:
+    """Check the operands of a run; arguments as there."""
+    checks.axes("current", current, checks.tensor("potential", potential).dim() + 1)
+    checks.operand("potential", potential, current.shape[1:], current)
+    if current.shape[0] not in (1, checks.integer("num_steps", num_steps, minimum=0)):
+        raise ValueError(f"current must have 1 or {num_steps} rows, one for each step, got {current.shape[0]}")
+    if reset not in (0, 1, 2):
+        raise ValueError(f"reset must be 0, 1 or 2, got {reset!r}")
+    if shares is not None:
+        checks.same_device("shares", checks.shape("shares", shares, (num_steps,)), current)

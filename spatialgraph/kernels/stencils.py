@@ -115,7 +115,8 @@ def _grid(pos: Tensor, shape: Sequence[int], order: int) -> list[Any]:
     if order not in range(2, _MOST + 1, 2):
         raise ValueError(f"order must be even and from 2 to {_MOST}, got {order}")
     absent = _AXES - axes
-    sizes, orders = torch.tensor([1] * absent + list(shape)), torch.tensor([1] * absent + [order] * axes)
+    sizes = torch.tensor([1] * absent + list(shape), device="cpu")
+    orders = torch.tensor([1] * absent + [order] * axes, device="cpu")
     return [array(values) for values in (F.pad(pos.detach(), (absent, 0)), sizes, orders)]
 
 

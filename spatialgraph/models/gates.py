@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from spatialgraph.devices import draw
 from spatialgraph.functional.polarity import polarity_of
 from spatialgraph.models.stages import check_count
 
@@ -48,7 +49,7 @@ class Gates(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw polarities from N(0, 1); biases are 0 for reset gates and 1 for update gates."""
         for raw in (self.raw_input_polarity, self.raw_recurrent_polarity):
-            raw.copy_(torch.randn(raw.shape, generator=generator, dtype=raw.dtype))
+            raw.copy_(draw(torch.randn, raw.shape, generator=generator, dtype=raw.dtype))
         self.raw_bias[0].zero_()
         self.raw_bias[1].fill_(_UPDATE_BIAS)
 

@@ -15,10 +15,11 @@ from spatialgraph.models.neuron_groups import NeuronFactory, NeuronGroups
 from spatialgraph.models.simulation import NetworkState, Simulation
 from spatialgraph.models.spiking_pass import Pass
 from spatialgraph.models.stages import Respond, Stage, check_normalized, run_stages
-from spatialgraph.neurons.coding import check_coding, encode
+from spatialgraph.neurons.coding import check_coding, encode, encode_without_waiting
 from spatialgraph.neurons.leaky import Leaky, LeakyIntegrator
 from spatialgraph.neurons.neuron import Neuron, Recording, State
 from spatialgraph.settings import Setting
+from spatialgraph.tracing import is_observed
 
 __all__ = ["READ_OUTS", "SpikingNetwork"]
 
@@ -129,7 +130,8 @@ class SpikingNetwork(nn.Module, abc.ABC):
         Raises:
             TypeError: if ``x`` is not a tensor of the parameters' dtype.
             ValueError: if the shape is wrong, a value is not finite or out of range for the coding, or a delay is
-                longer than the line.
+                longer than the line. On an accelerator values are not looked at, for the program would have to wait:
+                all outputs are NaN where one is refused.
         """
         read: list[Tensor] = []
 
@@ -141,11 +143,13 @@ class SpikingNetwork(nn.Module, abc.ABC):
         stages, one_pass = self.stages, self._pass([None] * self._lines)
         last = len(stages) - 1
         is_averaged = self._is_averaged(last)
-        blocks = self._run(self._encode(x, generator), stages[: last if is_averaged else None], one_pass, respond)
+        signal, mark = self._encode_without_waiting(x, generator)
+        blocks = self._run(signal, stages[: last if is_averaged else None], one_pass, respond)
         if is_averaged:
             sent = one_pass.send(last, blocks[-1][None], None, False)
             read.append(sent[0] + one_pass.biases[last] * self._shares(sent).sum())
         outputs, order = read[0] if len(read) == 1 else torch.cat(read, dim=-1), self.output_order
+        outputs = outputs if mark is None else outputs + mark
         return outputs if order is None else outputs[..., order]
 
     def simulate(
@@ -195,11 +199,21 @@ class SpikingNetwork(nn.Module, abc.ABC):
         if len(state.lines) != self._lines:
             raise ValueError(f"state must have {self._lines} lines, one for each projection, got {len(state.lines)}")
 
+    def _encode_without_waiting(self, x: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor | None]:
+        """Return the time series of inputs, and what to add to the outputs, None for nothing."""
+        if checks.tensor("x", x).device.type in ("cpu", "meta") or is_observed(x):
+            return self._encode(x, generator), None
+        self._check_series(x)
+        return encode_without_waiting(x, self.coding, self.num_steps, generator)
+
     def _encode(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        self._check_series(x)
+        return encode(x, self.coding, self.num_steps, generator)
+
+    def _check_series(self, x: Tensor) -> None:
         self._check(x)
         if self.coding is None and (x.dim() < 2 or x.shape[0] != self.num_steps):
             raise ValueError(f"x must have shape ({self.num_steps}, ..., inputs) for coding=None, got {tuple(x.shape)}")
-        return encode(x, self.coding, self.num_steps, generator)
 
     def _run(self, signal: Tensor, stages: Sequence[Stage], one_pass: Pass, respond: Respond) -> list[Tensor]:
         """Run all time steps stage by stage."""
@@ -244,7 +258,7 @@ class SpikingNetwork(nn.Module, abc.ABC):
         return spikes if outer is None else F.pad(spikes, (0, outer.shape[-1]))
 
     def _shares(self, like: Tensor) -> Tensor:
-        return self.integrator.shares(self.num_steps).to(like)
+        return self.integrator.shares(self.num_steps, like.device).to(like)
 
     def hidden_of(self, number: int) -> Neuron:
         """Return the hidden neurons of a stage, as its edges are now."""

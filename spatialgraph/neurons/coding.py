@@ -9,7 +9,7 @@ from spatialgraph import checks
 from spatialgraph.functional.precision import in_single
 from spatialgraph.tracing import is_observed
 
-__all__ = ["CODINGS", "check_coding", "encode", "latency", "rate"]
+__all__ = ["CODINGS", "check_coding", "encode", "encode_without_waiting", "latency", "rate"]
 
 CODINGS = ("current", "rate", "latency")
 
@@ -49,11 +49,40 @@ def encode(x: Tensor, coding: str | None, num_steps: int, generator: torch.Gener
     checks.integer("num_steps", num_steps, minimum=1)
     if not is_observed(x):
         checks.finite("x", x)
+    if coding in ("rate", "latency"):
+        _check_unit_interval(x, coding)
+    return _encoded(x, coding, num_steps, generator)
+
+
+def encode_without_waiting(
+    x: Tensor, coding: str | None, num_steps: int, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Convert values to a time series as :func:`encode` does, without a look at values of an accelerator.
+
+    Returns:
+        The time series and a number to add to what follows from it, which is 0, or NaN where :func:`encode` refuses a
+        value.
+
+    Example:
+        >>> encode_without_waiting(torch.tensor([0.5, 2.0]), "latency", 3)[1]
+        tensor(nan)
+    """
+    given = x.detach()
+    if coding in ("rate", "latency"):
+        is_allowed = (given >= 0) & (given <= 1)
+        x = torch.where(is_allowed, given, 0.0)
+        mark = torch.where(is_allowed.all(), 0.0, torch.nan).to(x.dtype)
+    else:
+        mark = (0 * given).sum()
+    return _encoded(x, coding, num_steps, generator), mark
+
+
+def _encoded(x: Tensor, coding: str | None, num_steps: int, generator: torch.Generator | None) -> Tensor:
     if coding is None:
         return x
     if coding == "current":
         return x[None]
-    return rate(x, num_steps, generator) if coding == "rate" else latency(x, num_steps)
+    return _rate(x, num_steps, generator) if coding == "rate" else _latency(x, num_steps)
 
 
 def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) -> Tensor:
@@ -77,7 +106,12 @@ def rate(x: Tensor, num_steps: int, generator: torch.Generator | None = None) ->
     """
     checks.integer("num_steps", num_steps, minimum=1)
     _check_unit_interval(x, "rate")
-    return torch.bernoulli(x.detach().expand(num_steps, *x.shape), generator=generator)
+    return _rate(x, num_steps, generator)
+
+
+def _rate(x: Tensor, num_steps: int, generator: torch.Generator | None) -> Tensor:
+    place = x.device if generator is None else generator.device
+    return torch.bernoulli(x.detach().to(place).expand(num_steps, *x.shape), generator=generator).to(x.device)
 
 
 def latency(x: Tensor, num_steps: int) -> Tensor:
@@ -100,6 +134,10 @@ def latency(x: Tensor, num_steps: int) -> Tensor:
     """
     checks.integer("num_steps", num_steps, minimum=1)
     _check_unit_interval(x, "latency")
+    return _latency(x, num_steps)
+
+
+def _latency(x: Tensor, num_steps: int) -> Tensor:
     # In half precision the product would be rounded to other steps.
     moment = ((1 - in_single(x.detach())) * (num_steps - 1)).round().to(torch.int64)
     clock = torch.arange(num_steps, device=x.device).view(-1, *[1] * x.dim())

@@ -171,24 +171,26 @@ class LeakyIntegrator(Neuron):
         spikes = None if result.spikes is None else torch.zeros_like(result.spikes)
         return Recording(spikes, result.potentials, (result.last,))
 
-    def shares(self, num_steps: int) -> Tensor:
+    def shares(self, num_steps: int, device: torch.device | None = None) -> Tensor:
         r"""Return the weight of each step's current in the mean potential, shape ``(num_steps,)``, in float64.
 
         .. math:: a_t = \frac{1}{T} \sum_{u = t}^{T} \beta^{u - t}
 
         Args:
             num_steps: number of steps T.
+            device: where they are computed; None for the CPU.
 
         Example:
             >>> LeakyIntegrator(beta=0.5).shares(3).tolist()
             [0.5833..., 0.5, 0.3333...]
         """
-        powers = self.beta ** torch.arange(num_steps, dtype=torch.float64)
+        exact = torch.device("cpu") if device is None or device.type == "mps" else device  # which has no float64
+        powers = self.beta ** torch.arange(num_steps, dtype=torch.float64, device=exact)
         return powers.cumsum(0).flip(0) / num_steps
 
     def mean_potential(self, current: Tensor, num_steps: int) -> Tensor:
         """Return the mean potential of a run from rest, shape ``(..., n)``; the current as in :meth:`run`."""
-        shares = self.shares(num_steps).to(current)
+        shares = self.shares(num_steps, current.device).to(current)
         return torch.tensordot(shares, current, 1) if len(current) > 1 else shares.sum() * current[0]
 
     def extra_repr(self) -> str:

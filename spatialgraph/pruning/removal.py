@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import draw
 from spatialgraph.functional.memory import check_fits
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.graph.spatial_graph import SpatialGraph
@@ -122,7 +123,7 @@ def _scores(graph: SpatialGraph, by: str, generator: torch.Generator | None) -> 
         return -graph.lengths()
     if by == "weight":
         return graph.weights().abs()
-    return torch.rand(graph.synapses, generator=generator).to(graph.layer.device)
+    return draw(torch.rand, graph.synapses, generator=generator, device=graph.layer.device)
 
 
 def _largest(scores: Tensor, amount: float) -> Tensor:

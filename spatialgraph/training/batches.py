@@ -39,8 +39,8 @@ class ShuffledBatches(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield the indices of each batch."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.count, generator=generator)
+        generator = torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.count, generator=generator, device="cpu")
         for batch in order.split(self.batch_size):
             own = batch[self.rank :: self.world]
             yield own if len(own) else batch[:1]
@@ -75,5 +75,5 @@ def batches(images: Tensor, labels: Tensor, sampler: ShuffledBatches) -> DataLoa
         [2, 2, 1]
     """
     # A loader draws a seed for workers; a separate generator leaves PyTorch's random state to the model.
-    unused = torch.Generator()
+    unused = torch.Generator("cpu")
     return DataLoader(TensorDataset(images, labels), sampler=sampler, batch_size=None, generator=unused)

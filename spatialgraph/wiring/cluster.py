@@ -89,7 +89,7 @@ def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
     single = _SinglePrecision(clouds)
     n = len(clouds.source)
     # The kernels exclude the boundary and round; no distance in the scaled coordinates exceeds 2 sqrt(d).
-    wanted = torch.tensor(r, dtype=torch.float64)
+    wanted = torch.tensor(r, dtype=torch.float64, device="cpu")
     reach = float((wanted + 2 * single.error(wanted)) / single.scale)
     reach = min(reach, 3 * math.sqrt(single.source.shape[1]))
     limit = min(n, _LIMIT if cap is None else cap + clouds.excluded + 1)

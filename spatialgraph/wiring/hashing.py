@@ -45,7 +45,7 @@ def hashed_seed(seed: int) -> int:
         >>> hashed_seed(0) == hashed_seed(2**32)
         True
     """
-    return int(_mix(torch.tensor(seed + _ODD & _MASK)))
+    return int(_mix(torch.tensor(seed + _ODD & _MASK, device="cpu")))
 
 
 def seeded_edges(

@@ -4,10 +4,12 @@ import os
 from typing import Any
 
 import safetensors
+import torch
 from torch import Tensor, nn
 
 from spatialgraph import atomic, checks
 from spatialgraph.connectome.formats.file_format import build, pack, settings_of
+from spatialgraph.devices import default_device, on_cpu
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.saved_models import describe_model, restore_model
 from spatialgraph.graph.sealed import seal, unseal
@@ -33,6 +35,7 @@ _FAULTS = (
 )
 
 
+@on_cpu
 def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a graph or a model to a file, from which :func:`load` restores it to the bit.
 
@@ -86,7 +89,7 @@ def save(network: nn.Module, path: str | os.PathLike[str]) -> None:
     atomic.write_bytes(checks.path("path", path), data)
 
 
-def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a model
+def load(path: str | os.PathLike[str], device: torch.device | str | None = None) -> Any:  # noqa: ANN401 - a graph or a model
     """Load a graph or model that :func:`save` wrote to a file; no code in the file is run.
 
     Its outputs are identical to the bit. The wiring is not saved, so :meth:`rewire_
@@ -95,9 +98,10 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a mo
 
     Args:
         path: the file.
+        device: where the network goes; None for PyTorch's default device.
 
     Returns:
-        The graph or model, on the CPU; a model is in training mode.
+        The graph or model; a model is in training mode.
 
     Raises:
         TypeError: if ``path`` is neither a string nor a path.
@@ -115,11 +119,12 @@ def load(path: str | os.PathLike[str]) -> Any:  # noqa: ANN401 - a graph or a mo
     """
     data = checks.path("path", path).read_bytes()
     try:
-        return _build(data)
+        return _build(data).to(default_device(device))
     except _FAULTS as error:
         raise ValueError(f"{os.fspath(path)} must be a network that spatialgraph.save wrote: {error}") from error
 
 
+@on_cpu
 def _build(data: bytes) -> nn.Module:
     settings, tensors = unseal(FORMAT, VERSION, data)
     if "model" not in settings:

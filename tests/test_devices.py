@@ -1,20 +1,21 @@
-"""Everything computes the same on a CUDA device as on the CPU; skipped where there is none."""
+"""Everything computes the same on the device that SPATIALGRAPH_DEVICE names as on the CPU."""
 
 import copy
 import io
 
 import pytest
 import torch
+from conftest import DEVICE
 from torch import nn
 
 import spatialgraph as sg
 from spatialgraph import wiring
+from spatialgraph.datasets import yin_yang
 from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.laws import LAWS
 
-DEVICE = "cuda"
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+    pytest.mark.skipif(DEVICE.type == "cpu", reason="needs another device than the CPU"),
     # PyTorch says so on the first product in the thread of a backward pass.
     pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS, but there was no current CUDA context"),
 ]
@@ -127,6 +128,7 @@ def test_files_hold_networks_of_the_gpu(tmp_path):
     torch.testing.assert_close(restored(x)[0], model(x.to(DEVICE))[0].cpu(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(DEVICE.type == "sim", reason="torch.load does not know the simulated device")
 def test_state_dicts_move_between_devices():
     model = sg.SpatialMLP([8, 12, 3], dim=3, wiring=wiring.KNN(k=4))
     there = copy.deepcopy(model).to(DEVICE)
@@ -160,6 +162,7 @@ def test_penalties(penalty):
         torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.skipif(DEVICE.type == "sim", reason="Lightning does not know the simulated device")
 def test_training_with_rewiring(tmp_path):
     pytest.importorskip("lightning")
     from spatialgraph import training
@@ -174,7 +177,7 @@ def test_training_with_rewiring(tmp_path):
         tmp_path,
         callbacks=[training.Rewire(5)],
         penalty={"wiring": 1e-4},
-        device=DEVICE,
+        device=DEVICE.type,
         progress=False,
     )
     assert all(torch.tensor(row["train_loss"]).isfinite() for row in rows)
@@ -194,3 +197,115 @@ def test_optimisers_train_on_the_gpu():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
+
+
+# The default device ----
+
+
+@pytest.fixture
+def by_default():
+    """Let new tensors go to the device."""
+    with DEVICE:
+        yield
+
+
+@pytest.mark.parametrize("name", [*WIRINGS, "seeded"])
+def test_networks_go_to_the_default_device(by_default, name):
+    chosen = wiring.Random(density=0.5, seed=3) if name == "seeded" else WIRINGS[name]
+    model = sg.SpatialMLP([8, 12, 3], dim=2, wiring=chosen)
+    assert {values.device.type for values in model.state_dict().values() if values.dtype != torch.uint8} <= {
+        DEVICE.type,
+        "cpu",  # the gain
+    }
+    assert all(parameter.device.type == DEVICE.type for parameter in model.parameters())
+    assert model(torch.rand(5, 8)).device.type == DEVICE.type
+
+
+def test_the_same_seed_gives_the_same_network(by_default):
+    options = {"wiring": wiring.Random(density=0.5), "polarity_mode": "graded"}
+    there = sg.SpatialMLP([8, 12, 3], generator=torch.Generator("cpu").manual_seed(0), **options)
+    with torch.device("cpu"):
+        here = sg.SpatialMLP([8, 12, 3], generator=torch.Generator("cpu").manual_seed(0), **options)
+    for own, other in zip(there.parameters(), here.parameters(), strict=True):
+        assert torch.equal(own.cpu(), other)
+    assert torch.equal(there.graph.edge_index.cpu(), here.graph.edge_index)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sg.SpatialSNN([6, 9, 3], num_steps=4),
+        lambda: sg.SpatialSNN([6, 9, 3], num_steps=4, coding="rate"),
+        lambda: sg.SpatialSNN([6, 9, 3], num_steps=4, coding="latency", recurrent=wiring.KNN(k=2)),
+        lambda: sg.SpatialMLP([(2, 3), 9, 3]),
+        lambda: sg.SpatialMLP([6, 9, 3], anchored=[0], weight_mode="both"),
+        lambda: sg.SpatialMLP([6, 9, 3], spacing="free", init="grid"),
+    ],
+)
+def test_models_run_on_the_default_device(by_default, make):
+    model = make()
+    x = torch.rand(5, 6)
+    y = model(x)
+    y.square().sum().backward()
+    assert y.device.type == DEVICE.type and y.isfinite().all()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_changes_files_and_tables_with_a_default_device(by_default, tmp_path):
+    model = sg.SpatialMLP([8, 12, 3], wiring=wiring.KNN(k=4))
+    model.graph.rewire_(wiring.KNN(k=3))
+    sg.prune_(model, 0.5)
+    sg.save(model, tmp_path / "network.safetensors")
+    restored = sg.load(tmp_path / "network.safetensors")
+    assert next(restored.parameters()).device.type == DEVICE.type
+    assert next(sg.load(tmp_path / "network.safetensors", device="cpu").parameters()).device.type == "cpu"
+    x = torch.rand(5, 8)
+    torch.testing.assert_close(restored(x).cpu(), model(x).cpu())
+    restored.load_state_dict(model.state_dict())
+    assert sg.SpatialGraph.from_networkx(sg.to_networkx(model)).neurons == 23
+    assert sg.SpatialGraph.from_data(model.graph.to_data()).neurons == 23
+    assert sg.summary(model, batch=2, rounds=1).pruned.synapses == model.graph.synapses
+    sg.quantize(model, 4)
+
+
+def test_data_with_a_default_device(by_default):
+    points, classes = yin_yang(20, seed=0)
+    with torch.device("cpu"):
+        right, _ = yin_yang(20, seed=0)
+    assert torch.equal(points.cpu(), right) and len(classes) == 20
+
+
+def test_generators_of_another_device_draw():
+    """The same generator draws the same numbers for a network on any device."""
+    models = [
+        sg.SpatialSNN([6, 9, 3], num_steps=4, coding="rate", device=device, generator=torch.Generator().manual_seed(1))
+        for device in ("cpu", DEVICE)
+    ]
+    x = torch.rand(5, 6)
+    y = [
+        model(x.to(model.graph.raw_bias), generator=torch.Generator().manual_seed(2)).detach().cpu() for model in models
+    ]
+    torch.testing.assert_close(*y, rtol=1e-4, atol=1e-5)
+
+
+def test_refused_inputs_of_spiking_networks_are_nan_on_an_accelerator():
+    for coding, value in (("current", torch.inf), ("rate", 1.5), ("latency", -0.5)):
+        model = sg.SpatialSNN([6, 9, 3], num_steps=4, coding=coding).to(DEVICE)
+        x = torch.rand(5, 6)
+        assert model(x.to(DEVICE)).isfinite().all()
+        x[2, 3] = value
+        assert model(x.to(DEVICE)).isnan().all()
+
+
+def test_networks_on_the_cpu_run_beside_another_default_device():
+    model, x = sg.SpatialMLP([8, 400, 300, 3]), torch.rand(300, 8)
+    sparse = sg.SpatialMLP([8, 40, 3], wiring=wiring.KNN(k=3))
+    spiking = sg.SpatialSNN([8, 9, 3], num_steps=4, velocity=0.5)
+    summed = sg.SpatialMLP([800, 900], normalize=False, tolerance=1e-3)
+    wide = torch.rand(2, 800)
+    expected = [model(x), sparse(x), spiking(x), summed(wide)]
+    with DEVICE:
+        found = [model(x), sparse(x), spiking(x), summed(wide)]
+        for own, other in zip(found, expected, strict=True):
+            own.sum().backward()
+            assert torch.equal(own, other)

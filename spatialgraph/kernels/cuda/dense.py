@@ -1,0 +1,113 @@
+"""Fused kernels in Triton for the weights of all pairs, for tensors on a GPU.
+
+They compute the same as the tensor operations in :mod:`spatialgraph.functional`, in one pass over the weights instead
+of dozens, in single precision. Half precision is widened where it is read and rounded where it is written.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from spatialgraph import checks
+from spatialgraph.kernels.cuda.launching import launch, tiles
+
+__all__ = ["TileKernels"]
+
+# Targets and sources of a tile, and groups of 32 threads for it. With fewer threads, or larger tiles, the sums do not fit
+# the registers.
+_FILL = 16, 256, 4
+_PULL = 64, 64, 8
+
+
+class TileKernels:
+    """The kernels of all pairs for one formula.
+
+    Args:
+        formula: a name in ``spatialgraph.kernels.cuda.loops.formulas``.
+    """
+
+    def __init__(self, formula: str) -> None:
+        self.formula = formula
+
+    def weight(
+        self,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        settings: Sequence[float | Tensor] = (),
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Return the ``(m, n)`` matrix of scaled weights; arguments as for the kernels of the CPU."""
+        from spatialgraph.kernels.cuda.loops import dense as loops
+
+        checks.geometry(source_pos, target_pos, scale)
+        sources, targets = len(source_pos), len(target_pos)
+        if out is not None and not checks.shape("out", out, (targets, sources)).is_contiguous():
+            raise ValueError(f"out must be contiguous, got strides {out.stride()}")
+        result = source_pos.new_empty(targets, sources) if out is None else out
+        bj, bi, warps = _FILL
+        launch(
+            loops.fill, (tiles(targets, bj), tiles(sources, bi)),
+            source_pos, target_pos, scale, result, sources, targets,
+            *_strides(source_pos, target_pos, scale), softening**2, *_three(settings),
+            FORMULA=self.formula, DIM=source_pos.shape[1], FIRST_IS_TENSOR=_is_tensor(settings), BJ=bj, BI=bi,
+            num_warps=warps,
+        )  # fmt: skip
+        return result
+
+    def geometry_gradients(
+        self,
+        grad_weight: Tensor,
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        softening: float,
+        settings: Sequence[float | Tensor] = (),
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | float]:
+        """Return the gradients of source positions, target positions, scales and the formula's parameter.
+
+        Arguments are those of :meth:`weight`, after the gradient of the weight matrix. The last result is 0 for a
+        formula without a parameter.
+        """
+        from spatialgraph.kernels.cuda.loops import dense as loops
+
+        checks.geometry(source_pos, target_pos, scale)
+        sources, dim = source_pos.shape
+        targets = len(target_pos)
+        grad = checks.shape("grad_weight", grad_weight, (targets, sources)).contiguous()
+        bj, bi, warps = _PULL
+        rows, columns = tiles(targets, bj), tiles(sources, bi)
+        first = settings[0] if settings else 0.0
+        is_learnt = isinstance(first, Tensor) and first.requires_grad
+        by_source = source_pos.new_empty(rows, sources, dim + 1)
+        by_target = source_pos.new_empty(columns, targets, dim)
+        by_first = source_pos.new_empty(rows if is_learnt else 0, columns)
+        launch(
+            loops.pull, (rows, columns),
+            grad, source_pos, target_pos, scale, by_source, by_target, by_first, sources, targets,
+            *_strides(source_pos, target_pos, scale), softening**2, *_three(settings),
+            FORMULA=self.formula, DIM=dim, FIRST_IS_TENSOR=_is_tensor(settings), IS_LEARNT=is_learnt, BJ=bj, BI=bi,
+            num_warps=warps,
+        )  # fmt: skip
+        source, target = (_summed(parts) for parts in (by_source, by_target))
+        return source[:, :dim], target, source[:, dim], by_first.sum() if is_learnt else 0.0
+
+
+def _strides(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[int, ...]:
+    return (*source_pos.stride(), *target_pos.stride(), *scale.stride())
+
+
+def _is_tensor(settings: Sequence[float | Tensor]) -> bool:
+    """Tell whether the first number is a tensor, whose value must not be fetched from the GPU."""
+    return bool(settings) and isinstance(settings[0], Tensor)
+
+
+def _three(settings: Sequence[float | Tensor]) -> list[float | Tensor]:
+    """Return the numbers of a formula, and 0 for those that it does not have."""
+    return [*settings, *[0.0] * (3 - len(settings))]
+
+
+def _summed(parts: Tensor) -> Tensor:
+    """Sum over tiles in a fixed order."""
+    return parts[0] if len(parts) == 1 else parts.sum(0)

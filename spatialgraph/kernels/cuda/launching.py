@@ -1,0 +1,64 @@
+"""Launches of Triton kernels, and whether there are any for given tensors."""
+
+import functools
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spatialgraph.kernels.compilation import warn
+from spatialgraph.tracing import is_observed
+
+__all__ = ["DEVICES", "available", "launch", "run", "tiles"]
+
+DEVICES = {"cuda"}
+"""Kinds of devices that Triton compiles for here; those of AMD are called so too."""
+
+
+def available(*values: Tensor) -> bool:
+    """Tell whether Triton kernels support these tensors: on a GPU, in single precision, not traced or transformed.
+
+    Example:
+        >>> available(torch.zeros(1))
+        False
+    """
+    first = values[0]
+    return (
+        first.device.type in DEVICES and first.dtype == torch.float32 and not is_observed(*values) and _triton_works()
+    )
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *operands: Any, **constants: Any) -> None:  # noqa: ANN401
+    """Run the programs of a kernel, as many as the grid has; none for an empty one."""
+    if all(grid):
+        run(kernel, grid, operands, constants)
+
+
+def run(kernel: Any, grid: tuple[int, ...], operands: Sequence[Any], constants: Mapping[str, Any]) -> None:  # noqa: ANN401
+    """Launch a kernel."""
+    kernel[grid](*operands, **constants)
+
+
+def tiles(count: int, size: int) -> int:
+    """Return how many tiles of a size cover a count.
+
+    Example:
+        >>> tiles(5, 2)
+        3
+    """
+    return -(-count // size)
+
+
+@functools.lru_cache(maxsize=1)
+def _triton_works() -> bool:
+    """Tell whether Triton is installed and can be imported; warn if it is installed and cannot."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    try:
+        import spatialgraph.kernels.cuda.loops.dense  # noqa: F401
+    except Exception as error:  # a broken installation may raise anything
+        warn("Triton cannot be used; slower tensor operations are used instead", error)
+        return False
+    return True

@@ -1,0 +1,146 @@
+"""Kernels in Triton against the library in double precision: on a GPU, or through Triton's interpreter."""
+
+import itertools
+
+import pytest
+import torch
+from conftest import DEVICE
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spatialgraph.functional import composed, fused, leaky
+from spatialgraph.functional.normalization import normalised
+from spatialgraph.kernels.cuda import dense
+from spatialgraph.kernels.cuda import leaky as leaky_kernels
+from spatialgraph.kernels.cuda import normalization as normalization_kernels
+from spatialgraph.laws import LAWS
+
+pytest.importorskip("triton")
+pytestmark = [
+    pytest.mark.skipif(DEVICE.type not in ("sim", "cuda"), reason="needs a GPU or Triton's interpreter"),
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of NumPy, where the interpreter's squares overflow
+]
+
+PLACE = "cuda" if DEVICE.type == "cuda" else "cpu"  # the interpreter takes tensors of the CPU
+MOST_ERROR = 1e-6
+
+
+def error(found, exact):
+    """The relative error of a tensor."""
+    difference = found.detach().cpu().double() - exact.detach()
+    return float(difference.norm() / exact.detach().norm().clamp(min=1e-30))
+
+
+def law_of(name):
+    kind = LAWS[name]
+    return kind(learnable=True) if "learnable" in kind().settings() else kind()
+
+
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("n, m, dim", [(70, 45, 3), (200, 130, 2), (40, 300, 5), (3, 2, 1), (256, 64, 3)])
+def test_weights_of_all_pairs(name, n, m, dim):
+    law = law_of(name)
+    source, target, scale = torch.randn(n, dim), torch.randn(m, dim), torch.randn(n)
+    target[0] = source[0]  # two neurons meet
+    grad = torch.randn(m, n)
+    exact = [values.double().requires_grad_() for values in (source, target, scale)]
+    weight = composed.pairwise_weight(*exact, law.double())
+    weight.backward(grad.double())
+    by_law = [parameter.grad for parameter in law.parameters()]
+    law.zero_grad()
+    law.float().to(PLACE)
+    kernels, given_here = dense.TileKernels(name), [values.to(PLACE) for values in (source, target, scale)]
+    numbers = law.softening, fused.settings_of(law)
+    assert error(kernels.weight(*given_here, *numbers), weight) < MOST_ERROR
+    *grads, by_first = kernels.geometry_gradients(grad.to(PLACE), *given_here, *numbers)
+    for found, values in zip(grads, exact, strict=True):
+        assert error(found, values.grad) < MOST_ERROR
+    for found, right in zip(fused.parameter_gradients(law, by_first), by_law, strict=True):
+        terms = (grad.double() * weight).detach().norm()  # of one sum, terms of both signs cancel
+        assert float((found.cpu().double() - right).abs()) < 10 * MOST_ERROR * float(terms)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_half_precision(dtype):
+    source, target, scale = (torch.randn(*shape) for shape in ((50, 3), (30, 3), (50,)))
+    given_here = [values.to(PLACE) for values in (source, target, scale)]
+    out = torch.empty(30, 50, dtype=dtype, device=PLACE)
+    kernels = dense.TileKernels("gaussian")
+    kernels.weight(*given_here, 0.0, [1.0], out=out)
+    exact = kernels.weight(*given_here, 0.0, [1.0])
+    torch.testing.assert_close(out.float(), exact, rtol=torch.finfo(dtype).eps, atol=torch.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_weights_of_far_and_unknown_positions(name):
+    """Squares that overflow give 0, and NaN stays, as on the CPU; the cosine has no limit."""
+    law = law_of(name).to(PLACE)
+    source = torch.tensor([[0.0], [1e30], [torch.nan]], device=PLACE)
+    target, scale = torch.zeros(1, 1, device=PLACE), torch.ones(3, device=PLACE)
+    weight = dense.TileKernels(name).weight(source, target, scale, law.softening, fused.settings_of(law))[0]
+    assert weight[0].isfinite() and weight[2].isnan()
+    if name != "cosine":
+        assert weight[1] == 0
+
+
+def test_positions_may_have_any_strides():
+    source, target = torch.randn(3, 40, device=PLACE).t(), torch.randn(30, 6, device=PLACE)[:, ::2]
+    scale, grad = torch.randn(80, device=PLACE)[::2], torch.randn(40, 30, device=PLACE).t()
+    kernels = dense.TileKernels("inverse_distance")
+    plain = [values.contiguous() for values in (source, target, scale)]
+    assert torch.equal(kernels.weight(source, target, scale, 1e-3), kernels.weight(*plain, 1e-3))
+    results = zip(
+        kernels.geometry_gradients(grad, source, target, scale, 1e-3),
+        kernels.geometry_gradients(grad.contiguous(), *plain, 1e-3),
+        strict=True,
+    )
+    assert all(torch.equal(torch.as_tensor(own), torch.as_tensor(other)) for own, other in results)
+
+
+@given(batch=st.integers(0, 70), neurons=st.integers(1, 90), axis=st.sampled_from([0, 1]), rectify=st.booleans())
+def test_normalisation(batch, neurons, axis, rectify):
+    shape = (batch, neurons) if axis == 1 else (neurons, batch)
+    total, bias, grad = 3 * torch.randn(shape) + 1, torch.randn(neurons), torch.randn(shape)
+    exact, exact_bias = total.double().requires_grad_(), bias.double().requires_grad_()
+    by_sample = exact if axis == 1 else exact.t()
+    right = normalised(by_sample, exact_bias, rectify)
+    right.backward(grad.double() if axis == 1 else grad.double().t())
+    right = right if axis == 1 else right.t()
+    given_here = total.to(PLACE), bias.to(PLACE)
+    y, mean, scale = normalization_kernels.normalise(*given_here, rectify, axis)
+    grads = normalization_kernels.gradients(*given_here, mean, scale, grad.to(PLACE), rectify, axis)
+    near = {"rtol": 1e-4, "atol": 1e-4} if neurons < 8 else {"rtol": 1e-5, "atol": 1e-5}
+    for found, expected in zip((y, *grads), (right, exact.grad, exact_bias.grad), strict=True):
+        if neurons > 1:  # one neuron is the mean of its own
+            torch.testing.assert_close(found.cpu().double(), expected.detach(), **near)
+
+
+@pytest.mark.parametrize(("reset", "rows"), list(itertools.product((0, 1, 2), (1, 7))))
+def test_leaky_integration(reset, rows):
+    """The same spikes and potentials as step by step, to the bit."""
+    current, potential, shares = torch.randn(rows, 5, 130), torch.randn(5, 130), torch.rand(7)
+    leaves = [values.clone().requires_grad_() for values in (current, potential)]
+    settings = leaky._Settings(7, 0.9, 1.0, leaky.RESETS[reset], True, True, shares)
+    expected = leaky._step_by_step(*leaves, settings, leaky.FastSigmoid())
+    given_here = current.to(PLACE), potential.to(PLACE), 0.9, 1.0, reset
+    found = leaky_kernels.run(*given_here, 7, shares.to(PLACE))
+    for own, other in zip(found, expected, strict=True):
+        assert torch.equal(own.cpu(), other)
+    grads = [torch.randn_like(values) for values in expected]
+    torch.autograd.backward(expected, grads)
+    there = [values.to(PLACE) for values in grads]
+    found = leaky_kernels.gradients(*given_here, 25.0, 7, *there, shares.to(PLACE))
+    for own, leaf in zip(found, leaves, strict=True):
+        torch.testing.assert_close(own.cpu(), leaf.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_runs_without_steps_or_neurons():
+    nothing = leaky_kernels.run(torch.ones(1, 3, device=PLACE), torch.ones(3, device=PLACE), 0.9, 1.0, 0, 0)
+    assert nothing[3].tolist() == [1.0] * 3
+    grads = leaky_kernels.gradients(
+        torch.ones(1, 3, device=PLACE), torch.ones(3, device=PLACE), 0.9, 1.0, 0, 25.0, 0, by_last=torch.ones(3)
+    )
+    assert grads[0].tolist() == [[0.0] * 3] and grads[1].tolist() == [1.0] * 3
+    empty = torch.empty(0, 2, device=PLACE)
+    weight = dense.TileKernels("gaussian").weight(empty, torch.ones(3, 2, device=PLACE), empty[:, 0], 0.0, [1.0])
+    assert weight.shape == (3, 0)

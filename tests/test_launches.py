@@ -1,0 +1,95 @@
+"""What a training step asks of a GPU, counted on the simulated one: launches, waits and memory."""
+
+import pytest
+import simulated_device
+import torch
+import torch.nn.functional as F
+from conftest import DEVICE
+
+import spatialgraph as sg
+from spatialgraph import wiring
+
+pytest.importorskip("triton")
+pytestmark = pytest.mark.skipif(DEVICE.type != "sim", reason="needs the simulated device")
+
+SMALL = [60, 150, 10]
+
+
+def pruned(amount, **options):
+    model = sg.SpatialMLP(SMALL, **options)
+    sg.prune_(model, amount)
+    return model
+
+
+def masked():
+    model = sg.SpatialMLP(SMALL)
+    model.graph.masked_share = 0.5
+    return model
+
+
+NETWORKS = {
+    "dense": (lambda: sg.SpatialMLP(SMALL), 45),
+    "plain": (lambda: sg.SpatialMLP(SMALL, normalize=False), 40),
+    "free spacing": (lambda: sg.SpatialMLP(SMALL, spacing="free"), 35),
+    "binary": (lambda: sg.SpatialMLP(SMALL, polarity_mode="binary"), 50),
+    "learnable law": (lambda: sg.SpatialMLP(SMALL, law=sg.laws.Cosine(learnable=True)), 50),
+    "anchored": (lambda: sg.SpatialMLP(SMALL, anchored=[0]), 50),
+    "grid": (lambda: sg.SpatialMLP([(6, 10), 150, 10]), 55),
+    "free weights": (lambda: sg.SpatialMLP(SMALL, weight_mode="free"), 35),
+    "half of the pairs": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.Random(density=0.5)), 60),
+    "masked": (masked, 65),
+    "sparse": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.KNN(k=5)), 110),
+    "pruned": (lambda: pruned(0.9), 110),
+    "pruned, live": (lambda: pruned(0.95, normalize="live"), 130),
+    "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
+    "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 140),
+}
+
+
+def step_of(model, batch, classes=10):
+    """Return a training step on the device, without the first one, in which things are made that stay."""
+    model = model.to(DEVICE)
+    x = torch.rand(batch, len(model.graph.inputs)).to(DEVICE)
+    y = torch.randint(0, classes, (batch,)).to(DEVICE)
+
+    def step():
+        model.zero_grad(set_to_none=True)
+        F.cross_entropy(model(x), y).backward()
+
+    step()
+    model.zero_grad(set_to_none=True)
+    return step
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_training_step_never_waits(name):
+    make, most = NETWORKS[name]
+    step = step_of(make(), 30)
+    with simulated_device.recorded() as record:
+        step()
+    assert not record.waits, record.report()
+    assert 0 < len(record.launches) <= most, record.report()
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_dense_step_takes_few_launches_and_little_memory(normalize):
+    step = step_of(sg.SpatialMLP([784, 2048, 10], normalize=normalize), 600)
+    before = simulated_device.record.live
+    with simulated_device.recorded() as record:
+        step()
+    assert not record.waits and len(record.launches) <= 40, record.report()
+    assert record.peak - before <= 3 * 784 * 2048 * 4
+
+
+def test_a_spiking_step_takes_few_launches():
+    step = step_of(sg.SpatialSNN([784, 256, 10], num_steps=25), 20)
+    with simulated_device.recorded() as record:
+        step()
+    assert not record.waits and len(record.launches) <= 120, record.report()
+
+
+def test_tensors_of_two_devices_do_not_meet():
+    with pytest.raises(RuntimeError, match="same device"):
+        torch.ones(3, device=DEVICE) + torch.ones(3)
+    with pytest.raises(ValueError, match="device"):
+        sg.SpatialMLP(SMALL).to(DEVICE)(torch.rand(5, 60))
