@@ -13,8 +13,8 @@ from spatialgraph.kernels.cuda.launching import launch, tiles
 
 __all__ = ["TileKernels"]
 
-# Targets and sources of a tile, and groups of 32 threads for it. With fewer threads, or larger tiles, the sums do not fit
-# the registers.
+# Targets and sources of a tile, and groups of 32 threads for it. With fewer threads, or larger tiles, the sums do not
+# fit the registers.
 _FILL = 16, 256, 4
 _PULL = 64, 64, 8
 
