@@ -11,6 +11,8 @@ from torch import nn
 import spatialgraph as sg
 from spatialgraph import wiring
 from spatialgraph.datasets import yin_yang
+from spatialgraph.functional.pairs import pairwise_length
+from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.graph.penalties import make_penalty
 from spatialgraph.laws import LAWS
 
@@ -309,3 +311,42 @@ def test_networks_on_the_cpu_run_beside_another_default_device():
         for own, other in zip(found, expected, strict=True):
             own.sum().backward()
             assert torch.equal(own, other)
+
+
+def test_lengths_and_masks_are_those_of_the_cpu():
+    source, target = features(40, 3), features(30, 3)
+    target[0] = source[0]  # two neurons meet
+    found = []
+    for device in ("cpu", DEVICE):
+        ends = [pos.clone().to(device).requires_grad_() for pos in (source, target)]
+        lengths = pairwise_length(*ends)
+        lengths.backward(factors(lengths.detach().cpu()).to(device))
+        found.append([pos.grad.cpu() for pos in ends])
+        assert torch.equal(without_smallest(source.to(device), 50).cpu(), without_smallest(source, 50))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_parameters_that_are_assigned_bring_the_network_along():
+    here, there = (sg.SpatialMLP([8, 12, 3], wiring=wiring.KNN(k=4), device=device) for device in ("cpu", DEVICE))
+    here.load_state_dict(there.state_dict(), assign=True)
+    x = torch.rand(5, 8).to(DEVICE)
+    torch.testing.assert_close(here(x).cpu(), there(x).cpu())
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="elsewhere autocast rounds no sums of positions")
+@pytest.mark.parametrize("law", ["inverse_distance", "inverse_power"])
+def test_a_backward_pass_within_autocast_keeps_the_precision_of_positions(law):
+    found = []
+    for is_within in (False, True):
+        torch.manual_seed(0)
+        model = sg.SpatialMLP([30, 40, 3], law=law, normalize=False, dtype=torch.float32).to(DEVICE)
+        with torch.autocast(DEVICE.type, dtype=torch.bfloat16):
+            loss = model(torch.rand(20, 30).to(DEVICE)).float().square().sum()
+            if is_within:
+                loss.backward()
+        if not is_within:
+            loss.backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -38,11 +38,11 @@ NETWORKS = {
     "free weights": (lambda: sg.SpatialMLP(SMALL, weight_mode="free"), 35),
     "half of the pairs": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.Random(density=0.5)), 60),
     "masked": (masked, 65),
-    "sparse": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.KNN(k=5)), 110),
-    "pruned": (lambda: pruned(0.9), 110),
-    "pruned, live": (lambda: pruned(0.95, normalize="live"), 130),
+    "sparse": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.KNN(k=5)), 55),
+    "pruned": (lambda: pruned(0.9), 55),
+    "pruned, live": (lambda: pruned(0.95, normalize="live"), 80),
     "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
-    "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 140),
+    "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 90),
 }
 
 

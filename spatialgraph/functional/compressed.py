@@ -84,7 +84,8 @@ class _EdgeWeight(torch.autograd.Function):
             return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
         kernel: Any = compressed_law(law, source_pos, target_pos, scale)
         geometry = edges.target_pointer, edges.sources, source_pos, target_pos, scale, law.softening
-        *grads, by_parameter = kernel.gradients(*geometry, grad, settings_of(law))
+        by_source = edges.source_pointer, edges.by_source, edges.targets_by_source
+        *grads, by_parameter = kernel.gradients(*geometry, grad, settings_of(law), by_source)
         return (*grads, None, None, *parameter_gradients(law, by_parameter))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization, stencils
+from spatialgraph.kernels.cuda import compressed as gpu_compressed
 from spatialgraph.kernels.cuda import dense as gpu_dense
 from spatialgraph.kernels.cuda import launching
 from spatialgraph.kernels.cuda import leaky as gpu_leaky
@@ -73,6 +74,7 @@ register(NORMALIZATION, gpu_normalization, launching.available)
 # Those of Triton have the names of the laws.
 for _formula, _law in LAWS.items():
     register(("dense", _law), gpu_dense.TileKernels(_formula), launching.available)
+    register(("compressed", _law), gpu_compressed.EdgeTileKernels(_formula), launching.available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401

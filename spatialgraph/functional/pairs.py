@@ -16,7 +16,7 @@ from spatialgraph.functional.compressed import check_geometry, geometry_in_singl
 from spatialgraph.functional.fused import dense_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law
-from spatialgraph.tracing import is_observed
+from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["build_weight", "geometry_gradients", "pairwise_length", "pairwise_weight"]
 
@@ -65,6 +65,8 @@ class _PairwiseLength(torch.autograd.Function):
         ends = ctx.saved_tensors
         if torch.is_grad_enabled():
             return composed.gradients(composed.pairwise_length, ends, ctx.needs_input_grad, [grad])
+        if grad.device.type != "cpu":
+            return _distance_gradients(ends[0], ends[1], grad)
         with torch.enable_grad():
             own = [values.detach().requires_grad_() for values in ends]
             return torch.autograd.grad(_distances(*own), own, grad)
@@ -73,6 +75,18 @@ class _PairwiseLength(torch.autograd.Function):
 def _distances(source_pos: Tensor, target_pos: Tensor) -> Tensor:
     # From differences: the matrix expansion is inaccurate for short lengths.
     return torch.cdist(target_pos, source_pos, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _distance_gradients(source_pos: Tensor, target_pos: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of positions axis by axis: those of cdist hold all coordinates of all pairs on a GPU."""
+    length = _distances(source_pos, target_pos)
+    pull = torch.where(length != 0, grad / length, 0.0)  # NaN stays
+    by_source, by_target = [], []
+    for axis in range(source_pos.shape[1]):
+        component = torch.sub(target_pos[:, axis, None], source_pos[:, axis]).mul_(pull)
+        by_target.append(component.sum(1))
+        by_source.append(-component.sum(0))
+    return torch.stack(by_source, 1), torch.stack(by_target, 1)
 
 
 def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law) -> Tensor:
@@ -160,6 +174,13 @@ def geometry_gradients(
         operands = grad_weight, source_pos, target_pos, scale, law.softening, settings_of(law)
         *grads, by_parameter = kernel.geometry_gradients(*operands)
         return tuple(grads), parameter_gradients(law, by_parameter)
+    with without_autocast(grad_weight.device.type):  # which would round positions where a backward pass runs in it
+        return _composed_gradients(grad_weight, source_pos, target_pos, scale, law)
+
+
+def _composed_gradients(
+    grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
+) -> tuple[Gradients, list[Tensor]]:
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]

@@ -44,7 +44,9 @@ def without_smallest(weight: Tensor, count: int) -> Tensor:
     if count in (0, weight.numel()):
         return torch.full_like(weight, count == 0, dtype=torch.bool)
     magnitude = weight.detach().abs()
-    if weight.device.type != "cpu" or weight.dtype not in INTEGERS or is_observed(weight):
+    if weight.device.type != "cpu" and not is_observed(weight):  # many times faster there than kthvalue
+        return ~(magnitude < magnitude.flatten().sort().values[count])
+    if weight.dtype not in INTEGERS or is_observed(weight):
         return ~(magnitude < torch.kthvalue(magnitude.flatten(), count + 1).values)
     bits = magnitude.contiguous().numpy().view(INTEGERS[weight.dtype])
     return torch.from_numpy(bits >= np.partition(bits, count, axis=None)[count])

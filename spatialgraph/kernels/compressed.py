@@ -139,11 +139,13 @@ class EdgeKernels:
         softening: float,
         grad: Tensor,
         settings: Sequence[float | Tensor] = (),
+        by_source: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, float]:
         """Return the gradients of source positions, target positions, scales and the formula's parameter.
 
-        Arguments are those of :meth:`weights` and the gradient of the edges' weights, shape ``(E,)``. The last result
-        is 0 for a formula without a parameter.
+        Arguments are those of :meth:`weights`, the gradient of the edges' weights, shape ``(E,)``, and the same edges
+        by source: where those of each source begin, their numbers and their targets. These kernels do not need the
+        latter. The last result is 0 for a formula without a parameter.
         """
         from spatialgraph.kernels.loops import compressed as loops
 

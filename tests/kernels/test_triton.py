@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spatialgraph.functional import composed, fused, leaky
+from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.kernels.cuda import dense
+from spatialgraph.kernels.cuda import compressed, dense
 from spatialgraph.kernels.cuda import leaky as leaky_kernels
 from spatialgraph.kernels.cuda import normalization as normalization_kernels
 from spatialgraph.laws import LAWS
@@ -58,6 +59,44 @@ def test_weights_of_all_pairs(name, n, m, dim):
     for found, right in zip(fused.parameter_gradients(law, by_first), by_law, strict=True):
         terms = (grad.double() * weight).detach().norm()  # of one sum, terms of both signs cancel
         assert float((found.cpu().double() - right).abs()) < 10 * MOST_ERROR * float(terms)
+
+
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("n, m, dim, density", [(70, 45, 3, 0.2), (300, 3, 2, 0.9), (5, 4, 1, 0.5), (40, 50, 6, 0.0)])
+def test_weights_of_listed_edges(name, n, m, dim, density):
+    law = law_of(name)
+    edges = CompressedEdges.from_mask(torch.rand(m, n) < density)
+    source, target, scale = torch.randn(n, dim), torch.randn(m, dim), torch.randn(n)
+    target[0] = source[0]  # two neurons may meet
+    grad = torch.randn(edges.count)
+    exact = [values.double().requires_grad_() for values in (source, target, scale)]
+    weight = composed.edge_weight(*exact, law.double(), edges)
+    weight.backward(grad.double())
+    by_law = [parameter.grad for parameter in law.parameters()]
+    law.zero_grad()
+    law.float().to(PLACE)
+    rows, columns = edges.target_pointer.to(PLACE), edges.sources.to(PLACE)
+    by_source = tuple(each.to(PLACE) for each in (edges.source_pointer, edges.by_source, edges.targets_by_source))
+    numbers = law.softening, fused.settings_of(law)
+    geometry = [values.to(PLACE) for values in (source, target, scale)]
+    kernels = compressed.EdgeTileKernels(name)
+    assert error(kernels.weights(rows, columns, *geometry, *numbers), weight) < MOST_ERROR
+    *grads, by_first = kernels.gradients(rows, columns, *geometry, numbers[0], grad.to(PLACE), numbers[1], by_source)
+    for found, values in zip(grads, exact, strict=True):
+        assert error(found, values.grad) < MOST_ERROR
+    for found, right in zip(fused.parameter_gradients(law, by_first), by_law, strict=True):
+        terms = (grad.double() * weight).detach().norm()
+        assert float((found.cpu().double() - right).abs()) <= 10 * MOST_ERROR * float(terms)
+
+
+def test_edges_out_of_range_are_not_read():
+    pos, scale = torch.randn(3, 2, device=PLACE), torch.ones(3, device=PLACE)
+    rows = torch.tensor([0, 2, 99, 4], device=PLACE)  # the edges of a row may not go past the last one
+    columns = torch.tensor([0, 7, -5, 1], dtype=torch.int32, device=PLACE)
+    kernels = compressed.EdgeTileKernels("gaussian")
+    weight = kernels.weights(rows, columns, pos, pos, scale, 0.0, [1.0])
+    assert weight[0] == 1 and weight[1] == 0
+    kernels.gradients(rows, columns, pos, pos, scale, 0.0, weight, [1.0], (rows, columns, columns))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

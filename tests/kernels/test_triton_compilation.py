@@ -8,7 +8,8 @@ from conftest import DEVICE
 
 triton = pytest.importorskip("triton")
 
-from spatialgraph.kernels.cuda import dense, leaky, normalization  # noqa: E402
+from spatialgraph.kernels.cuda import compressed, dense, leaky, normalization  # noqa: E402
+from spatialgraph.kernels.cuda.loops import compressed as compressed_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import dense as dense_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import leaky as leaky_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import normalization as normalization_loops  # noqa: E402
@@ -21,7 +22,8 @@ pytestmark = [
 ]
 
 NUMBERS = {"softening_square", "first", "second", "third", "epsilon", "beta", "threshold", "slope"}
-WHOLE = {"sources", "targets", "batch", "neurons", "count", "steps", "rows"}
+WHOLE = {"sources", "targets", "batch", "neurons", "count", "steps", "rows", "edges", "others"}
+INDICES = {"pointer": "*i64", "column": "*i32", "order": "*i32"}
 
 
 def resources(kernel, constants, processor, tmp_path, pointers=(), warps=4):
@@ -37,7 +39,7 @@ def resources(kernel, constants, processor, tmp_path, pointers=(), warps=4):
         if name in NUMBERS - set(pointers)
         else "i32"
         if name in WHOLE or name.endswith(("stride", "axis"))
-        else "*fp32"
+        else INDICES.get(name, "*fp32")
         for name in names
     }
     places = {(names.index(name),): value for name, value in constants.items()}
@@ -66,6 +68,20 @@ def test_pairs(name, processor, tmp_path):
     settings |= {"IS_LEARNT": is_tensor, "BJ": bj, "BI": bi}
     pulled = resources(dense_loops.pull, settings, processor, tmp_path, pointers, warps)
     assert filled[1] == pulled[1] == 0
+
+
+@pytest.mark.parametrize("processor", [80, 90])
+@pytest.mark.parametrize("name", LAWS)
+def test_edges(name, processor, tmp_path):
+    is_tensor = first_is_tensor(name)
+    pointers = ["first"] if is_tensor else []
+    settings = {"FORMULA": name, "DIM": 3, "AXES": 4, "FIRST_IS_TENSOR": is_tensor, "BLOCK": compressed._BLOCK}
+    _, weighed = resources(compressed_loops.weigh, settings, processor, tmp_path, pointers)
+    pulled = [
+        resources(compressed_loops.pull, settings | {"IS_SOURCE": is_source}, processor, tmp_path, pointers)[1]
+        for is_source in (True, False)
+    ]
+    assert [weighed, *pulled] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("processor", [80, 90])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.kernels.cuda.launching import launch, tiles
+from spatialgraph.kernels.cuda.launching import is_tensor, launch, three, tiles
 
 __all__ = ["TileKernels"]
 
@@ -50,8 +50,8 @@ class TileKernels:
         launch(
             loops.fill, (tiles(targets, bj), tiles(sources, bi)),
             source_pos, target_pos, scale, result, sources, targets,
-            *_strides(source_pos, target_pos, scale), softening**2, *_three(settings),
-            FORMULA=self.formula, DIM=source_pos.shape[1], FIRST_IS_TENSOR=_is_tensor(settings), BJ=bj, BI=bi,
+            *_strides(source_pos, target_pos, scale), softening**2, *three(settings),
+            FORMULA=self.formula, DIM=source_pos.shape[1], FIRST_IS_TENSOR=is_tensor(settings), BJ=bj, BI=bi,
             num_warps=warps,
         )  # fmt: skip
         return result
@@ -86,8 +86,8 @@ class TileKernels:
         launch(
             loops.pull, (rows, columns),
             grad, source_pos, target_pos, scale, by_source, by_target, by_first, sources, targets,
-            *_strides(source_pos, target_pos, scale), softening**2, *_three(settings),
-            FORMULA=self.formula, DIM=dim, FIRST_IS_TENSOR=_is_tensor(settings), IS_LEARNT=is_learnt, BJ=bj, BI=bi,
+            *_strides(source_pos, target_pos, scale), softening**2, *three(settings),
+            FORMULA=self.formula, DIM=dim, FIRST_IS_TENSOR=is_tensor(settings), IS_LEARNT=is_learnt, BJ=bj, BI=bi,
             num_warps=warps,
         )  # fmt: skip
         source, target = (_summed(parts) for parts in (by_source, by_target))
@@ -96,16 +96,6 @@ class TileKernels:
 
 def _strides(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[int, ...]:
     return (*source_pos.stride(), *target_pos.stride(), *scale.stride())
-
-
-def _is_tensor(settings: Sequence[float | Tensor]) -> bool:
-    """Tell whether the first number is a tensor, whose value must not be fetched from the GPU."""
-    return bool(settings) and isinstance(settings[0], Tensor)
-
-
-def _three(settings: Sequence[float | Tensor]) -> list[float | Tensor]:
-    """Return the numbers of a formula, and 0 for those that it does not have."""
-    return [*settings, *[0.0] * (3 - len(settings))]
 
 
 def _summed(parts: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from spatialgraph.kernels.compilation import warn
 from spatialgraph.tracing import is_observed
 
-__all__ = ["DEVICES", "available", "launch", "run", "tiles"]
+__all__ = ["DEVICES", "available", "is_tensor", "launch", "run", "three", "tiles"]
 
 DEVICES = {"cuda"}
 """Kinds of devices that Triton compiles for here; those of AMD are called so too."""
@@ -39,6 +39,16 @@ def launch(kernel: Any, grid: tuple[int, ...], *operands: Any, **constants: Any)
 def run(kernel: Any, grid: tuple[int, ...], operands: Sequence[Any], constants: Mapping[str, Any]) -> None:  # noqa: ANN401
     """Launch a kernel."""
     kernel[grid](*operands, **constants)
+
+
+def is_tensor(settings: Sequence[float | Tensor]) -> bool:
+    """Tell whether the first number of a formula is a tensor, whose value must not be fetched from the GPU."""
+    return bool(settings) and isinstance(settings[0], Tensor)
+
+
+def three(settings: Sequence[float | Tensor]) -> list[float | Tensor]:
+    """Return the numbers of a formula, and 0 for those that it does not have."""
+    return [*settings, *[0.0] * (3 - len(settings))]
 
 
 def tiles(count: int, size: int) -> int:

@@ -7,7 +7,7 @@ to memory of their own for each tile, without atomic operations, so that each ru
 import triton
 import triton.language as tl
 
-from spatialgraph.kernels.cuda.loops.formulas import differentiate
+from spatialgraph.kernels.cuda.loops.formulas import differentiate, number
 
 __all__ = ["fill", "pull"]
 
@@ -25,7 +25,7 @@ def fill(
         source_pos, target_pos, i, j, sources, targets,
         source_stride, source_axis, target_stride, target_axis, softening_square, DIM,
     )  # fmt: skip
-    w, _, _ = differentiate(square, _number(first, FIRST_IS_TENSOR), second, third, FORMULA)
+    w, _, _ = differentiate(square, number(first, FIRST_IS_TENSOR), second, third, FORMULA)
     w *= tl.load(scale + i.to(tl.int64) * scale_stride, mask=i < sources, other=0.0)[None, :]
     place = j.to(tl.int64)[:, None] * sources + i[None, :]
     tl.store(out + place, w.to(out.dtype.element_ty), mask=(j < targets)[:, None] & (i < sources)[None, :])
@@ -54,7 +54,7 @@ def pull(
         source_pos, target_pos, i, j, sources, targets,
         source_stride, source_axis, target_stride, target_axis, softening_square, DIM,
     )  # fmt: skip
-    w, twice_slope, slope = differentiate(square, _number(first, FIRST_IS_TENSOR), second, third, FORMULA)
+    w, twice_slope, slope = differentiate(square, number(first, FIRST_IS_TENSOR), second, third, FORMULA)
     s = tl.load(scale + i.to(tl.int64) * scale_stride, mask=is_source, other=0.0)
     from_source = by_source + (tile_j.to(tl.int64) * sources + i) * (DIM + 1)
     tl.store(from_source + DIM, tl.sum(grad * w, 0), mask=is_source)
@@ -69,15 +69,6 @@ def pull(
         component = (q[:, None] - p[None, :]) * strength
         tl.store(from_source + axis, -s * tl.sum(component, 0), mask=is_source)
         tl.store(from_target + axis, tl.sum(component * s[None, :], 1), mask=is_target)
-
-
-@triton.jit
-def _number(value, IS_TENSOR: tl.constexpr):
-    """Return a number that is given as such, or by the place of a tensor with one element."""
-    if IS_TENSOR:
-        return tl.load(value).to(tl.float32)
-    else:
-        return value
 
 
 @triton.jit

@@ -10,7 +10,7 @@ import triton.language as tl
 
 from spatialgraph.kernels.cuda.loops.elementary import sine_and_cosine, sine_slope
 
-__all__ = ["FORMULAS", "differentiate"]
+__all__ = ["FORMULAS", "differentiate", "number"]
 
 FORMULAS = (
     "inverse_distance",
@@ -50,6 +50,15 @@ def differentiate(square, first, second, third, FORMULA: tl.constexpr):
     else:
         tl.static_assert(FORMULA == "compact")
         return _compact(square, first)
+
+
+@triton.jit
+def number(value, IS_TENSOR: tl.constexpr):
+    """Return a number that is given as such, or by the place of a tensor with one element."""
+    if IS_TENSOR:
+        return tl.load(value).to(tl.float32)
+    else:
+        return value
 
 
 @triton.jit
