@@ -307,6 +307,7 @@ def test_networks_on_the_cpu_run_beside_another_default_device():
     wide = torch.rand(2, 800)
     expected = [model(x), sparse(x), spiking(x), summed(wide)]
     with DEVICE:
+        torch.testing.assert_close(model.to_dense()(x), expected[0])
         found = [model(x), sparse(x), spiking(x), summed(wide)]
         for own, other in zip(found, expected, strict=True):
             own.sum().backward()

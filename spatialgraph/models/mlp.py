@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.devices import on_cpu
 from spatialgraph.functional.normalization import normalised
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
@@ -139,6 +140,7 @@ class SpatialMLP(nn.Module):
         return torch.cat(blocks, dim=-1)[..., torch.argsort(numbers)]
 
     @torch.no_grad()
+    @on_cpu
     def to_dense(self) -> "DenseMLP":
         """Return a copy made of weight matrices, which computes the same and learns like any dense network.
 

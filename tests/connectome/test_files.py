@@ -211,3 +211,10 @@ def test_a_recurrent_network_of_listed_edges_needs_a_wiring(tmp_path):
     save(SpatialGraph.layered([3, 4, 2], recurrent=KNN(k=2)), tmp_path / "network.safetensors")
     with pytest.raises(ValueError, match="recurrent must be given"):
         load(tmp_path / "network.safetensors").rewire_()
+
+
+def test_a_wrong_device_is_not_blamed_on_the_file(path):
+    save(SpatialGraph.layered([3, 2]), path)
+    assert load(path, device="meta").raw_bias.is_meta
+    with pytest.raises(RuntimeError, match="device"):
+        load(path, device="nonsense")

@@ -119,9 +119,10 @@ def load(path: str | os.PathLike[str], device: torch.device | str | None = None)
     """
     data = checks.path("path", path).read_bytes()
     try:
-        return _build(data).to(default_device(device))
+        network = _build(data)
     except _FAULTS as error:
         raise ValueError(f"{os.fspath(path)} must be a network that spatialgraph.save wrote: {error}") from error
+    return network.to(default_device(device))
 
 
 @on_cpu
