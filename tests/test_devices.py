@@ -205,9 +205,9 @@ def test_optimisers_train_on_the_gpu():
 
 
 @pytest.fixture
-def by_default():
+def by_default(device):
     """Let new tensors go to the device."""
-    with DEVICE:
+    with device:
         yield
 
 

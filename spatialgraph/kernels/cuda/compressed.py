@@ -22,7 +22,7 @@ class EdgeTileKernels:
     """The kernels of listed edges for one formula; rows are targets, columns sources.
 
     Args:
-        formula: a name in ``spatialgraph.kernels.cuda.loops.formulas``.
+        formula: the name of a law in :data:`spatialgraph.laws.LAWS`.
     """
 
     def __init__(self, formula: str) -> None:

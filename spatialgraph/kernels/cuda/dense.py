@@ -23,7 +23,7 @@ class TileKernels:
     """The kernels of all pairs for one formula.
 
     Args:
-        formula: a name in ``spatialgraph.kernels.cuda.loops.formulas``.
+        formula: the name of a law in :data:`spatialgraph.laws.LAWS`.
     """
 
     def __init__(self, formula: str) -> None:

@@ -10,19 +10,7 @@ import triton.language as tl
 
 from spatialgraph.kernels.cuda.loops.elementary import sine_and_cosine, sine_slope
 
-__all__ = ["FORMULAS", "differentiate", "number"]
-
-FORMULAS = (
-    "inverse_distance",
-    "inverse_power",
-    "cosine",
-    "sine_wave",
-    "cosine_wave",
-    "mexican_hat",
-    "gaussian",
-    "yukawa",
-    "compact",
-)
+__all__ = ["differentiate", "number"]
 
 
 @triton.jit
