@@ -42,6 +42,9 @@ NETWORKS = {
     "pruned": (lambda: pruned(0.9), 55),
     "pruned, live": (lambda: pruned(0.95, normalize="live"), 80),
     "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
+    "delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5), 135),
+    "sparse delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5, wiring=wiring.KNN(k=5)), 150),
+    "short delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5, max_delay=20), 140),
     "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 90),
 }
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization, stencils
 from spatialgraph.kernels.cuda import compressed as gpu_compressed
+from spatialgraph.kernels.cuda import delays as gpu_delays
 from spatialgraph.kernels.cuda import dense as gpu_dense
 from spatialgraph.kernels.cuda import launching
 from spatialgraph.kernels.cuda import leaky as gpu_leaky
@@ -27,6 +28,7 @@ from spatialgraph.laws import (
 __all__ = [
     "COMPRESSED",
     "DELAYS",
+    "GATHERED_DELAYS",
     "LEAKY",
     "NORMALIZATION",
     "STENCILS",
@@ -39,6 +41,7 @@ __all__ = [
 
 COMPRESSED = "product in compressed rows"
 DELAYS = "delayed product"
+GATHERED_DELAYS = "delayed product, target by target"
 LEAKY = "leaky integrate-and-fire"
 NORMALIZATION = "layer normalization"
 STENCILS = "points on a grid"
@@ -69,6 +72,7 @@ for _law, _formula in _FORMULAS.items():
     register(("dense", _law), dense.PairKernels(_formula), _available)
     register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
     register(("channels", _law), channels.ChannelKernels(_formula), _available)
+register(GATHERED_DELAYS, gpu_delays, launching.available)
 register(LEAKY, gpu_leaky, launching.available)
 register(NORMALIZATION, gpu_normalization, launching.available)
 # Those of Triton have the names of the laws.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional.delays import line_length
+from spatialgraph.functional.delay_steps import line_length
 from spatialgraph.graph.saved_models import register_model
 from spatialgraph.graph.spatial_graph import SpatialGraph
 from spatialgraph.graph.transmission import PrecomputedTransmission, Transmission
@@ -202,31 +202,46 @@ class SpatialSNN(SpikingNetwork):
         bias: Tensor | None,
         rectify: bool,
     ) -> Tensor:
-        delay, line = transmission.delay(number), lines[number]
-        self._check_line(delay)
+        delay, line = self._accepted(transmission.delay(number)), lines[number]
         signal = signal.expand(self.num_steps, *signal.shape[1:])
         if line is not None and line.shape[1:] != signal.shape[1:]:
             wanted = ", ".join(map(str, ("steps", *signal.shape[1:])))
             raise ValueError(f"line of the state must have shape ({wanted}), got {tuple(line.shape)}")
+        is_on_accelerator = delay.device.type != "cpu"
+        if line is not None and is_on_accelerator:
+            line = _last(line, self._reach(delay))
         current = transmission.send_delayed(number, signal, line, delay)
         past = signal if line is None else torch.cat([line, signal])
-        reach = len(past) if is_observed(delay) else line_length(delay)
-        lines[number] = past[max(0, len(past) - reach) :]
+        # To know what is still needed would wait for an accelerator: a pass that continues this one finds out.
+        lines[number] = past if is_on_accelerator else _last(past, self._reach(delay))
         return current if bias is None else current + bias
 
     def _recurrent_delayed(
         self, transmission: Transmission, number: int, lines: list[Tensor | None]
     ) -> RecurrentSynapses:
-        weight, delay = transmission.weight(number), transmission.delay(number)
-        self._check_line(delay)
+        weight, delay = transmission.weight(number), self._accepted(transmission.delay(number))
 
         def send(past: Sequence[Tensor]) -> Tensor:
             line = torch.stack(list(past))
             # What the neurons send in this step arrives later: every delay is at least 1.
             return transmission.send_delayed(number, torch.zeros_like(line[:1]), line, delay, weight)[0]
 
-        reach = sys.maxsize if is_observed(delay) else max(1, line_length(delay))
-        return RecurrentSynapses(send, reach, lines, number)
+        return RecurrentSynapses(send, max(1, self._reach(delay)), lines, number)
+
+    def _reach(self, delay: Tensor) -> int:
+        """Return how many past steps may arrive later; more than needed where reading delays is to be avoided."""
+        if is_observed(delay):
+            return sys.maxsize
+        if delay.device.type != "cpu" and self.max_delay is not None:
+            return self.max_delay + 1
+        return line_length(delay)
+
+    def _accepted(self, delay: Tensor) -> Tensor:
+        """Return delays that fit the line. On an accelerator, whose values are not waited for, others become NaN."""
+        if is_observed(delay) or delay.device.type == "cpu":
+            self._check_line(delay)
+            return delay
+        return delay if self.max_delay is None else delay.masked_fill(delay > self.max_delay, math.nan)
 
     def _check_line(self, delay: Tensor) -> None:
         if is_observed(delay):
@@ -241,6 +256,11 @@ class SpatialSNN(SpikingNetwork):
                 f"delays must not be longer than the line (max_delay={self.max_delay} steps), got {longest:g}; "
                 "raise max_delay or the graph's velocity"
             )
+
+
+def _last(line: Tensor, reach: int) -> Tensor:
+    """Return the last steps of a time series."""
+    return line[max(0, len(line) - reach) :]
 
 
 def _recurrent(

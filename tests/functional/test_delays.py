@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from references import assert_close, complete_edges
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.delays import delayed, line_length
+from spatialgraph.functional.delay_steps import line_length
+from spatialgraph.functional.delays import delayed
 from spatialgraph.kernels import delays as delay_kernels
 
 both_engines = pytest.mark.parametrize("listed", [False, True], ids=["all-to-all", "edges"])
