@@ -90,6 +90,40 @@ def test_spiking_networks(delayed, recurrent):
     assert_same(model, features(5, 6))
 
 
+@pytest.mark.parametrize("max_delay", [None, 20])
+@pytest.mark.parametrize("recurrent", [None, wiring.KNN(k=3)])
+def test_runs_with_delays_continue(recurrent, max_delay):
+    """In single precision too, whose kernels do not read the delays; three runs are as good as one."""
+    pytest.importorskip("snntorch")
+    options = {"velocity": 0.5, "delay_mode": "length", "recurrent": recurrent, "max_delay": max_delay}
+    model = sg.SpatialSNN([6, 9, 3], dim=2, num_steps=5, coding=None, **options)
+    x = torch.rand(15, 4, 6)
+    found = []
+    for device in ("cpu", DEVICE):
+        own, state, potentials = copy.deepcopy(model).to(device), None, []
+        for part in x.split(5):
+            run = own.simulate(part.to(device), state)
+            state = run.state
+            potentials.append(run.potentials[-1].detach().cpu())
+        found.append(torch.cat(potentials))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    whole = sg.SpatialSNN(model.graph, num_steps=15, coding=None, max_delay=max_delay).simulate(x).potentials[-1]
+    torch.testing.assert_close(found[1], whole.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_delays_that_do_not_fit_the_line_are_refused():
+    """On a GPU in single precision by NaN, because their values are not read."""
+    pytest.importorskip("snntorch")
+    model = sg.SpatialSNN([6, 9, 3], dim=2, num_steps=5, velocity=0.5, max_delay=20).to(DEVICE)
+    x = torch.rand(4, 6).to(DEVICE)
+    assert model(x).isfinite().all()
+    model.max_delay = 1
+    try:
+        assert model(x).isnan().all()
+    except ValueError as error:
+        assert "delay" in str(error)
+
+
 def cloud():
     pos = features(40, 3)
     edges = torch.stack([torch.arange(40).repeat(3), torch.cat([torch.arange(40).roll(k) for k in (1, 2, 7)])])

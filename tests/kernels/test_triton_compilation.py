@@ -8,8 +8,9 @@ from conftest import DEVICE
 
 triton = pytest.importorskip("triton")
 
-from spatialgraph.kernels.cuda import compressed, dense, leaky, normalization  # noqa: E402
+from spatialgraph.kernels.cuda import compressed, delays, dense, leaky, normalization  # noqa: E402
 from spatialgraph.kernels.cuda.loops import compressed as compressed_loops  # noqa: E402
+from spatialgraph.kernels.cuda.loops import delays as delay_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import dense as dense_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import leaky as leaky_loops  # noqa: E402
 from spatialgraph.kernels.cuda.loops import normalization as normalization_loops  # noqa: E402
@@ -21,9 +22,9 @@ pytestmark = [
     pytest.mark.skipif(not (TOOLS / "cuobjdump").exists(), reason="needs Triton with CUDA's tools"),
 ]
 
-NUMBERS = {"softening_square", "first", "second", "third", "epsilon", "beta", "threshold", "slope"}
-WHOLE = {"sources", "targets", "batch", "neurons", "count", "steps", "rows", "edges", "others"}
-INDICES = {"pointer": "*i64", "column": "*i32", "order": "*i32"}
+NUMBERS = {"softening_square", "first", "second", "third", "epsilon", "beta", "threshold", "slope", "longest"}
+WHOLE = {"sources", "targets", "batch", "neurons", "count", "steps", "rows", "edges", "others", "entries", "offset"}
+INDICES = {"pointer": "*i64", "column": "*i32", "order": "*i32", "other": "*i32", "source": "*i32"}
 
 
 def resources(kernel, constants, processor, tmp_path, pointers=(), warps=4):
@@ -38,7 +39,7 @@ def resources(kernel, constants, processor, tmp_path, pointers=(), warps=4):
         else "fp32"
         if name in NUMBERS - set(pointers)
         else "i32"
-        if name in WHOLE or name.endswith(("stride", "axis"))
+        if name in WHOLE or name.endswith(("stride", "axis", "_entries"))
         else INDICES.get(name, "*fp32")
         for name in names
     }
@@ -103,3 +104,15 @@ def test_leaky_integration(reset, processor, tmp_path):
     _, forward = resources(leaky_loops.forward, shared | {"HAS_SHARES": True}, processor, tmp_path)
     _, backward = resources(leaky_loops.backward, shared | {"HAS_SUM": True, "HAS_LAST": True}, processor, tmp_path)
     assert forward == backward == 0
+
+
+@pytest.mark.parametrize("processor", [80, 90])
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_delays(is_listed, processor, tmp_path):
+    be, br = delays._GATHER
+    for is_back in (False, True):
+        settings = {"IS_LISTED": is_listed, "IS_BACK": is_back, "BE": be, "BR": br}
+        assert resources(delay_loops.gather, settings, processor, tmp_path)[1] == 0
+    be, br = delays._CORRELATE
+    settings = {"IS_LISTED": is_listed, "BE": be, "BR": br}
+    assert resources(delay_loops.correlate, settings, processor, tmp_path)[1] == 0
