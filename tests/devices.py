@@ -21,6 +21,8 @@ def prepare(name):
     if name == "sim":
         os.environ["TRITON_INTERPRET"] = "1"
         import simulated_device
+        import triton_interpreter
 
         simulated_device.install()
+        triton_interpreter.mend()
     return torch.device(name)

@@ -20,6 +20,7 @@ from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
 from spatialgraph.functional.scratch import scratch
 from spatialgraph.functional.smallest import without_smallest
+from spatialgraph.functional.tiled import TiledAllToAll, is_tiled
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_autocast, is_observed
 
@@ -41,7 +42,8 @@ def all_to_all(
 
     .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|) + b_j
 
-    The weight matrix is built once for the whole batch and multiplied; the backward pass is analytic. Under
+    The weight matrix is built once for the whole batch and multiplied; on a GPU, few activations are multiplied by
+    weights that are not stored. The backward pass is analytic. Under
     ``torch.autocast`` lengths and weights keep their precision, and only the matrix products use the lower one.
 
     Args:
@@ -80,7 +82,11 @@ def all_to_all(
     if is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, law, bias, mask, n_masked, rectify)
     flat = x if x.dim() == 2 else x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, rectify, *law.parameters())
+    y: Tensor
+    if mask is None and not n_masked and is_tiled(flat, *geometry[:2], law):
+        y = TiledAllToAll.apply(flat, *geometry, law, bias, rectify, *law.parameters())
+    else:
+        y = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, rectify, *law.parameters())
     return y if x.dim() == 2 else y.view(*x.shape[:-1], target_pos.shape[0])
 
 
@@ -101,9 +107,11 @@ class _AllToAll(torch.autograd.Function):
     ) -> Tensor:
         is_kept = ctx.needs_input_grad[0] and x.dtype == source_pos.dtype
         shape = target_pos.shape[0], source_pos.shape[0]
-        weight = build_weight(
-            source_pos, target_pos, scale, law, None if is_kept else scratch("weights", shape, source_pos)
-        )
+        if x.device.type != "cpu" and not n_masked:  # in the precision of the product at once
+            out = x.new_empty(shape)
+        else:
+            out = None if is_kept else scratch("weights", shape, source_pos)
+        weight = build_weight(source_pos, target_pos, scale, law, out)
         if mask is not None:
             _cut(weight, mask)
         if n_masked:  # pairs without an edge weigh 0 and are counted first

@@ -11,6 +11,7 @@ from spatialgraph.kernels.cuda import dense as gpu_dense
 from spatialgraph.kernels.cuda import launching
 from spatialgraph.kernels.cuda import leaky as gpu_leaky
 from spatialgraph.kernels.cuda import normalization as gpu_normalization
+from spatialgraph.kernels.cuda import products as gpu_products
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import (
     LAWS,
@@ -36,6 +37,7 @@ __all__ = [
     "compressed_law",
     "dense_law",
     "parameter_gradients",
+    "product_law",
     "settings_of",
 ]
 
@@ -79,6 +81,7 @@ register(NORMALIZATION, gpu_normalization, launching.available)
 for _formula, _law in LAWS.items():
     register(("dense", _law), gpu_dense.TileKernels(_formula), launching.available)
     register(("compressed", _law), gpu_compressed.EdgeTileKernels(_formula), launching.available)
+    register(("products", _law), gpu_products.ProductKernels(_formula), launching.available)
 
 
 def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
@@ -95,6 +98,14 @@ def dense_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
 def compressed_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
     """Return the kernels for weights of listed edges by a law, None where there are none for these tensors."""
     return find(("compressed", type(law)), *values)
+
+
+def product_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401
+    """Return the kernels for products with weights of all pairs by a law, None where there are none for these tensors.
+
+    They compute the weights where they are used.
+    """
+    return find(("products", type(law)), *values)
 
 
 def channel_law(law: Law, *values: Tensor) -> Any | None:  # noqa: ANN401

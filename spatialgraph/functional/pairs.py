@@ -147,7 +147,7 @@ class _PairwiseWeight(torch.autograd.Function):
 def build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, out: Tensor | None = None) -> Tensor:
     """Return the weights of :func:`pairwise_weight`, without gradients; arguments as there.
 
-    ``out`` is a tensor to write them to, shape ``(m, n)``; None for a new one.
+    ``out`` is a tensor to write them to, shape ``(m, n)``, which may be of half precision; None for a new one.
     """
     with torch.no_grad():
         kernel = dense_law(law, source_pos)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.kernels.cuda.launching import is_tensor, launch, three, tiles
+from spatialgraph.kernels.cuda.partial_sums import geometry_strides, spread
 
 __all__ = ["TileKernels"]
 
@@ -50,7 +51,7 @@ class TileKernels:
         launch(
             loops.fill, (tiles(targets, bj), tiles(sources, bi)),
             source_pos, target_pos, scale, result, sources, targets,
-            *_strides(source_pos, target_pos, scale), softening**2, *three(settings),
+            *geometry_strides(source_pos, target_pos, scale), softening**2, *three(settings),
             FORMULA=self.formula, DIM=source_pos.shape[1], FIRST_IS_TENSOR=is_tensor(settings), BJ=bj, BI=bi,
             num_warps=warps,
         )  # fmt: skip
@@ -73,31 +74,10 @@ class TileKernels:
         from spatialgraph.kernels.cuda.loops import dense as loops
 
         checks.geometry(source_pos, target_pos, scale)
-        sources, dim = source_pos.shape
-        targets = len(target_pos)
-        grad = checks.shape("grad_weight", grad_weight, (targets, sources)).contiguous()
+        shape = len(target_pos), len(source_pos)
+        grad = checks.shape("grad_weight", grad_weight, shape).contiguous()
         bj, bi, warps = _PULL
-        rows, columns = tiles(targets, bj), tiles(sources, bi)
-        first = settings[0] if settings else 0.0
-        is_learnt = isinstance(first, Tensor) and first.requires_grad
-        by_source = source_pos.new_empty(rows, sources, dim + 1)
-        by_target = source_pos.new_empty(columns, targets, dim)
-        by_first = source_pos.new_empty(rows if is_learnt else 0, columns)
-        launch(
-            loops.pull, (rows, columns),
-            grad, source_pos, target_pos, scale, by_source, by_target, by_first, sources, targets,
-            *_strides(source_pos, target_pos, scale), softening**2, *three(settings),
-            FORMULA=self.formula, DIM=dim, FIRST_IS_TENSOR=is_tensor(settings), IS_LEARNT=is_learnt, BJ=bj, BI=bi,
-            num_warps=warps,
+        return spread(
+            loops.pull, lambda targets: (grad[targets],),
+            source_pos, target_pos, scale, self.formula, softening, settings, (bj, bi), num_warps=warps,
         )  # fmt: skip
-        source, target = (_summed(parts) for parts in (by_source, by_target))
-        return source[:, :dim], target, source[:, dim], by_first.sum() if is_learnt else 0.0
-
-
-def _strides(source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[int, ...]:
-    return (*source_pos.stride(), *target_pos.stride(), *scale.stride())
-
-
-def _summed(parts: Tensor) -> Tensor:
-    """Sum over tiles in a fixed order."""
-    return parts[0] if len(parts) == 1 else parts.sum(0)
