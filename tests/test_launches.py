@@ -84,6 +84,15 @@ def test_a_dense_step_takes_few_launches_and_little_memory(normalize):
     assert record.peak - before <= 3 * 784 * 2048 * 4
 
 
+def test_a_step_with_few_samples_holds_no_weights():
+    step = step_of(sg.SpatialMLP([384, 384, 10], normalize=False), 4)
+    before = simulated_device.record.live
+    with simulated_device.recorded() as record:
+        step()
+    assert not record.waits and len(record.launches) <= 45, record.report()
+    assert record.peak - before <= 384 * 384 * 4 / 4
+
+
 def test_a_spiking_step_takes_few_launches():
     step = step_of(sg.SpatialSNN([784, 256, 10], num_steps=25), 20)
     with simulated_device.recorded() as record:

@@ -13,7 +13,27 @@ from spatialgraph.functional.fused import DELAYS, GATHERED_DELAYS
 from spatialgraph.kernels.registry import find
 from spatialgraph.tracing import without_autocast
 
-__all__ = ["GatheredDelays", "ScatteredDelays"]
+__all__ = ["gathered", "scattered"]
+
+
+def scattered(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
+    """Add the delayed time series of each source to its targets, by the kernels of the CPU.
+
+    Args:
+        x: what the sources send, shape ``(T, batch, n)``.
+        weight: weights, shape ``(m, n)``; with ``edges`` shape ``(E,)``.
+        delay: delays in time steps, in the shape of ``weight``.
+        edges: the compressed edges; None for all-to-all.
+        before: number of first steps for which nothing is returned.
+    """
+    y: Tensor = _Scattered.apply(x, weight, delay, edges, before)
+    return y
+
+
+def gathered(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
+    """Sum the delayed time series of all sources at each target, by the kernels of a GPU; arguments as in :func:`scattered`."""
+    y: Tensor = _Gathered.apply(x, weight, delay, edges, before)
+    return y
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +64,7 @@ class _BySource:
         return torch.empty_like(like).index_copy_(0, self.order.long(), values)
 
 
-class ScatteredDelays(torch.autograd.Function):
+class _Scattered(torch.autograd.Function):
     """Kernels that add the spikes of each source to its targets; time is the last axis."""
 
     @staticmethod
@@ -84,9 +104,7 @@ class ScatteredDelays(torch.autograd.Function):
         return None if by_runs is None else by_runs.permute(2, 0, 1), by_weight, by_delay, None, None
 
 
-
-
-class GatheredDelays(torch.autograd.Function):
+class _Gathered(torch.autograd.Function):
     """Kernels that sum the spikes of all sources at each target."""
 
     @staticmethod
@@ -101,7 +119,9 @@ class GatheredDelays(torch.autograd.Function):
         ctx.save_for_backward(x, weight, delay)
         ctx.edges, ctx.before = edges, before
         ctx.kernel = find(GATHERED_DELAYS, x)
-        ctx.listed = None if edges is None else ctx.kernel.Edges(*(getattr(edges, name) for name in ctx.kernel.Edges._fields))
+        ctx.listed = (
+            None if edges is None else ctx.kernel.Edges(*(getattr(edges, name) for name in ctx.kernel.Edges._fields))
+        )
         y: Tensor = ctx.kernel.send(x, weight, delay, ctx.listed, before)
         return y
 

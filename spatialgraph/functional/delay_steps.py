@@ -13,7 +13,7 @@ from spatialgraph.functional.compressed import sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.tracing import is_observed, without_autocast
 
-__all__ = ["DelayedAllToAll", "delayed_by_operations", "delayed_sparse", "line_length"]
+__all__ = ["delayed_all_to_all", "delayed_by_operations", "delayed_sparse", "line_length"]
 
 
 def line_length(delay: Tensor) -> int:
@@ -26,8 +26,18 @@ def line_length(delay: Tensor) -> int:
     return math.floor(float(delay.detach().max())) + 1 if delay.numel() else 0
 
 
-def delayed_by_operations(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
-    """One product of all synapses for each tap, by differentiable operations."""
+def delayed_by_operations(
+    x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int
+) -> Tensor:
+    """Send time series by differentiable operations, one product of all synapses for each whole number of steps.
+
+    Args:
+        x: what the sources send, shape ``(T, batch, n)``.
+        weight: weights, shape ``(m, n)``; with ``edges`` shape ``(E,)``.
+        delay: delays in time steps, in the shape of ``weight``.
+        edges: the compressed edges; None for all-to-all.
+        before: number of first steps for which nothing is returned.
+    """
     targets = weight.shape[0] if edges is None else edges.n_targets
     whole = delay.detach().floor()
     fraction = delay - whole
@@ -40,7 +50,10 @@ def delayed_by_operations(x: Tensor, weight: Tensor, delay: Tensor, edges: Compr
 
 
 def delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges, before: int) -> Tensor:
-    """One product in compressed rows for each tap, of the edges whose spikes arrive there only."""
+    """Send time series by one product for each whole number of steps, of the edges whose spikes arrive there only.
+
+    Arguments are those of :func:`delayed_by_operations`.
+    """
     sources, targets = edges.n_sources, edges.n_targets
     floor = delay.detach().floor()
     fraction = delay - floor
@@ -56,7 +69,13 @@ def delayed_sparse(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEd
     return y
 
 
-class DelayedAllToAll(torch.autograd.Function):
+def delayed_all_to_all(x: Tensor, weight: Tensor, delay: Tensor, before: int) -> Tensor:
+    """Send time series from all sources to all targets; arguments as in :func:`delayed_by_operations`."""
+    y: Tensor = _DelayedAllToAll.apply(x, weight, delay, before)
+    return y
+
+
+class _DelayedAllToAll(torch.autograd.Function):
     """One dense product for each tap; no tensor larger than the weight matrix is stored."""
 
     @staticmethod
@@ -106,5 +125,3 @@ def _taps(delay: Tensor, before: int, total: int) -> Iterator[tuple[int, slice, 
 def _share(distance: Tensor) -> Tensor:
     """Return the share of a spike that arrives at a tap, given the delay minus the tap."""
     return (1 - distance.abs()).clamp_(min=0)
-
-

@@ -15,8 +15,8 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional.compressed import check_edges
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.functional.delay_kernels import GatheredDelays, ScatteredDelays
-from spatialgraph.functional.delay_steps import DelayedAllToAll, delayed_by_operations, delayed_sparse
+from spatialgraph.functional.delay_kernels import gathered, scattered
+from spatialgraph.functional.delay_steps import delayed_all_to_all, delayed_by_operations, delayed_sparse
 from spatialgraph.functional.fused import DELAYS, GATHERED_DELAYS
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
@@ -59,15 +59,15 @@ def delayed(
     flat = in_single(whole.flatten(1, -2) if whole.dim() > 2 else whole[:, None])
     weight, delay = in_single(weight), in_single(delay)
     if find(GATHERED_DELAYS, flat, weight, delay) is not None:
-        return _as_given(GatheredDelays.apply(flat, weight, delay, edges, before), x)
+        return _as_given(gathered(flat, weight, delay, edges, before), x)
     checks.delays("delay", delay)
     if is_observed(flat, weight, delay):
         with without_autocast(x.device.type):
             y = delayed_by_operations(flat, weight, delay, edges, before)
     elif find(DELAYS, flat) is not None:
-        y = ScatteredDelays.apply(flat, weight, delay, edges, before)
+        y = scattered(flat, weight, delay, edges, before)
     elif edges is None:
-        y = DelayedAllToAll.apply(flat, weight, delay, before)
+        y = delayed_all_to_all(flat, weight, delay, before)
     else:
         y = delayed_sparse(flat, weight, delay, edges, before)
     return _as_given(y, x)
@@ -90,5 +90,3 @@ def _check_shapes(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdg
         raise ValueError(f"x must have shape (T, ..., {sources}), got {tuple(x.shape)}")
     if line is not None:
         checks.operand("line", line, (checks.last_axis("line", line, sources).shape[0], *x.shape[1:]), x)
-
-

@@ -20,7 +20,7 @@ from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
 from spatialgraph.functional.scratch import scratch
 from spatialgraph.functional.smallest import without_smallest
-from spatialgraph.functional.tiled import TiledAllToAll, is_tiled
+from spatialgraph.functional.tiled import is_tiled, tiled_all_to_all
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_autocast, is_observed
 
@@ -82,9 +82,8 @@ def all_to_all(
     if is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, law, bias, mask, n_masked, rectify)
     flat = x if x.dim() == 2 else x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor
     if mask is None and not n_masked and is_tiled(flat, *geometry[:2], law):
-        y = TiledAllToAll.apply(flat, *geometry, law, bias, rectify, *law.parameters())
+        y = tiled_all_to_all(flat, *geometry, law, bias, rectify)
     else:
         y = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, rectify, *law.parameters())
     return y if x.dim() == 2 else y.view(*x.shape[:-1], target_pos.shape[0])
@@ -108,7 +107,7 @@ class _AllToAll(torch.autograd.Function):
         is_kept = ctx.needs_input_grad[0] and x.dtype == source_pos.dtype
         shape = target_pos.shape[0], source_pos.shape[0]
         if x.device.type != "cpu" and not n_masked:  # in the precision of the product at once
-            out = x.new_empty(shape)
+            out: Tensor | None = x.new_empty(shape)
         else:
             out = None if is_kept else scratch("weights", shape, source_pos)
         weight = build_weight(source_pos, target_pos, scale, law, out)

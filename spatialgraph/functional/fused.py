@@ -12,6 +12,7 @@ from spatialgraph.kernels.cuda import launching
 from spatialgraph.kernels.cuda import leaky as gpu_leaky
 from spatialgraph.kernels.cuda import normalization as gpu_normalization
 from spatialgraph.kernels.cuda import products as gpu_products
+from spatialgraph.kernels.cuda import rows as gpu_rows
 from spatialgraph.kernels.registry import find, register
 from spatialgraph.laws import (
     LAWS,
@@ -74,6 +75,7 @@ for _law, _formula in _FORMULAS.items():
     register(("dense", _law), dense.PairKernels(_formula), _available)
     register(("compressed", _law), compressed.EdgeKernels(_formula), _available)
     register(("channels", _law), channels.ChannelKernels(_formula), _available)
+register(COMPRESSED, gpu_rows, launching.available)
 register(GATHERED_DELAYS, gpu_delays, launching.available)
 register(LEAKY, gpu_leaky, launching.available)
 register(NORMALIZATION, gpu_normalization, launching.available)

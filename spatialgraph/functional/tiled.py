@@ -9,7 +9,7 @@ from spatialgraph.functional import composed
 from spatialgraph.functional.fused import parameter_gradients, product_law, settings_of
 from spatialgraph.laws import Law
 
-__all__ = ["TiledAllToAll", "is_tiled"]
+__all__ = ["is_tiled", "tiled_all_to_all"]
 
 
 def is_tiled(x: Tensor, source_pos: Tensor, target_pos: Tensor, law: Law) -> bool:
@@ -24,9 +24,25 @@ def is_tiled(x: Tensor, source_pos: Tensor, target_pos: Tensor, law: Law) -> boo
     return kernel is not None and kernel.is_worthwhile(x, len(target_pos))
 
 
-class TiledAllToAll(torch.autograd.Function):
-    """As the product with stored weights; neither they nor their gradients are kept."""
+def tiled_all_to_all(
+    x: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, bias: Tensor | None, rectify: bool
+) -> Tensor:
+    """Send activations as :func:`spatialgraph.functional.all_to_all` does, without memory for weights.
 
+    Args:
+        x: activations of the sources, shape ``(batch, n)``, for which :func:`is_tiled` is true.
+        source_pos: as there.
+        target_pos: as there.
+        scale: as there.
+        law: as there.
+        bias: as there.
+        rectify: as there.
+    """
+    y: Tensor = _TiledAllToAll.apply(x, source_pos, target_pos, scale, law, bias, rectify, *law.parameters())
+    return y
+
+
+class _TiledAllToAll(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401
@@ -40,7 +56,8 @@ class TiledAllToAll(torch.autograd.Function):
         *law_parameters: Tensor,
     ) -> Tensor:
         geometry, numbers = (source_pos, target_pos, scale), (law.softening, settings_of(law))
-        y: Tensor = product_law(law, source_pos).multiply(x, *geometry, *numbers, bias, rectify)
+        kernel: Any = product_law(law, source_pos)
+        y: Tensor = kernel.multiply(x, *geometry, *numbers, bias, rectify)
         # Saving the law's parameters lets autograd detect a change before the backward pass.
         ctx.save_for_backward(x, *geometry, bias, y if rectify else None, *law_parameters)
         ctx.law = law
@@ -57,7 +74,8 @@ class TiledAllToAll(torch.autograd.Function):
             return (*grads[:6], None, *grads[9:])
         if y is not None:
             grad_y = torch.ops.aten.threshold_backward(grad_y, y, 0)
-        kernel, numbers = product_law(law, source_pos), (law.softening, settings_of(law))
+        kernel: Any = product_law(law, source_pos)
+        numbers = law.softening, settings_of(law)
         grad_x = kernel.multiply(grad_y, *geometry, *numbers, is_back=True) if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[7:]):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatialgraph.functional import composed, fused, leaky
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.normalization import normalised
-from spatialgraph.kernels.cuda import compressed, dense
+from spatialgraph.kernels.cuda import compressed, dense, rows
 from spatialgraph.kernels.cuda import leaky as leaky_kernels
 from spatialgraph.kernels.cuda import normalization as normalization_kernels
 from spatialgraph.laws import LAWS
@@ -75,13 +75,13 @@ def test_weights_of_listed_edges(name, n, m, dim, density):
     by_law = [parameter.grad for parameter in law.parameters()]
     law.zero_grad()
     law.float().to(PLACE)
-    rows, columns = edges.target_pointer.to(PLACE), edges.sources.to(PLACE)
+    pointer, columns = edges.target_pointer.to(PLACE), edges.sources.to(PLACE)
     by_source = tuple(each.to(PLACE) for each in (edges.source_pointer, edges.by_source, edges.targets_by_source))
     numbers = law.softening, fused.settings_of(law)
     geometry = [values.to(PLACE) for values in (source, target, scale)]
     kernels = compressed.EdgeTileKernels(name)
-    assert error(kernels.weights(rows, columns, *geometry, *numbers), weight) < MOST_ERROR
-    *grads, by_first = kernels.gradients(rows, columns, *geometry, numbers[0], grad.to(PLACE), numbers[1], by_source)
+    assert error(kernels.weights(pointer, columns, *geometry, *numbers), weight) < MOST_ERROR
+    *grads, by_first = kernels.gradients(pointer, columns, *geometry, numbers[0], grad.to(PLACE), numbers[1], by_source)
     for found, values in zip(grads, exact, strict=True):
         assert error(found, values.grad) < MOST_ERROR
     for found, right in zip(fused.parameter_gradients(law, by_first), by_law, strict=True):
@@ -91,12 +91,53 @@ def test_weights_of_listed_edges(name, n, m, dim, density):
 
 def test_edges_out_of_range_are_not_read():
     pos, scale = torch.randn(3, 2, device=PLACE), torch.ones(3, device=PLACE)
-    rows = torch.tensor([0, 2, 99, 4], device=PLACE)  # the edges of a row may not go past the last one
+    pointer = torch.tensor([0, 2, 99, 4], device=PLACE)  # the edges of a row may not go past the last one
     columns = torch.tensor([0, 7, -5, 1], dtype=torch.int32, device=PLACE)
     kernels = compressed.EdgeTileKernels("gaussian")
-    weight = kernels.weights(rows, columns, pos, pos, scale, 0.0, [1.0])
+    weight = kernels.weights(pointer, columns, pos, pos, scale, 0.0, [1.0])
     assert weight[0] == 1 and weight[1] == 0
-    kernels.gradients(rows, columns, pos, pos, scale, 0.0, weight, [1.0], (rows, columns, columns))
+    kernels.gradients(pointer, columns, pos, pos, scale, 0.0, weight, [1.0], (pointer, columns, columns))
+    y = rows.product(pointer, columns, torch.ones(4, device=PLACE), torch.ones(3, 2, device=PLACE))
+    assert y[0].tolist() == [1.0, 1.0]
+    assert rows.sampled(pointer, columns, y, torch.ones(3, 2, device=PLACE))[0][:2].tolist() == [2.0, 0.0]
+
+
+@given(
+    m=st.integers(1, 5),
+    n=st.integers(1, 40),
+    batch=st.integers(0, 150),
+    density=st.floats(0, 1),
+    has_bias=st.booleans(),
+    rectify=st.booleans(),
+)
+def test_products_of_compressed_rows(m, n, batch, density, has_bias, rectify):
+    matrix = torch.randn(m, n) * (torch.rand(m, n) < density)
+    edges = CompressedEdges.from_mask(matrix != 0)
+    x, bias, grad = torch.randn(batch, n).t(), torch.randn(m), torch.randn(m, batch)
+    exact = [values.double().requires_grad_() for values in (matrix, x, bias)]
+    y = exact[0] @ exact[1] + (exact[2][:, None] if has_bias else 0.0)
+    y = y.relu() if rectify else y
+    y.backward(grad.double())
+    rows_of = edges.target_pointer.to(PLACE), edges.sources.to(PLACE)
+    operands = matrix[matrix != 0].to(PLACE), x.to(PLACE), bias.to(PLACE) if has_bias else None
+    found = rows.product(*rows_of, *operands, rectify)
+    torch.testing.assert_close(found.cpu().double(), y.detach(), rtol=1e-5, atol=1e-5)
+    active = y.detach().float().to(PLACE) if rectify else None
+    by_weight, by_bias = rows.sampled(*rows_of, grad.to(PLACE), x.to(PLACE), active)
+    torch.testing.assert_close(by_weight.cpu().double(), exact[0].grad[matrix != 0], rtol=1e-5, atol=1e-4)
+    if has_bias:
+        torch.testing.assert_close(by_bias.cpu().double(), exact[2].grad, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("rectify", [False, True])
+def test_rows_that_are_shared_out_among_programs(rectify):
+    matrix = torch.randn(2, 700)
+    edges = CompressedEdges.from_mask(matrix != 0)
+    x, bias = torch.randn(700, 5), torch.randn(2)
+    rows_of = edges.target_pointer.to(PLACE), edges.sources.to(PLACE)
+    y = rows.product(*rows_of, matrix.flatten().to(PLACE), x.to(PLACE), bias.to(PLACE), rectify)
+    right = matrix.double() @ x.double() + bias.double()[:, None]
+    assert error(y, right.relu() if rectify else right) < MOST_ERROR
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

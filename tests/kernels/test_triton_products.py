@@ -84,7 +84,10 @@ def test_half_precision_is_as_exact_as_a_product_with_stored_weights(name, batch
     right = composed.all_to_all(*exact, law.to("cpu"), None, None, 0, False)
     right.backward(grad.double())
     law.float().to(PLACE)
-    geometry, numbers = [values.to(PLACE) for values in (source, target, scale)], (law.softening, fused.settings_of(law))
+    geometry, numbers = (
+        [values.to(PLACE) for values in (source, target, scale)],
+        (law.softening, fused.settings_of(law)),
+    )
     kernels, x, grad = products.ProductKernels(name), x.to(PLACE), grad.to(PLACE)
     found = [
         kernels.multiply(x, *geometry, *numbers),

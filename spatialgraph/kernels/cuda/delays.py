@@ -20,7 +20,7 @@ _CORRELATE = 8, 128
 
 
 class Edges(NamedTuple):
-    """The edges of a projection by target and by source, as in :class:`~spatialgraph.functional.compressed_edges.CompressedEdges`."""
+    """The edges of a projection, by target and by source; see the class ``CompressedEdges``."""
 
     target_pointer: Tensor
     sources: Tensor

@@ -40,7 +40,7 @@ def multiplies_in_tf32() -> bool:
     """
     settings = torch.backends.cuda.matmul
     if hasattr(settings, "fp32_precision"):  # from PyTorch 2.9 on, which refuses to mix both
-        return settings.fp32_precision == "tf32"
+        return bool(settings.fp32_precision == "tf32")
     return bool(settings.allow_tf32)
 
 
@@ -134,7 +134,11 @@ class ProductKernels:
         Args:
             grad_y: gradient of the result, shape ``(batch, m)``.
             x: activations, shape ``(batch, n)``.
-            source_pos: as in :meth:`multiply`, also the arguments that follow.
+            source_pos: as in :meth:`multiply`.
+            target_pos: as there.
+            scale: as there.
+            softening: as there.
+            settings: as there.
         """
         from spatialgraph.kernels.cuda.loops import products as loops
 
