@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 import torch
+from conftest import DEVICE
 from torch import nn
 
 from spatialgraph import SpatialSimpleConv
@@ -240,22 +241,39 @@ def complete_edges(n, m):
     return torch.tensor([[i for _ in range(m) for i in range(n)], [j for j in range(m) for _ in range(n)]])
 
 
+def on_device(engine):
+    """Let an engine work on the device of this session; operands and results are on the CPU, but for the law."""
+
+    def run(x, source_pos, target_pos, scale, law):
+        moved = [values.to(DEVICE) for values in (x, source_pos, target_pos, scale)]
+        if any(parameter.device.type != DEVICE.type for parameter in law.parameters()):
+            law.to(DEVICE)
+        return engine(*moved, law).cpu()
+
+    run.__name__ = engine.__name__
+    return run
+
+
+@on_device
 def dense_engine(x, source_pos, target_pos, scale, law):
     return all_to_all(x, source_pos, target_pos, scale, law)
 
 
+@on_device
 def sparse_engine(x, source_pos, target_pos, scale, law):
     n, m = len(source_pos), len(target_pos)
-    edges = CompressedEdges.from_edges(complete_edges(n, m), n, m)
+    edges = CompressedEdges.from_edges(complete_edges(n, m).to(DEVICE), n, m)
     return sparse(x, edge_weight(source_pos, target_pos, scale, law, edges), edges)
 
 
+@on_device
 def message_engine(x, source_pos, target_pos, scale, law):
-    edges = complete_edges(len(source_pos), len(target_pos))
+    edges = complete_edges(len(source_pos), len(target_pos)).to(DEVICE)
     features = x.t(), x.new_zeros(len(target_pos), len(x))
     return SpatialSimpleConv(law)(features, (source_pos, target_pos), edges, polarity=scale).t()
 
 
+@on_device
 def streamed_engine(x, source_pos, target_pos, scale, law):
     return streamed(x, source_pos, target_pos, scale, law)
 
@@ -270,8 +288,8 @@ ENGINES = {
 
 def assert_close(actual, expected, tolerance):
     """Largest deviation, relative to the largest expected number."""
-    actual = actual.detach().to(torch.float64).numpy() if isinstance(actual, torch.Tensor) else np.asarray(actual)
-    expected = expected.detach().numpy() if isinstance(expected, torch.Tensor) else np.asarray(expected)
+    actual = actual.detach().cpu().to(torch.float64).numpy() if isinstance(actual, torch.Tensor) else np.asarray(actual)
+    expected = expected.detach().cpu().numpy() if isinstance(expected, torch.Tensor) else np.asarray(expected)
     assert actual.shape == expected.shape
     if actual.size:
         deviation = np.abs(actual - expected).max()

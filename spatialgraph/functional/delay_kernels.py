@@ -31,7 +31,10 @@ def scattered(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges |
 
 
 def gathered(x: Tensor, weight: Tensor, delay: Tensor, edges: CompressedEdges | None, before: int) -> Tensor:
-    """Sum the delayed time series of all sources at each target, by the kernels of a GPU; arguments as in :func:`scattered`."""
+    """Sum the delayed time series of all sources at each target, by the kernels of a GPU.
+
+    Arguments are those of :func:`scattered`.
+    """
     y: Tensor = _Gathered.apply(x, weight, delay, edges, before)
     return y
 

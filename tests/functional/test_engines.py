@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import DEVICE
 from references import (
     ENGINES,
     LAWS,
@@ -27,6 +28,7 @@ from spatialgraph.laws import InverseDistance, InversePower, Law
 
 every_law = pytest.mark.parametrize("make", LAWS.values(), ids=LAWS.keys())
 every_engine = pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES.keys())
+here_only = pytest.mark.skipif(DEVICE.type != "cpu", reason="looks into what the CPU does")
 own_engines = pytest.mark.parametrize("engine", [dense_engine, sparse_engine, streamed_engine])
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 BATCH, SOURCES, TARGETS = 4, 7, 5
@@ -64,6 +66,7 @@ def test_engines_agree_with_brute_force(make, dim, dtype, engine):
 
 @own_engines
 @every_law
+@here_only
 def test_gradcheck(make, engine):
     law = make().double()
     arguments = operands(2, batch=2, n=3, m=2)
@@ -139,6 +142,7 @@ def test_gradients_in_single_precision_of_near_neurons_far_from_the_origin(make,
 
 @pytest.mark.parametrize("block", [1, SOURCES, 2 * SOURCES, 3 * SOURCES + 1, 10**6])
 @every_law
+@here_only
 def test_blocks_of_rows_change_nothing(make, block, monkeypatch):
     law = make().double()
     arguments, grad_y = operands(), torch.randn(BATCH, TARGETS, dtype=torch.float64)
@@ -242,8 +246,8 @@ def test_some_edges(make):
 def test_gradients_of_some_arguments(engine, wanted):
     law = InversePower(learnable=True).double()
     arguments, grad_y = operands(), torch.randn(BATCH, TARGETS, dtype=torch.float64)
-    tensors = [*arguments, law.exponent]
     expected = run(sparse_engine, arguments, law, grad_y)[1:]
+    tensors = [*arguments, law.exponent]  # which is on the device now
     for tensor, wants in zip(tensors, wanted, strict=True):
         tensor.requires_grad_(wants)
     engine(*arguments, law).backward(grad_y)
@@ -278,6 +282,7 @@ class Recording(Law):
 
 
 @own_engines
+@here_only
 def test_autocast_lowers_the_products_but_not_the_lengths(engine):
     law = Recording()
     arguments = operands(dtype=torch.float32, batch=16, n=32, m=8)
@@ -300,6 +305,7 @@ def test_autocast_lowers_the_products_but_not_the_lengths(engine):
         assert_close(argument.grad, right, 2e-2)
 
 
+@here_only
 def test_autocast_gives_bfloat16():
     with torch.autocast("cpu", torch.bfloat16):
         assert dense_engine(*operands(dtype=torch.float32), InverseDistance()).dtype == torch.bfloat16

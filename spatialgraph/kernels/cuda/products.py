@@ -24,9 +24,9 @@ _MOST_SAMPLES, _MOST_EXACT_SAMPLES = 256, 64
 
 # Up to so many activations: those of a tile, its outer and inner neurons, and groups of 32 threads.
 _EXACT = {16: (16, 64, 32, 4), None: (64, 64, 16, 8)}
-_ROUNDED = {16: (16, 64, 32, 4), 64: (64, 64, 64, 4), None: (128, 64, 32, 8)}
+_ROUNDED = {16: (16, 64, 32, 4), 64: (64, 64, 32, 4), None: (128, 64, 32, 8)}
 # Targets, sources and activations of a tile of gradients.
-_PULL_EXACT, _PULL_ROUNDED = (64, 64, 16, 8), (64, 64, 32, 8)
+_PULL_EXACT, _PULL_ROUNDED = (64, 64, 16, 8), (64, 64, 32, 16)
 # Programs that keep a large GPU busy; with fewer tiles, the inner neurons are shared out among programs.
 _PROGRAMS = 264
 
