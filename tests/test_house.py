@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "kernels": "checks tracing",
     "datasets": "devices",
     "laws": "checks",
-    "wiring": "checks",
+    "wiring": "checks devices",
     "functional": "kernels laws checks tracing devices",
     "graph": "functional wiring laws checks atomic tracing settings pyg devices",
     "layers": "functional laws checks tracing settings pyg",
@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "connectome": "graph functional wiring laws checks tracing atomic devices",
     "plotting": "connectome graph checks atomic",
     "costs": "connectome models graph functional checks devices",
-    "deploy": "models graph neurons functional wiring laws checks atomic",
+    "deploy": "models graph neurons functional wiring laws checks atomic devices",
     "training": "graph datasets atomic distributed checks",
     "experiments": "training plotting pruning graph wiring laws checks atomic",
 }
