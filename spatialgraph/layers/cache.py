@@ -1,7 +1,7 @@
 """A cache for values derived from tensors and settings, which is valid while these have the same values.
 
-It holds what follows from tensors on the CPU, and nothing of those on an accelerator: to compare their values would wait
-for it, which takes longer than to compute weights again, and is forbidden while a CUDA graph is captured.
+It holds what follows from tensors on the CPU, and nothing of those on an accelerator: to compare their values would
+wait for it, which takes longer than to compute weights again, and is forbidden while a CUDA graph is captured.
 """
 
 import ctypes
