@@ -111,7 +111,20 @@ def test_linear_layers():
     assert_same(sg.SpatialLinear(6, 4, dim=3, dtype=torch.float64), features(5, 6))
 
 
-@pytest.mark.parametrize("amount", [0.2, 0.9])
+def test_the_engine_of_a_projection_follows_its_device():
+    model = sg.SpatialMLP([20, 30, 20], wiring=wiring.Random(density=0.15), dtype=torch.float64)
+    kinds = []
+    for device in ("cpu", DEVICE, "cpu"):
+        kinds += {type(projection.engine).__name__ for projection in model.to(device).graph.projections}
+    assert kinds == [
+        "CompressedEngine",
+        "CompressedEngine" if DEVICE.type == "cpu" else "MaskedEngine",
+        "CompressedEngine",
+    ]
+    assert_same(model, features(5, 20))
+
+
+@pytest.mark.parametrize("amount", [0.2, 0.9, 0.95])
 def test_pruned_networks(amount):
     model = sg.SpatialMLP([8, 12, 3], dim=3, dtype=torch.float64)
     sg.prune_(model, amount)

@@ -50,7 +50,7 @@ NETWORKS = {
     "quantised": (lambda: quantised(spacing="free"), 90),
     "anchored, quantised": (lambda: quantised(anchored=[0, 1]), 150),
     "sparse": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.KNN(k=5)), 55),
-    "pruned": (lambda: pruned(0.9), 55),
+    "pruned": (lambda: pruned(0.95), 60),
     "pruned, live": (lambda: pruned(0.95, normalize="live"), 80),
     "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
     "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 90),
