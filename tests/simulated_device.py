@@ -2,7 +2,7 @@
 
 An operation on tensors of two devices raises, as on a GPU. The record counts the kernels that a GPU would launch, the
 places where the host would wait for a value, and the bytes in use. Operations can be captured and replayed, as with
-CUDA graphs; with ``limited`` the device has neither double precision nor matrices in compressed rows.
+CUDA graphs; with ``limited`` the device has neither double precision, matrices in compressed rows nor Triton.
 """
 
 import contextlib
@@ -197,10 +197,8 @@ def _dispatch(func, args, kwargs):
     out = func(*own_args, **own_kwargs)
     if name == "_local_scalar_dense":
         return out
-    if to_sim:
-        _check_limits(out)
-        if record.captured is not None and name not in FREE:
-            record.captured.append((func, own_args, own_kwargs, out))
+    if to_sim and record.captured is not None and name not in FREE:
+        record.captured.append((func, own_args, own_kwargs, out))
     wrapped = pytree.tree_map(lambda value: _wrapped(value) if to_sim else value, out)
     is_sparse = any(t.layout is not torch.strided for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
     if not there or is_sparse or name in ("values", "_sparse_csr_tensor_unsafe"):
@@ -215,6 +213,10 @@ def _inner(value):
 def _wrapped(value):
     if not isinstance(value, torch.Tensor) or isinstance(value, Sim):
         return value
+    if record.is_limited and value.dtype in (torch.float64, torch.complex128):
+        raise TypeError("the device has no double precision")
+    if record.is_limited and value.layout is not torch.strided:
+        raise RuntimeError(f"the device has no {value.layout}")
     record.hold(value)
     return Sim(value)
 
@@ -231,15 +233,6 @@ def _check_devices(func, name, args, kwargs, here, there, to_sim):
         own, values = isinstance(args[0], Sim), args[2]
         if isinstance(values, torch.Tensor) and isinstance(values, Sim) != own and values.dim() > 0:
             raise RuntimeError("Expected all tensors to be on the same device (index_put_)")
-
-
-def _check_limits(out):
-    """Refuse what a limited device does not have."""
-    for value in pytree.tree_leaves(out) if record.is_limited else ():
-        if isinstance(value, torch.Tensor) and value.dtype in (torch.float64, torch.complex128):
-            raise TypeError("the device has no double precision")
-        if isinstance(value, torch.Tensor) and value.layout is not torch.strided:
-            raise RuntimeError(f"the device has no {value.layout}")
 
 
 def _note(name, overload, args, kwargs, to_sim):
@@ -381,15 +374,17 @@ def _repeat(func, args, kwargs, out):
 
 @contextlib.contextmanager
 def limited():
-    """Let the device have neither double precision nor matrices in compressed rows, as that of Apple's GPUs."""
+    """Let the device have neither double precision, matrices in compressed rows nor Triton, as Apple's GPUs."""
     kinds = devices.WITHOUT_DOUBLE, devices.WITHOUT_COMPRESSED
     record.is_limited = True
+    launching.DEVICES.discard(NAME)
     for kind in kinds:
         kind.add(NAME)
     try:
         yield
     finally:
         record.is_limited = False
+        launching.DEVICES.add(NAME)
         for kind in kinds:
             kind.discard(NAME)
 

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "functional": "kernels laws checks tracing devices",
     "graph": "functional wiring laws checks atomic tracing settings pyg devices",
     "layers": "functional laws checks tracing settings pyg",
-    "neurons": "functional checks tracing settings",
+    "neurons": "functional checks tracing settings devices",
     "models": "graph layers neurons functional wiring checks tracing settings pyg devices",
     "conversion": "models graph wiring laws checks devices",
     "pruning": "graph functional wiring checks devices",
