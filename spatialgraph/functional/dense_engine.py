@@ -15,10 +15,10 @@ from spatialgraph.functional.precision import in_single
 
 __all__ = ["DenseEngine", "MaskedEngine", "WithoutSelfEngine"]
 
-# Share of pairs with a synapse above which a masked dense product is faster than a sparse one, by the kind of device. On
-# the CPU, training steps of 784-2048-10 with batch 600 are equally fast between 25 % and 30 %. On accelerators nothing
-# was measured: dense products on tensor cores are commonly as fast as vendors' sparse ones at about 5 %, but below 10 %
-# the weights of all pairs take more than three times the memory of a list of synapses.
+# Share of pairs with a synapse above which a masked dense product is faster than a sparse one, by the kind of device.
+# On the CPU, training steps of 784-2048-10 with batch 600 are equally fast between 25 % and 30 %. On accelerators
+# nothing was measured: dense products on tensor cores are commonly as fast as vendors' sparse ones at about 5 %, but
+# below 10 % the weights of all pairs take more than three times the memory of a list of synapses.
 MASKED_FROM = {"cpu": 0.25, "accelerator": 0.1}
 
 
