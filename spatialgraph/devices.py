@@ -1,4 +1,4 @@
-"""Where new tensors are made: the default device, the CPU for structures, and the generator's device for draws."""
+"""Where tensors are made, and what devices cannot do: the default device, the CPU for structures, double precision."""
 
 import functools
 from collections.abc import Callable
@@ -7,10 +7,25 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["default_device", "draw", "on_cpu"]
+__all__ = [
+    "WITHOUT_COMPRESSED",
+    "WITHOUT_DOUBLE",
+    "default_device",
+    "draw",
+    "exact_dtype",
+    "has_compressed",
+    "in_double",
+    "on_cpu",
+]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+WITHOUT_DOUBLE = {"mps"}
+"""Kinds of devices that have no double precision."""
+
+WITHOUT_COMPRESSED = {"mps"}
+"""Kinds of devices that have no matrices in compressed rows."""
 
 
 def default_device(device: torch.device | str | None) -> torch.device:
@@ -21,6 +36,36 @@ def default_device(device: torch.device | str | None) -> torch.device:
         (device(type='cpu'), device(type='meta'))
     """
     return torch.get_default_device() if device is None else torch.device(device)
+
+
+def has_compressed(device: torch.device) -> bool:
+    """Tell whether a device multiplies matrices in compressed rows.
+
+    Example:
+        >>> has_compressed(torch.device("cpu")), has_compressed(torch.device("mps"))
+        (True, False)
+    """
+    return device.type not in WITHOUT_COMPRESSED
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """Return the most precise dtype of a device.
+
+    Example:
+        >>> exact_dtype(torch.device("cpu")), exact_dtype(torch.device("mps"))
+        (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type in WITHOUT_DOUBLE else torch.float64
+
+
+def in_double(values: Tensor) -> Tensor:
+    """Convert to double precision; to the CPU too, where the device has none.
+
+    Example:
+        >>> in_double(torch.zeros(1)).dtype
+        torch.float64
+    """
+    return (values.cpu() if values.device.type in WITHOUT_DOUBLE else values).double()
 
 
 def draw(

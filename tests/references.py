@@ -322,7 +322,7 @@ def assert_same(graph, other):
 
 def with_masked_from(graph, share):
     """Let the masked engine serve this graph's projections from this share of the pairs on."""
-    usual, engine_policy.MASKED_FROM = engine_policy.MASKED_FROM, share
+    usual, engine_policy.MASKED_FROM = engine_policy.MASKED_FROM, dict.fromkeys(engine_policy.MASKED_FROM, share)
     try:
         graph.connectivity._locate()
     finally:

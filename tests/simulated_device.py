@@ -1,7 +1,8 @@
 """A simulated accelerator: tensors of the device ``sim`` hold real values, and each operation on them is recorded.
 
 An operation on tensors of two devices raises, as on a GPU. The record counts the kernels that a GPU would launch, the
-places where the host would wait for a value, and the bytes in use.
+places where the host would wait for a value, and the bytes in use. Operations can be captured and replayed, as with
+CUDA graphs; with ``limited`` the device has neither double precision, matrices in compressed rows nor Triton.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
 import spatialgraph
-from spatialgraph import tracing
+from spatialgraph import devices, tracing
 from spatialgraph.kernels.cuda import launching
 
 NAME = "sim"
@@ -45,6 +46,7 @@ class Record:
 
     def __init__(self):
         self.live, self._storages = 0, set()
+        self.captured, self.is_limited = None, False
         self.clear()
 
     def clear(self):
@@ -55,6 +57,8 @@ class Record:
         self.launches.append((name, _line()))
 
     def waited(self, name):
+        if self.captured is not None:
+            raise RuntimeError(f"operation not permitted while a graph is captured: {name} ({_line()})")
         self.waits.append((name, _line()))
 
     def hold(self, inner):
@@ -193,6 +197,8 @@ def _dispatch(func, args, kwargs):
     out = func(*own_args, **own_kwargs)
     if name == "_local_scalar_dense":
         return out
+    if to_sim and record.captured is not None and name not in FREE:
+        record.captured.append((func, own_args, own_kwargs, out))
     wrapped = pytree.tree_map(lambda value: _wrapped(value) if to_sim else value, out)
     is_sparse = any(t.layout is not torch.strided for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor))
     if not there or is_sparse or name in ("values", "_sparse_csr_tensor_unsafe"):
@@ -207,6 +213,10 @@ def _inner(value):
 def _wrapped(value):
     if not isinstance(value, torch.Tensor) or isinstance(value, Sim):
         return value
+    if record.is_limited and value.dtype in (torch.float64, torch.complex128):
+        raise TypeError("the device has no double precision")
+    if record.is_limited and value.layout is not torch.strided:
+        raise RuntimeError(f"the device has no {value.layout}")
     record.hold(value)
     return Sim(value)
 
@@ -318,7 +328,10 @@ def _copy_from(source, target, non_blocking=False):
 def _run(kernel, grid, operands, constants):
     """Run a Triton kernel through its interpreter."""
     record.launched(kernel.fn.__name__)
-    kernel[grid](*map(_inner, operands), **constants)
+    own = [*map(_inner, operands)]
+    kernel[grid](*own, **constants)
+    if record.captured is not None:
+        record.captured.append((kernel[grid], own, constants, None))
 
 
 _library = None
@@ -341,6 +354,39 @@ def install():
     tracing.PLAIN.add(Sim)
     launching.DEVICES.add(NAME)
     launching.run = _run
+
+
+@contextlib.contextmanager
+def captured():
+    """Capture the operations on the device meanwhile; yields a function that repeats them, on the same memory."""
+    record.captured = operations = []
+    try:
+        yield lambda: [_repeat(*operation) for operation in operations]
+    finally:
+        record.captured = None
+
+
+def _repeat(func, args, kwargs, out):
+    for before, now in zip(pytree.tree_leaves(out), pytree.tree_leaves(func(*args, **kwargs)), strict=True):
+        if isinstance(before, torch.Tensor) and before.layout is torch.strided and before is not now:
+            before.copy_(now)
+
+
+@contextlib.contextmanager
+def limited():
+    """Let the device have neither double precision, matrices in compressed rows nor Triton, as Apple's GPUs."""
+    kinds = devices.WITHOUT_DOUBLE, devices.WITHOUT_COMPRESSED
+    record.is_limited = True
+    launching.DEVICES.discard(NAME)
+    for kind in kinds:
+        kind.add(NAME)
+    try:
+        yield
+    finally:
+        record.is_limited = False
+        launching.DEVICES.add(NAME)
+        for kind in kinds:
+            kind.discard(NAME)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 import spatialgraph as sg
 from spatialgraph import wiring
 from spatialgraph.datasets import yin_yang
+from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.pairs import pairwise_length
 from spatialgraph.functional.smallest import without_smallest
 from spatialgraph.graph.penalties import make_penalty
@@ -145,7 +146,20 @@ def test_linear_layers():
     assert_same(sg.SpatialLinear(6, 4, dim=3, dtype=torch.float64), features(5, 6))
 
 
-@pytest.mark.parametrize("amount", [0.2, 0.9])
+def test_the_engine_of_a_projection_follows_its_device():
+    model = sg.SpatialMLP([20, 30, 20], wiring=wiring.Random(density=0.15), dtype=torch.float64)
+    kinds = []
+    for device in ("cpu", DEVICE, "cpu"):
+        kinds += {type(projection.engine).__name__ for projection in model.to(device).graph.projections}
+    assert kinds == [
+        "CompressedEngine",
+        "CompressedEngine" if DEVICE.type == "cpu" else "MaskedEngine",
+        "CompressedEngine",
+    ]
+    assert_same(model, features(5, 20))
+
+
+@pytest.mark.parametrize("amount", [0.2, 0.9, 0.95])
 def test_pruned_networks(amount):
     model = sg.SpatialMLP([8, 12, 3], dim=3, dtype=torch.float64)
     sg.prune_(model, amount)
@@ -154,6 +168,27 @@ def test_pruned_networks(amount):
     for each in (model, other):
         sg.prune_(each, 0.95)
     assert torch.equal(model.graph.edge_index, other.graph.edge_index.cpu())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 1.0])
+@pytest.mark.parametrize("density", [0.5, 1.0])
+def test_masked_networks(share, density):
+    model = sg.SpatialMLP([8, 12, 3], wiring=wiring.Random(density), normalize=False, dtype=torch.float64)
+    with torch.no_grad():
+        model.graph.raw_polarity[:3] = 0.0  # weights that are 0 as those of pairs without a synapse
+    model.graph.masked_share = share
+    assert_same(model, features(5, 8))
+
+
+@pytest.mark.parametrize("n_masked", [0, 1, 11, 12])
+def test_masked_pairs_of_a_mask_of_all(n_masked):
+    source, target, x = features(4, 2), features(3, 2) + 1.0, features(5, 4)
+    found = []
+    for device in ("cpu", DEVICE):
+        ends = [values.to(device) for values in (x, source, target, source[:, 0])]
+        mask = torch.ones(3, 4, dtype=torch.bool, device=device)
+        found.append(all_to_all(*ends, LAWS["inverse_distance"](), mask=mask, n_masked=n_masked).cpu())
+    torch.testing.assert_close(*found)
 
 
 def test_files_hold_networks_of_the_gpu(tmp_path):

@@ -8,6 +8,8 @@ from conftest import DEVICE
 
 import spatialgraph as sg
 from spatialgraph import wiring
+from spatialgraph.deploy.quantize_while_training import QuantizeWhileTraining
+from spatialgraph.graph.penalties import PENALTIES
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(DEVICE.type != "sim", reason="needs the simulated device")
@@ -21,9 +23,15 @@ def pruned(amount, **options):
     return model
 
 
-def masked():
-    model = sg.SpatialMLP(SMALL)
+def masked(**options):
+    model = sg.SpatialMLP(SMALL, **options)
     model.graph.masked_share = 0.5
+    return model
+
+
+def quantised(**options):
+    model = sg.SpatialMLP(SMALL, **options)
+    QuantizeWhileTraining(4).attach(model)
     return model
 
 
@@ -38,8 +46,11 @@ NETWORKS = {
     "free weights": (lambda: sg.SpatialMLP(SMALL, weight_mode="free"), 35),
     "half of the pairs": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.Random(density=0.5)), 60),
     "masked": (masked, 65),
+    "masked, half of the pairs": (lambda: masked(wiring=wiring.Random(density=0.5)), 75),
+    "quantised": (lambda: quantised(spacing="free"), 90),
+    "anchored, quantised": (lambda: quantised(anchored=[0, 1]), 150),
     "sparse": (lambda: sg.SpatialMLP(SMALL, wiring=wiring.KNN(k=5)), 55),
-    "pruned": (lambda: pruned(0.9), 55),
+    "pruned": (lambda: pruned(0.95), 60),
     "pruned, live": (lambda: pruned(0.95, normalize="live"), 80),
     "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
     "delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5), 135),
@@ -72,6 +83,80 @@ def test_a_training_step_never_waits(name):
         step()
     assert not record.waits, record.report()
     assert 0 < len(record.launches) <= most, record.report()
+
+
+@pytest.mark.parametrize("cell", ["plain", "leaky", "gated"])
+@pytest.mark.parametrize("recurrent", [wiring.AllToAll(), wiring.Random(density=0.5)], ids=["all", "half"])
+def test_a_step_of_a_recurrent_network_never_waits(cell, recurrent):
+    model = sg.SpatialRNN([20, 30, 5], cell=cell, recurrent=recurrent).to(DEVICE)
+    x = torch.rand(4, 6, 20).to(DEVICE)
+    model(x)[0].sum().backward()
+    with simulated_device.recorded() as record:
+        model(x)[0].sum().backward()
+    assert record.launches and not record.waits, record.report()
+
+
+@pytest.mark.parametrize("spacing", ["learned", "free"])
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties_wait_for_a_search_of_neighbours_alone(name, spacing):
+    model = sg.SpatialMLP([20, 30, 5], spacing=spacing, wiring=[wiring.KNN(k=5), wiring.AllToAll()]).to(DEVICE)
+    PENALTIES[name](model).backward()
+    with simulated_device.recorded() as record:
+        PENALTIES[name](model).backward()
+    # Positions go to the CPU, and pairs of neighbours come back.
+    assert record.launches and len(record.waits) == (2 if name == "repulsion" else 0), record.report()
+
+
+def test_a_share_that_changes_in_each_step_never_waits():
+    model = sg.SpatialMLP(SMALL, wiring=[wiring.Random(density=0.5), wiring.AllToAll()]).to(DEVICE)
+    x = torch.rand(30, 60).to(DEVICE)
+    pruner = sg.PruneWhileTraining(0.1).attach(model)
+    with simulated_device.recorded() as record:
+        for amount in (0.2, 0.3, 1.0):
+            pruner.amount = amount
+            model(x).sum().backward()
+    assert record.launches and not record.waits, record.report()
+
+
+# Inference ----
+
+SERVED = {
+    "linear": lambda: sg.SpatialLinear(20, 30),
+    "power": lambda: sg.SpatialLinear(20, 30, law="inverse_power"),
+    "dense": lambda: sg.SpatialMLP([20, 30, 5]),
+    "dense, power": lambda: sg.SpatialMLP([20, 30, 5], law="inverse_power"),
+    "half of the pairs": lambda: sg.SpatialMLP([20, 30, 5], wiring=wiring.Random(density=0.5)),
+    "sparse": lambda: sg.SpatialMLP([40, 30, 50], wiring=wiring.KNN(k=2)),
+    "spiking": lambda: sg.SpatialSNN([20, 30, 5], num_steps=5),
+}
+
+
+@pytest.mark.parametrize("name", SERVED)
+@torch.no_grad()
+def test_inference_never_waits_and_keeps_no_weights(name):
+    model = SERVED[name]().to(DEVICE).eval()
+    x = torch.rand(30, 40 if name == "sparse" else 20).to(DEVICE)
+    model(x)
+    before = simulated_device.record.live
+    with simulated_device.recorded() as record:
+        model(x)
+    assert 0 < len(record.launches) <= 50 and not record.waits, record.report()
+    assert record.live == before
+
+
+@pytest.mark.parametrize("name", SERVED)
+@torch.no_grad()
+def test_a_captured_pass_follows_its_parameters(name):
+    model = SERVED[name]().to(DEVICE).eval()
+    x = torch.rand(30, 40 if name == "sparse" else 20).to(DEVICE)
+    before = model(x).cpu()  # as in the passes before a capture
+    with simulated_device.captured() as replay:
+        y = model(x)
+    for parameter in model.parameters():
+        parameter.data.mul_(1.5)
+    assert torch.equal(y.cpu(), before)
+    replay()
+    assert torch.equal(y.cpu(), model(x).cpu()) and not torch.equal(y.cpu(), before)
 
 
 @pytest.mark.parametrize("normalize", [True, False])

@@ -71,7 +71,7 @@ class Survey:
         """
         graph = graph_of(network)
         edges, weight = strongest_synapses(graph, min_weight=min_weight, top=top, fraction=fraction, scope=scope)
-        weight = weight.double().cpu()
+        weight = weight.cpu().double()
         order = torch.sort(weight.abs(), descending=True, stable=True).indices
         source, target = edges.cpu()[:, order]
         pos = graph.positions().detach().cpu().double()
@@ -91,15 +91,15 @@ class _Sums:
         self.strength = torch.zeros(neurons, dtype=torch.float64)
 
     def add(self, projection: Projection, weight: Tensor) -> None:
-        sources, targets, size = projection.sources.cpu(), projection.targets.cpu(), weight.abs()
+        sources, targets, size = projection.sources.cpu(), projection.targets.cpu(), weight.cpu().abs()
         if weight.dim() == 2:
             self.fan_in[targets] += len(sources)
             self.fan_out[sources] += len(targets)
-            self.strength[targets] += size.sum(1, dtype=torch.float64).cpu()
-            self.strength[sources] += size.sum(0, dtype=torch.float64).cpu()
+            self.strength[targets] += size.sum(1, dtype=torch.float64)
+            self.strength[sources] += size.sum(0, dtype=torch.float64)
             return
         source, target = projection.edge_index().cpu()
-        size = size.double().cpu()
+        size = size.double()
         self.fan_in += torch.bincount(target, minlength=len(self.fan_in))
         self.fan_out += torch.bincount(source, minlength=len(self.fan_out))
         self.strength.index_add_(0, source, size).index_add_(0, target, size)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.devices import in_double
 from spatialgraph.models.activations import Activation, make_activation
 from spatialgraph.models.baselines import DenseMLP
 
@@ -143,9 +144,9 @@ def _settings(layer: nn.Module) -> list[Any]:
 
 
 def _read(linears: list[nn.Linear], activation: str | Activation, normalize: bool) -> DenseNetwork:
-    weights = [checks.finite("weight", layer.weight.detach()).double() for layer in linears]
+    weights = [in_double(checks.finite("weight", layer.weight.detach())) for layer in linears]
     biases = [
-        weight.new_zeros(len(weight)) if layer.bias is None else checks.finite("bias", layer.bias.detach()).double()
+        weight.new_zeros(len(weight)) if layer.bias is None else in_double(checks.finite("bias", layer.bias.detach()))
         for layer, weight in zip(linears, weights, strict=True)
     ]
     for number, (before, after) in enumerate(zip(weights, weights[1:], strict=False)):

@@ -97,14 +97,14 @@ def from_linear(
         law=law,
         anchored=anchored,
         generator=generator,
-        device=first.device,
+        device=dense.weights[0].device,
         dtype=torch.float64,
     )
     scales, explained = fit_(fitted, dense.weights, steps, dense.is_homogeneous)
     graph = fitted if weight_mode == "law" else _with_free_weights(fitted, weight_mode)
     model = SpatialMLP(graph, activation=dense.activation, normalize=dense.normalize).to(first.dtype)
     _copy(model.graph, dense if weight_mode == "free" else dense.rescaled(scales))
-    return Conversion(model.train(module.training), explained)
+    return Conversion(model.to(first.device).train(module.training), explained)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from spatialgraph.devices import exact_dtype
 from spatialgraph.graph.network import graph_of
 from spatialgraph.graph.quantization import codes_of, fit_quantization, scales_of, set_codes_
 from spatialgraph.graph.scales import Quantization, check_bits, round_to
@@ -118,7 +119,7 @@ class _Rounding(nn.Module):
     def use(self, quantization: Quantization) -> None:
         """Round by these scales from now on."""
         self.quantization = quantization
-        self._scale = scales_of(self._graph[0], quantization)[self._name]
+        self._scale = self._located = scales_of(self._graph[0], quantization)[self._name]
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the scales, for checkpoints."""
@@ -130,9 +131,11 @@ class _Rounding(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the rounded numbers, with the gradients of the others."""
-        scale = self._scale.to(values.device)
+        if self._located.device != values.device:  # once: to copy it in each pass would wait for the device
+            self._located = self._scale.to(values.device, exact_dtype(values.device))
+        scale = self._located
         coded = values.detach()[:, : len(scale)] if values.dim() > 1 else values.detach()  # heights have no codes
-        rounded = round_to(coded.double(), scale, self.quantization.largest).to(values.dtype)
+        rounded = round_to(coded.to(scale.dtype), scale, self.quantization.largest).to(values.dtype)
         rounded = torch.where(scale > 0, rounded, coded)
         if values.dim() > 1:
             rounded = torch.cat([rounded, values.detach()[:, len(scale) :]], dim=1)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.functional import composed
+from spatialgraph.devices import has_compressed
+from spatialgraph.functional import composed, row_blocks
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.fused import COMPRESSED, compressed_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
@@ -149,7 +150,7 @@ class _SparseProduct(torch.autograd.Function):
             y: Tensor = kernel.product(edges.target_pointer, edges.sources, weight, x, bias, rectify)
         else:
             with without_autocast(x.device.type):  # products of compressed rows do not support bfloat16
-                y = edges.matrix(weight) @ x.contiguous()
+                y = _product(x.contiguous(), weight, edges)
             if bias is not None:
                 y += bias[:, None]
             if rectify:
@@ -196,6 +197,8 @@ class _SampledProduct(torch.autograd.Function):
             products: Tensor = kernel.sampled(edges.target_pointer, edges.sources, rows, x)[0]
             return products
         with without_autocast(x.device.type):
+            if not has_compressed(x.device):
+                return row_blocks.sampled(rows, x, edges)
             pattern = edges.matrix(x.new_zeros(edges.count))
             products = torch.sparse.sampled_addmm(pattern, rows.contiguous(), x.t(), beta=0.0)
         values: Tensor = products.values()
@@ -209,6 +212,10 @@ class _SampledProduct(torch.autograd.Function):
         grad_rows = _SparseProduct.apply(x, grad, None, edges, False) if needs_rows else None
         grad_x = _SparseProduct.apply(rows, grad[edges.by_source], None, edges.turned(), False) if needs_x else None
         return grad_rows, grad_x, None
+
+
+def _product(x: Tensor, weight: Tensor, edges: CompressedEdges) -> Tensor:
+    return edges.matrix(weight) @ x if has_compressed(x.device) else row_blocks.product(x, weight, edges)
 
 
 def check_edges(edges: CompressedEdges) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
+from spatialgraph.devices import has_compressed
 from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import edge_weight, sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.engine import Engine, Synapses
 from spatialgraph.functional.precision import in_single
+from spatialgraph.functional.row_blocks import dense
 
 __all__ = ["CompressedEngine", "ListedEngine"]
 
@@ -23,7 +25,7 @@ class ListedEngine(Engine):
 
     def dense(self, weight: Tensor) -> Tensor:
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
-        return self.edges.matrix(weight).to_dense()
+        return self.edges.matrix(weight).to_dense() if has_compressed(weight.device) else dense(weight, self.edges)
 
     def edge_index(self, sources: Tensor, targets: Tensor) -> Tensor:
         """List the synapses, shape ``(2, E)``."""

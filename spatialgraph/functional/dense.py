@@ -113,11 +113,8 @@ class _AllToAll(torch.autograd.Function):
         weight = build_weight(source_pos, target_pos, scale, law, out)
         if mask is not None:
             _cut(weight, mask)
-        if n_masked:  # pairs without an edge weigh 0 and are counted first
-            absent = 0 if mask is None else mask.numel() - int(mask.count_nonzero())
-            remaining = without_smallest(weight, absent + n_masked)
-            # Edges may weigh 0 too, and pairs without an edge must not remain with them.
-            mask = remaining if mask is None else remaining & mask
+        if n_masked:
+            mask = _remaining(weight, mask, n_masked)
             _cut(weight, mask)
         weight = weight.to(x.dtype)
         saved_weight = weight if ctx.needs_input_grad[0] else None
@@ -201,6 +198,17 @@ def _cut(matrix: Tensor, mask: Tensor) -> None:
         matrix.mul_(mask.view(torch.uint8))  # twice as fast as with bool, four times as fast as where()
     else:
         matrix.masked_fill_(mask.logical_not(), 0.0)
+
+
+def _remaining(weight: Tensor, mask: Tensor | None, n_masked: int) -> Tensor:
+    """Mark the edges that are left without those of the smallest weights; pairs without an edge weigh 0."""
+    if mask is None:
+        return without_smallest(weight, n_masked)
+    if weight.is_cpu:  # pairs without an edge are counted first
+        remaining = without_smallest(weight, mask.numel() - int(mask.count_nonzero()) + n_masked)
+    else:  # to count them would wait for the device: they are put last
+        remaining = without_smallest(weight.masked_fill(mask.logical_not(), torch.inf), n_masked)
+    return remaining & mask  # edges may weigh 0 too, and pairs without an edge must not remain with them
 
 
 def _has_infinity(values: Tensor) -> bool:

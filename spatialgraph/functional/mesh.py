@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.devices import on_cpu
+from spatialgraph.devices import in_double, on_cpu
 from spatialgraph.functional.charges import of_charges
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.mesh_plan import CHOICES, Plan, candidates, most_points
@@ -16,6 +16,7 @@ from spatialgraph.functional.planes import gap_of, is_planar
 from spatialgraph.functional.precision import in_single
 from spatialgraph.functional.streaming import streamed
 from spatialgraph.laws import Law
+from spatialgraph.laws.law import law_on
 from spatialgraph.tracing import is_observed
 
 __all__ = ["DIMENSIONS", "NoGridError", "Planner", "TooFineError", "check_tolerance", "meshed", "summed"]
@@ -196,13 +197,13 @@ def _choose(
         for pos, count in ((source_pos, _SOURCES), (target_pos, _TARGETS))
     )
     charge = (torch.randint(2, (1, len(source)), generator=generator) * 2 - 1).to(source)
-    double = charge.double(), source.double(), some.double()
-    ones = charge[0].double().abs()
-    exact = _with_gradient(lambda x, sources, targets: all_to_all(x, sources, targets, ones, law), *double)
+    double = [in_double(each) for each in (charge, source, some)]
+    ones, own_law = double[0][0].abs(), law_on(law, double[0].device)
+    exact = _with_gradient(lambda x, sources, targets: all_to_all(x, sources, targets, ones, own_law), *double)
     found, number = None, -1
     for number, plan in enumerate(candidates(source_pos, target_pos, law, most)):
         own = _with_gradient(functools.partial(_product, law=law, plan=plan), charge, source, some)
-        found = [float((each.double() - right).norm() / right.norm()) for each, right in zip(own, exact, strict=True)]
+        found = [float((in_double(each) - right).norm() / right.norm()) for each, right in zip(own, exact, strict=True)]
         if found[0] <= _SAFETY * tolerance and found[1] <= _SAFETY * _OF_GRADIENTS * tolerance:
             return number, plan
     reason = "grids would be too large"

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from spatialgraph.devices import exact_dtype, in_double
 from spatialgraph.functional.planes import gap_of
 from spatialgraph.functional.splines import Grid, spline_filter
 from spatialgraph.laws import Law
+from spatialgraph.laws.law import law_on
 
 __all__ = ["CHOICES", "Plan", "candidates", "most_points", "smoothness", "worthwhile_points"]
 
@@ -52,11 +54,12 @@ class Plan:
         axes = len(self.transformed)
         square = torch.full([1] * axes, gap**2, dtype=torch.float64, device="cpu")
         for axis, count in enumerate(self.transformed):
-            along = self.grid.spacing * torch.fft.fftfreq(count, 1.0 / count, dtype=torch.float64)
+            along = self.grid.spacing * torch.fft.fftfreq(count, 1.0 / count, dtype=torch.float64, device="cpu")
             square = square + along.square().view(_along(axis, axes))
-        spectrum = torch.fft.rfftn(weight(square.to(like.device)))
+        exact = exact_dtype(like.device)
+        spectrum = torch.fft.rfftn(weight(square.to(like.device, exact)))
         for axis, count in enumerate(self.transformed):
-            factor = spline_filter(count, self.grid.order).square()[: spectrum.shape[axis]].to(like.device)
+            factor = spline_filter(count, self.grid.order).square()[: spectrum.shape[axis]].to(like.device, exact)
             spectrum = spectrum * factor.view(_along(axis, axes))
         # Weights are even functions, and so their transform is real.
         even: Tensor = spectrum.real.to(like.dtype)
@@ -85,6 +88,7 @@ def smoothness(law: Law, gap: float, extent: float) -> float:
     lengths = torch.logspace(math.log10(floor) - 2, math.log10(extent), _SAMPLES, device="cpu")
     along = torch.cat([lengths.new_zeros(1), lengths]).double()
     square = along.square() + gap**2 + law.softening**2
+    law = law_on(law, square.device)
     weight = law.from_square(square)
     first = 2.0 * along * law.slope(square, weight)
     second = torch.gradient(first, spacing=(along,))[0]
@@ -120,7 +124,7 @@ def candidates(source_pos: Tensor, target_pos: Tensor, law: Law, most: int) -> I
         law: the law.
         most: number of grid points that a plan may have.
     """
-    ends = [pos.detach()[:, :-1].double() for pos in (source_pos, target_pos)]
+    ends = [in_double(pos.detach()[:, :-1]) for pos in (source_pos, target_pos)]
     low = torch.minimum(*(end.amin(0) for end in ends))
     extents = (torch.maximum(*(end.amax(0) for end in ends)) - low).tolist()
     width = smoothness(law, gap_of(source_pos, target_pos), max(math.hypot(*extents), 1e-30))

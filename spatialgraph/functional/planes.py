@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from spatialgraph.devices import in_double
+
 __all__ = ["gap_of", "is_planar"]
 
 
@@ -13,4 +15,4 @@ def is_planar(pos: Tensor) -> bool:
 
 def gap_of(source_pos: Tensor, target_pos: Tensor) -> float:
     """Return how far the targets' plane is above that of the sources, in length units."""
-    return float(target_pos.detach()[0, -1].double() - source_pos.detach()[0, -1].double())
+    return float(in_double(target_pos.detach()[0, -1]) - in_double(source_pos.detach()[0, -1]))

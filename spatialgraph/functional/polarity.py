@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import in_double
 
 __all__ = ["POLARITIES", "check_polarity", "polarity_of", "raw_of"]
 
@@ -73,7 +74,7 @@ def raw_of(polarity: Tensor, kind: str) -> Tensor:
     if check_polarity("kind", kind) != "binary":
         return polarity
     missing = torch.finfo(polarity.dtype).eps / 16  # to a polarity that rounds to 1, also where raw numbers are rounded
-    exact = polarity.double().clamp(-1.0, 1.0)
+    exact = in_double(polarity).clamp(-1.0, 1.0)
     largest = 0.5 * math.log((2.0 - missing) / missing)  # atanh of 1 - missing, which rounds to 1
     raw = torch.atanh(exact).clamp(-largest, largest)
-    return (raw / (0.5 * STEEPNESS)).to(polarity.dtype)
+    return (raw / (0.5 * STEEPNESS)).to(polarity)

@@ -53,7 +53,7 @@ def spline_filter(count: int, order: int) -> Tensor:
     Returns:
         Tensor of shape ``(count,)``, float64.
     """
-    frequency = 2.0 * math.pi * torch.fft.fftfreq(count, dtype=torch.float64)
+    frequency = 2.0 * math.pi * torch.fft.fftfreq(count, dtype=torch.float64, device="cpu")
     spectrum = torch.sinc(frequency / (2.0 * math.pi)) ** order
     first, weights = spline_weights(torch.zeros(1, dtype=torch.float64, device="cpu"), 2 * order)
     points = first + torch.arange(2 * order, device="cpu")

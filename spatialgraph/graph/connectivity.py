@@ -299,12 +299,12 @@ class Connectivity(nn.Module):
         """Let the fingerprint tell networks of other numbers apart too, which no process or average hands on."""
         self._gain, self._masked_share = gain, masked_share
         with torch.inference_mode(False):
-            fingerprint = self._fingerprint().to(self._device)
+            fingerprint = self._fingerprint()
         self._located = dataclasses.replace(self._located, fingerprint=fingerprint)
         self._sign()
 
     def _fingerprint(self) -> Tensor:
-        return fingerprint(self._digest, self._gain, self._masked_share)
+        return fingerprint(self._digest, self._gain, self._masked_share, device=self._device)
 
     def _sign(self) -> None:
         """Write the fingerprint of the own topology; in a new tensor, for the old one may be one of inference mode."""

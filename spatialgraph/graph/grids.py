@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import in_double
 
 __all__ = ["LEVEL", "Grid", "Sums", "grid_shapes", "layer_sizes"]
 
@@ -72,7 +73,7 @@ class Grid:
             >>> Grid((2, 2)).fit(torch.tensor([[0.0], [1.0], [10.0], [11.0]]))[:, 0].tolist()
             [0.5, 10.5, -0.5, 0.5]
         """
-        exact = values.detach().double()
+        exact = in_double(values.detach())
         if self.cells is not None:
             return self._least_squares(exact, self.cells)
         cells, mean = exact.reshape(*self.shape, -1), exact.mean(0)
@@ -150,7 +151,7 @@ class Sums:
         own, *parts = values.split([len(self.single), *map(len, self.cells)])
         found = [grid.fit(part) for grid, part in zip(self.grids, parts, strict=True)]
         rows = torch.cat(found) if found else values.new_empty(0, values.shape[1])
-        return own, rows.to(values.dtype)
+        return own, rows.to(values)
 
     def check_fit(self, name: str, values: Tensor, own: Tensor, rows: Tensor) -> None:
         """Raise ``ValueError`` where values of the cells are not the sums of those of rows and columns.

@@ -25,6 +25,7 @@ class Located:
     Args:
         topology: the neuron numbers and edges, on this device.
         fingerprint: the bits of the topology, shape ``(64,)``, bool.
+        sizes: number of neurons of each layer, shape ``(L,)``; of all neurons in a network without layers.
         senders: numbers of the neurons that have a polarity, all but outputs.
         sending: the same, with the grids that they are cells of.
         receivers: numbers of the neurons that have a bias, all but inputs.
@@ -37,6 +38,7 @@ class Located:
 
     topology: Topology
     fingerprint: Tensor
+    sizes: Tensor
     senders: Tensor
     sending: Sums
     receivers: Tensor
@@ -49,6 +51,7 @@ class Located:
     @classmethod
     def of(cls, topology: Topology, fingerprint: Tensor, device: torch.device) -> "Located":
         """Cut a topology into projections."""
+        sizes = torch.bincount(topology.layer.clamp(min=0)).to(device)
         topology = Topology(**{name: values.to(device) for name, values in vars(topology).items()})
         (edges, within), layer = topology.split_edges(), topology.layer
         generation = layer if topology.is_layered else generations(edges, topology.is_input)
@@ -65,6 +68,7 @@ class Located:
         return cls(
             topology,
             fingerprint.to(device),
+            sizes,
             senders=senders,
             sending=topology.sums(~topology.is_output),
             receivers=receivers,

@@ -121,8 +121,8 @@ def repulsion_cost(network: Network, radius: float = 0.1) -> Tensor:
     """
     graph, radius = graph_of(network), checks.positive("radius", radius)
     pos = in_single(graph.positions())
-    source, target = within(pos.detach(), None, radius)
-    first, second = source[source < target], target[source < target]
+    pairs = within(pos.detach().cpu(), None, radius)  # a search on an accelerator would wait for it several times
+    first, second = pairs[:, pairs[0] < pairs[1]].to(pos.device)
     lengths = torch.linalg.vector_norm(pos[first] - pos[second], dim=1)
     cost: Tensor = (1.0 - lengths / radius).clamp(min=0.0).square().sum()
     return cost

@@ -100,7 +100,7 @@ class Positions(nn.Module):
         """Return the last coordinate of each layer, its neurons' mean where they differ, shape ``(layers,)``."""
         if self.spacing != "free":
             return torch.cat([self.gaps.new_zeros(1), self.gaps.cumsum(0)])
-        sizes = torch.bincount(self.layer)
+        sizes = self._owner[0].located.sizes
         last: Tensor = self()[:, -1]
         exact = in_single(last)  # a sum of hundreds of numbers does not fit half precision
         return (exact.new_zeros(len(sizes)).index_add(0, self.layer, exact) / sizes).to(last.dtype)

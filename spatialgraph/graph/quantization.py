@@ -51,7 +51,7 @@ def fit_quantization(graph: SpatialGraph, bits: int) -> Quantization:
     check_bits(bits)
     if graph.polarity_mode == "binary" and graph.grid_polarity == "axes" and graph.weight_mode != "free":
         raise ValueError("grid_polarity must be 'cell' where binary polarities are quantised, got 'axes'")
-    values = {name: each.double().cpu() for name, each in coded(graph).items()}
+    values = {name: each.cpu().double() for name, each in coded(graph).items()}
     choose = functools.partial(best_scale, bits=bits)
     wanted = [choose(column) for column in torch.cat(list(_coordinates(values).values())).T]
     unit, multipliers = _whole_multiples(wanted, _finest(graph, bits))
@@ -72,7 +72,7 @@ def codes_of(graph: SpatialGraph, quantization: Quantization) -> dict[str, Tenso
     found, scales = {}, scales_of(graph, quantization)
     for name, values in coded(graph).items():
         scale = scales[name]
-        ratio = (values.double().cpu() / torch.where(scale > 0, scale, 1.0)).round()
+        ratio = (values.cpu().double() / torch.where(scale > 0, scale, 1.0)).round()
         found[name] = ratio.clamp(-quantization.largest, quantization.largest).to(torch.int8)
     return found
 

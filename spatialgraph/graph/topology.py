@@ -378,7 +378,7 @@ class Topology:
             )
 
 
-def fingerprint(digest: bytes, *numbers: float) -> Tensor:
+def fingerprint(digest: bytes, *numbers: float, device: torch.device | str = "cpu") -> Tensor:
     """Return 64 bits that differ where the digest of a topology or one of the numbers does, shape ``(64,)``, bool.
 
     Example:
@@ -386,8 +386,10 @@ def fingerprint(digest: bytes, *numbers: float) -> Tensor:
         False
     """
     both = hashlib.sha256(digest + repr(numbers).encode()).digest()
-    bits = int.from_bytes(both[: FINGERPRINT_BITS // 8], "little")
-    return torch.tensor([bool(bits >> bit & 1) for bit in range(FINGERPRINT_BITS)])
+    bits = int.from_bytes(both[: FINGERPRINT_BITS // 8], "little", signed=True)
+    # Spread out on the device, for a copy would wait for it.
+    whole = torch.full((), bits, dtype=torch.int64, device=device)
+    return whole.bitwise_right_shift(torch.arange(FINGERPRINT_BITS, device=device)).bitwise_and(1).bool()
 
 
 def _long(values: Tensor) -> Tensor:

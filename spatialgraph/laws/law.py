@@ -5,6 +5,7 @@ are finite at :math:`r = 0`, where two neurons coincide. Lengths are computed fr
 expansion :math:`|p|^2 + |q|^2 - 2\,p \cdot q` has large rounding errors for short lengths far from the origin.
 """
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 
-__all__ = ["LAWS", "Law", "constant", "make_law", "register_law", "softened_square", "unregister_law"]
+__all__ = ["LAWS", "Law", "constant", "law_on", "make_law", "register_law", "softened_square", "unregister_law"]
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -35,6 +36,18 @@ def softened_square(source_pos: Tensor, target_pos: Tensor, softening: float) ->
         tensor([25.])
     """
     return (source_pos - target_pos).square().sum(-1) + softening**2
+
+
+def law_on(law: "Law", device: torch.device) -> "Law":
+    """Return a law on a device: itself, or a copy where its parameters or buffers are on another.
+
+    Example:
+        >>> law = make_law("inverse_power")
+        >>> law_on(law, torch.device("cpu")) is law, law_on(law, torch.device("meta")) is law
+        (True, False)
+    """
+    held = (*law.parameters(), *law.buffers())
+    return law if all(values.device == device for values in held) else copy.deepcopy(law).to(device)
 
 
 class Law(nn.Module, ABC):

@@ -1,4 +1,8 @@
-"""A cache for values derived from tensors and settings, which is valid while these have the same values."""
+"""A cache for values derived from tensors and settings, which is valid while these have the same values.
+
+It holds what follows from tensors on the CPU, and nothing of those on an accelerator: to compare their values would
+wait for it, which takes longer than to compute weights again, and is forbidden while a CUDA graph is captured.
+"""
 
 import ctypes
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +24,7 @@ Value = TypeVar("Value")
 _OWN_LAWS = frozenset(LAWS.values())
 _END = (object(),)
 _KIND = attrgetter("dtype", "is_cpu", "shape")
+_IS_CPU = attrgetter("is_cpu")
 _NUMBERS = frozenset({bool, int, float})
 
 
@@ -56,7 +61,6 @@ class _Copy:
         self.tensors = [tensor.clone(memory_format=torch.contiguous_format) for tensor in sources.tensors]
         self.kinds = [*map(_KIND, self.tensors)]
         self.memory = [copy.data_ptr() for copy in self.tensors], [copy.nbytes for copy in self.tensors]
-        self.has_memory = _memcmp is not None and all(copy.is_cpu for copy in self.tensors)
 
     def is_current(self, modules: Sequence[nn.Module], objects: tuple[object, ...]) -> bool:
         """Tell whether modules have the same attributes with the same values as before, and no hooks or gradients."""
@@ -78,11 +82,10 @@ class _Copy:
     def _have_values(self, tensors: Sequence[Tensor]) -> bool:
         if self.kinds != [*map(_KIND, tensors)]:
             return False
-        if self.has_memory and _memcmp is not None and all(map(Tensor.is_contiguous, tensors)):
+        if _memcmp is not None and all(map(Tensor.is_contiguous, tensors)):
             # Comparing bytes is several times faster than comparing tensors.
             return not any(map(_memcmp, map(Tensor.data_ptr, tensors), *self.memory))
-        pairs = zip(tensors, self.tensors, strict=True)
-        return all(own.device == theirs.device and torch.equal(own, theirs) for own, theirs in pairs)
+        return all(map(torch.equal, tensors, self.tensors))
 
 
 def _attributes(modules: Sequence[nn.Module]) -> Iterator[object]:
@@ -95,7 +98,8 @@ class Cache(Generic[Value]):
     """A cached value that is recomputed only when its sources have changed.
 
     The sources are compared with a copy by value. Version counters would miss writes by fused optimisers, ``.data`` and
-    NumPy, and identities would miss changes in place.
+    NumPy, and identities would miss changes in place. A value that must not be cached any more is freed, so that none
+    takes memory while a model trains.
 
     Example:
         >>> total: Cache[Tensor] = Cache()
@@ -133,7 +137,8 @@ class Cache(Generic[Value]):
         """Return the value, recomputed without gradients if its sources have changed.
 
         Args:
-            sources: returns the inputs of the value; None if it must not be cached now.
+            sources: returns the inputs of the value; None if it must not be cached now. Nor is it where one of them is
+                on an accelerator.
             build: computes the value.
             modules: the modules whose attributes, with ``objects``, determine the sources: while these are the same
                 objects, only the tensors are compared. None of them may own this object.
@@ -146,12 +151,14 @@ class Cache(Generic[Value]):
             return None
         entry = self._entry
         present = sources()
-        if present is None or any(tensor.is_meta for tensor in present.tensors):
+        if present is None or not all(map(_IS_CPU, present.tensors)):
+            self.clear()
             return None
         if entry is not None and entry[0].equals(present):
             if modules:
                 self._entry = _Copy(present, modules, objects), entry[1]
             return entry[1]
+        self._entry = entry = None  # freed first, so that memory holds one value and not two
         # Outside inference mode, so that the value can be used in later passes with gradients of the input.
         with torch.inference_mode(False), torch.no_grad():
             copy = _Copy(present, modules, objects)
@@ -160,6 +167,10 @@ class Cache(Generic[Value]):
         if after is not None and copy.equals(after):  # unless another thread has changed them meanwhile
             self._entry = copy, value
         return value
+
+    def clear(self) -> None:
+        """Free the value."""
+        self._entry = None
 
     def __deepcopy__(self, memo: dict[int, object]) -> "Cache[Value]":
         """Return an empty cache: a copy of a module has its own parameters."""

@@ -57,8 +57,8 @@ class SpatialLinear(nn.Module):
 
     .. math:: y_j = \gamma \sum_i s_i\, w(|p_i - q_j|)\, x_i + b_j
 
-    It has O(n) parameters. In ``eval()``, if the positions need no gradients, the weights are cached until a parameter
-    changes.
+    It has O(n) parameters. In ``eval()`` on the CPU, if the positions need no gradients, the weights are cached until a
+    parameter changes or the layer is trained.
 
     Args:
         in_features: number of source neurons.
@@ -208,6 +208,8 @@ class SpatialLinear(nn.Module):
         if self.training:  # first, because it is the fastest check
             return None
         tensors = (self.source_pos, self.target_pos, self.raw_polarity, *self.law.parameters())
+        if not tensors[0].is_cpu:  # the settings of some laws would have to be waited for
+            return None
         of_law = law_settings(self.law)
         if of_law is None or not may_be_cached(self, *tensors) or type(self).polarity is not SpatialLinear.polarity:
             return None

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.pyg import Adj, OptPairTensor, OptTensor, PairTensor, is_sparse, to_edge_index
+from spatialgraph.layers.matrices import check_compressed, listed_edges
+from spatialgraph.pyg import Adj, OptPairTensor, OptTensor, PairTensor, is_sparse
 
 __all__ = ["check_flow", "check_size", "edges_of", "features_of", "positions_of"]
 
@@ -100,23 +101,12 @@ def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int], pos: Te
         raise ValueError(f"adj_t must have shape {counts[::-1]}, targets and sources, got {shape}")
     if edge_weight is not None:
         raise ValueError("edge_weight must be None with an adj_t, whose values are the weights, got a tensor")
-    _check_compressed(adj_t)
-    index, values = to_edge_index(adj_t)
+    check_compressed(adj_t)
+    index, values = listed_edges(adj_t)
     checks.shape("values of adj_t", values, (index.shape[1],))
     checks.same_device("adj_t", index, pos)
     _check_ends("adj_t", index.flip(0), counts)
     return index.flip(0), values
-
-
-def _check_compressed(adj_t: Adj) -> None:
-    """Check the compressed indices of a sparse matrix, which PyTorch may not have checked."""
-    is_csr = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csr
-    is_csc = isinstance(adj_t, Tensor) and adj_t.layout == torch.sparse_csc
-    if not (is_csr or is_csc) or not checks.has_values(adj_t):
-        return
-    pointer, indices = (adj_t.crow_indices, adj_t.col_indices) if is_csr else (adj_t.ccol_indices, adj_t.row_indices)
-    checks.pointer("crow_indices of adj_t" if is_csr else "ccol_indices of adj_t", pointer(), indices().numel())
-    checks.within("col_indices of adj_t" if is_csr else "row_indices of adj_t", indices(), adj_t.shape[int(is_csr)])
 
 
 def _check_list(edge_index: Adj, counts: tuple[int, int], pos: Tensor) -> None:

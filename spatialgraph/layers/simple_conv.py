@@ -7,13 +7,13 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.compressed import sparse
-from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.layers.aggregation import check_aggregation, is_sum
+from spatialgraph.layers.matrices import compressed_edges
 from spatialgraph.layers.nodes import check_flow, check_size, edges_of, features_of, positions_of
 from spatialgraph.layers.normalize import check_normalize, inverse
-from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size, to_edge_index
+from spatialgraph.pyg import Adj, MessagePassing, OptPairTensor, OptTensor, PairTensor, Size
 from spatialgraph.settings import Setting
 
 __all__ = ["SpatialSimpleConv"]
@@ -148,12 +148,10 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
 
     def message_and_aggregate(self, edge_index: Adj, x: PairTensor, weight: Tensor) -> Tensor:
         """Multiply by the sparse matrix of weights, if ``edge_index`` is an ``adj_t``."""
-        targets, sources = to_edge_index(edge_index)[0]
-        n_targets, n_sources = edge_index.size(0), edge_index.size(1)
-        order = torch.argsort(targets * n_sources + sources)
-        edges = CompressedEdges.from_edges(torch.stack([sources[order], targets[order]]), n_sources, n_targets)
+        edges, order = compressed_edges(edge_index)
+        weight = weight if order is None else weight[order]
         # Features and weights are promoted to the higher precision, as in message passing.
-        return sparse(x[0].mT, weight[order].to(torch.promote_types(weight.dtype, x[0].dtype)), edges).mT
+        return sparse(x[0].mT, weight.to(torch.promote_types(weight.dtype, x[0].dtype)), edges).mT
 
     def _set_jittable_templates(self, raise_on_error: bool = False) -> None:
         # PyG generates code once for the class, as its first object needs it; all objects need the sparse product.

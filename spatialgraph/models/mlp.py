@@ -38,8 +38,8 @@ class SpatialMLP(nn.Module):
 
     Each projection computes :math:`\phi(\mathrm{norm}(\gamma \sum_i s_i\, w(r_{ij})\, x_i) + b_j)`; outputs are neither
     normalised nor activated. It is the network of `Erb et al. (2025) <https://arxiv.org/abs/2506.13410>`_, with
-    O(n) parameters in place of O(n^2); without layers it runs any directed acyclic graph. In ``eval()`` without
-    gradients the weights are cached until a value that they depend on changes.
+    O(n) parameters in place of O(n^2); without layers it runs any directed acyclic graph. In ``eval()`` on the CPU
+    without gradients, the weights are cached until a value that they depend on changes or the model is trained.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.

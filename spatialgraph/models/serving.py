@@ -1,4 +1,4 @@
-"""Serving: the weights of a model's projections, cached between passes that need no gradients."""
+"""Serving: the weights of a model's projections, cached on the CPU between passes that need no gradients."""
 
 import functools
 from typing import Any
@@ -18,7 +18,7 @@ __all__ = ["Served"]
 
 
 class Served:
-    """The projections of a model's network, with weights that are cached in ``eval()``.
+    """The projections of a model's network, with weights that are cached in ``eval()`` on the CPU, until it trains.
 
     Example:
         >>> graph, model = SpatialGraph.layered([3, 2]).requires_grad_(False), nn.Identity()
@@ -45,6 +45,8 @@ class Served:
             RuntimeError: if the structure is not that of the network whose parameters are here.
         """
         is_observed = graph.observer is not None  # then every neuron counts
+        if model.training:
+            self._cache.clear()
         if model.training or is_observed:
             return graph.transmission(_projections(graph, with_dead_ends or is_observed))
         own: dict[str, Any] = graph._modules  # read as a dictionary: attributes of a module take a microsecond each
@@ -74,6 +76,10 @@ def _materialised(graph: SpatialGraph, with_dead_ends: bool) -> PrecomputedTrans
 def _sources(model: nn.Module, modules: tuple[Any, ...], with_dead_ends: bool) -> Sources | None:
     """Read all that the weights and biases of a network follow from; None if they must not be cached in this pass."""
     graph, connectivity, positions, law = modules[:4]
+    if not connectivity._buffers[
+        "fingerprint"
+    ].is_cpu:  # first, for the settings of some laws would have to be waited for
+        return None
     of_law = law_settings(law)
     if of_law is None or not _is_plain(*modules):
         return None

@@ -43,8 +43,8 @@ class SpatialSNN(SpikingNetwork):
     (see :class:`~spatialgraph.neurons.Leaky`). It is the spiking network of `Erb et al. (2025)
     <https://arxiv.org/abs/2506.13410>`_, with O(n) parameters; delays follow from lengths as in `arXiv 2511.01632
     <https://arxiv.org/abs/2511.01632>`_. The spikes of recurrent synapses arrive one step later, or with a velocity
-    after :math:`d_{ij} = \max(1, r_{ij} / v)` steps. No state is kept between calls. In ``eval()`` without gradients
-    the weights are cached until a value that they depend on changes.
+    after :math:`d_{ij} = \max(1, r_{ij} / v)` steps. No state is kept between calls. In ``eval()`` on the CPU
+    without gradients, the weights are cached until a value that they depend on changes or the model is trained.
 
     Args:
         graph: layer sizes, inputs first, or a :class:`~spatialgraph.SpatialGraph`.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import exact_dtype
 from spatialgraph.functional.leaky import RESETS, FastSigmoid, Surrogate, leaky_run, leaky_step
 from spatialgraph.neurons.neuron import Neuron, Recording, State
 from spatialgraph.neurons.surrogates import make_surrogate, surrogate_name
@@ -184,7 +185,7 @@ class LeakyIntegrator(Neuron):
             >>> LeakyIntegrator(beta=0.5).shares(3).tolist()
             [0.5833..., 0.5, 0.3333...]
         """
-        exact = torch.device("cpu") if device is None or device.type == "mps" else device  # which has no float64
+        exact = torch.device("cpu") if device is None or exact_dtype(device) != torch.float64 else device
         powers = self.beta ** torch.arange(num_steps, dtype=torch.float64, device=exact)
         return powers.cumsum(0).flip(0) / num_steps
 

@@ -89,14 +89,14 @@ def _checked(shape: Sequence[int], inputs: int) -> tuple[int, int]:
 def _strongest(graph: SpatialGraph) -> Tensor:
     """Return the hidden neurons with the largest sums of outgoing weights; the outputs where there are none."""
     transmission = graph.transmission()
-    total = torch.zeros(graph.neurons, dtype=torch.float64, device=graph.raw_bias.device)
+    total = torch.zeros(graph.neurons, dtype=torch.float64, device="cpu")
     for number, projection in enumerate(graph.projections):
-        weight = transmission.weight(number).abs().double()
+        weight = transmission.weight(number).cpu().abs().double()
         if projection.is_complete and not projection.is_recurrent:
-            total[projection.sources] += weight.view(projection.n_targets, projection.n_sources).sum(0)
+            total[projection.sources.cpu()] += weight.view(projection.n_targets, projection.n_sources).sum(0)
         else:
-            total.index_add_(0, projection.edge_index()[0], weight.flatten())
-    hidden = torch.nonzero(~graph.is_input & ~graph.is_output)[:, 0]
+            total.index_add_(0, projection.edge_index()[0].cpu(), weight.flatten())
+    hidden = torch.nonzero(~graph.is_input & ~graph.is_output)[:, 0].cpu()
     if not len(hidden):
         return graph.outputs
     return hidden[torch.sort(total[hidden], descending=True, stable=True).indices[:_SHOWN]]

@@ -153,7 +153,7 @@ def _draw_density(graph: SpatialGraph, ax: "Axes", grid: tuple[np.ndarray, np.nd
 
 def _draw_law(graph: SpatialGraph, ax: "Axes", longest: float) -> None:
     like = graph.raw_bias
-    length = torch.linspace(0.0, longest, 1001, device=like.device, dtype=torch.float64)[1:]
-    weight = (graph.gain * graph.law(length.to(like.dtype))).cpu().double()
+    length = torch.linspace(0.0, longest, 1001, device="cpu", dtype=torch.float64)[1:]
+    weight = (graph.gain * graph.law(length.to(like))).cpu().double()
     for sign, color in ((1, EXCITATORY), (-1, INHIBITORY)):
         ax.plot(length.cpu(), sign * weight, color=color, linewidth=1.3, label=f"law at polarity {sign}")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph import checks
+from spatialgraph.devices import in_double
 
 __all__ = ["Array", "Clouds", "Pairs", "blocks", "check_degree", "check_positions", "kind_of_sources", "prepare"]
 
@@ -53,6 +54,14 @@ class Clouds:
     def only(self, rows: Tensor) -> Clouds:
         """Return the same search for some of the targets."""
         return Clouds(self.source, self.target[rows], None if self.own is None else self.own[rows])
+
+    def cpu(self) -> Clouds:
+        """Return the same search on the CPU."""
+        if self.source.is_cpu:
+            return self
+        source = self.source.cpu()
+        target = source if self.target is self.source else self.target.cpu()
+        return Clouds(source, target, None if self.own is None else self.own.cpu())
 
     def squared_lengths(self, sources: Tensor, targets: Tensor) -> Tensor:
         """Return canonical squared distances for source and target indices that broadcast together."""
@@ -105,8 +114,7 @@ def prepare(source_pos: Tensor, target_pos: Tensor | None) -> Clouds:
 
 
 def _exact(pos: Tensor) -> Tensor:
-    pos = pos.detach()
-    return (pos.cpu() if pos.device.type == "mps" else pos).to(torch.float64)
+    return in_double(pos.detach())
 
 
 def check_positions(name: str, pos: object) -> None:

@@ -32,9 +32,9 @@ def knn(source_pos: Tensor, target_pos: Tensor | None, k: int, backend: Backend 
         target_pos: target positions :math:`(M, d)`, in length units, or None if sources and targets are the
             same neurons; a neuron is then not its own neighbour.
         k: in-degree of every target, from 1 to the number of sources, or of other neurons if ``target_pos`` is None.
-        backend: ``"scipy"`` (k-d tree on all processor cores), ``"torch_cluster"``, ``"brute"`` (all
-            distances, in tables of bounded size), or ``"auto"``: scipy on the CPU; torch_cluster on CUDA
-            where it is installed; else brute. The edges do not depend on it.
+        backend: ``"scipy"`` (k-d tree on all processor cores, for positions on an accelerator too),
+            ``"torch_cluster"``, ``"brute"`` (all distances, in tables of bounded size), or ``"auto"``: torch_cluster on
+            CUDA where it is installed; else scipy. The edges do not depend on it.
 
     Returns:
         Edges :math:`(2, M k)`.

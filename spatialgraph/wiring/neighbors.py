@@ -7,6 +7,7 @@ this order, so all of them return the same edges.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal, Protocol
 
 import torch
@@ -49,7 +50,8 @@ def nearest(clouds: Clouds, k: int, backend: Backend = "auto") -> Tensor:
     Raises:
         ImportError: if torch_cluster is asked for by name and not installed.
     """
-    return _SEARCHES[_choose(backend, clouds.source.device)].nearest(clouds, k)
+    search, own = _chosen(clouds, backend)
+    return search.nearest(own, k).to(clouds.source.device)
 
 
 def within(clouds: Clouds, r: float, max_sources: int | None = None, backend: Backend = "auto") -> Pairs:
@@ -68,18 +70,23 @@ def within(clouds: Clouds, r: float, max_sources: int | None = None, backend: Ba
         ImportError: if torch_cluster is asked for by name and not installed.
     """
     cap = max_sources if max_sources is not None and max_sources < clouds.available else None
-    return _SEARCHES[_choose(backend, clouds.source.device)].within(clouds, min(r, _LARGEST_RADIUS), cap)
+    search, own = _chosen(clouds, backend)
+    sources, targets = search.within(own, min(r, _LARGEST_RADIUS), cap)
+    return sources.to(clouds.source.device), targets.to(clouds.source.device)
+
+
+def _chosen(clouds: Clouds, backend: Backend) -> tuple[_Search, Clouds]:
+    """Return the search, and the positions where it takes place."""
+    name = _choose(backend, clouds.source.device)
+    return _SEARCHES[name], clouds.cpu() if name == "scipy" else clouds
 
 
 def _choose(backend: str, device: torch.device) -> str:
+    """Return the search for positions on a device; a tree on the CPU is faster than all lengths on an accelerator."""
     if backend != "auto":
         return backend
-    if device.type == "cpu":
-        return "scipy"
     if device.type == "cuda":  # torch_cluster has no kernels for other accelerators
-        try:
+        with contextlib.suppress(ImportError):
             cluster.package()
-        except ImportError:
-            return "brute"
-        return "torch_cluster"
-    return "brute"
+            return "torch_cluster"
+    return "scipy"

@@ -34,7 +34,7 @@ def shortest_pairs(source_pos: Tensor, target_pos: Tensor, count: int) -> Tensor
         [[0, 1, 2], [0, 0, 1]]
     """
     ends = [checks.finite(name, pos) for name, pos in (("source_pos", source_pos), ("target_pos", target_pos))]
-    source, target = (end.detach().double().cpu().numpy() for end in ends)
+    source, target = (end.detach().cpu().double().numpy() for end in ends)
     checks.integer("count", count, minimum=0)
     if count > len(source) * len(target):
         raise ValueError(f"count must be at most {len(source) * len(target)}, the number of pairs, got {count}")

@@ -1,4 +1,4 @@
-"""Neighbour search by SciPy: a k-d tree on the CPU."""
+"""Neighbour search by SciPy: a k-d tree, for positions on the CPU."""
 
 from __future__ import annotations
 
@@ -29,14 +29,7 @@ def _tree(points: Array) -> cKDTree:
 
 def nearest(clouds: Clouds, k: int) -> Tensor:
     """Find the k nearest sources of each target."""
-    device = clouds.source.device
     one_cloud = clouds.target is clouds.source
-    source = clouds.source.cpu()
-    clouds = Clouds(
-        source,
-        source if one_cloud else clouds.target.cpu(),
-        None if clouds.own is None else clouds.own.cpu(),
-    )
     tree = _tree(clouds.source.numpy())
     # Targets are sorted by space, so that consecutive queries use the same nodes in the processor's cache.
     order = (tree if one_cloud else _tree(clouds.target.numpy())).indices
@@ -44,7 +37,7 @@ def nearest(clouds: Clouds, k: int) -> Tensor:
     tied = [_query_block(tree, clouds, order[begin : begin + _BLOCK], chosen) for begin in range(0, len(order), _BLOCK)]
     result = torch.from_numpy(chosen)
     _settle_ties(tree, clouds, np.concatenate(tied), result)
-    return result.to(device)
+    return result
 
 
 def _query_block(tree: cKDTree, clouds: Clouds, rows: Array, chosen: Array) -> Array:
@@ -93,20 +86,19 @@ def _reaches_past(distance: Array, needed: int) -> Array:
 
 def within(clouds: Clouds, r: float, cap: int | None) -> Pairs:
     """Find the sources within r of each target, at most the nearest ``cap`` of them."""
-    device = clouds.source.device
-    targets = clouds.target.numpy(force=True)
-    tree = _tree(clouds.source.numpy(force=True))
+    targets = clouds.target.numpy()
+    tree = _tree(clouds.source.numpy())
     reach = r * (1 + _TIE) + _TIE_FLOOR
-    crowded = torch.zeros(len(targets), dtype=torch.bool, device=device)
+    crowded = torch.zeros(len(targets), dtype=torch.bool, device="cpu")
     if cap is not None:
         # Targets with too many sources within r use a k-nearest search instead, so that memory is bounded by the cap.
         counts = np.asarray(tree.query_ball_point(targets, reach, workers=-1, return_length=True))
-        crowded = torch.from_numpy(counts).to(device) > cap + clouds.excluded
+        crowded = torch.from_numpy(counts) > cap + clouds.excluded
     rows = (~crowded).nonzero()[:, 0]
     found = []
     if len(rows):
-        pairs = tree.sparse_distance_matrix(_tree(targets[rows.numpy(force=True)]), reach, output_type="ndarray")
-        source, row = (torch.from_numpy(pairs[end].astype(np.int64)).to(device) for end in ("i", "j"))
+        pairs = tree.sparse_distance_matrix(_tree(targets[rows.numpy()]), reach, output_type="ndarray")
+        source, row = (torch.from_numpy(pairs[end].astype(np.int64)) for end in ("i", "j"))
         found.append(filtered(clouds, r, source, rows[row]))
     if cap is not None and crowded.any():
         found.append(nearest_within(clouds, r, cap, crowded.nonzero()[:, 0], nearest))

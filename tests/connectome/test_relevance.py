@@ -207,7 +207,7 @@ def test_gated_networks_are_complete():
 def test_engines_agree(mode, monkeypatch):
     results = []
     for share in (0.0, 2.0):  # masked dense products, and compressed rows
-        monkeypatch.setattr(engine_policy, "MASKED_FROM", share)
+        monkeypatch.setitem(engine_policy.MASKED_FROM, "cpu", share)
         model = layered(wiring=KNN(k=3), weight_mode=mode)
         model.graph.masked_share = 0.2 if mode == "law" else 0.0
         torch.manual_seed(5)

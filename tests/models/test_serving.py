@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 from functools import partial
 
 import pytest
@@ -210,7 +211,21 @@ def test_unchanged_weights_are_built_once(kind, builds):
     assert len(builds) == 1
     assert model(x).requires_grad and len(builds) == 1
     model.requires_grad_(False)
-    assert not model(x).requires_grad and len(builds) == 1
+    for _ in range(2):
+        assert not model(x).requires_grad and len(builds) == 2  # the pass with gradients has freed what was kept
+
+
+@pytest.mark.parametrize("way", ["train", "gradients"])
+@pytest.mark.parametrize("kind", ["linear", "mlp", "snn"])
+def test_weights_are_freed_where_they_are_of_no_use(kind, way):
+    model = network(kind).eval()
+    x = inputs(model)
+    cache = model._cache if kind == "linear" else model._served._cache
+    with torch.no_grad():
+        model(x)
+    kept = weakref.ref(cache._entry[1])
+    model.train(way == "train")(x)
+    assert kept() is None
 
 
 def test_a_number_that_is_not_one_is_built_anew(builds):

@@ -228,9 +228,9 @@ def test_torch_cluster_missing_says_what_to_install(monkeypatch):
 
 def test_auto_picks_by_device_and_what_is_installed(monkeypatch):
     chosen = [neighbors._choose("auto", torch.device(device)) for device in ("cpu", "cuda", "mps", "xpu")]
-    assert chosen == ["scipy", "torch_cluster", "brute", "brute"]
+    assert chosen == ["scipy", "torch_cluster", "scipy", "scipy"]
     monkeypatch.setitem(sys.modules, "torch_cluster", None)
-    assert neighbors._choose("auto", torch.device("cuda")) == "brute"
+    assert neighbors._choose("auto", torch.device("cuda")) == "scipy"
 
 
 def test_brute_memory_is_bounded():

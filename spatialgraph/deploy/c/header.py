@@ -125,7 +125,7 @@ def _manifest(arithmetic: Arithmetic, input_unit: float) -> dict[str, Any]:
 
 def _bytes(samples: Tensor, input_unit: float) -> np.ndarray:
     """Return inputs as bytes."""
-    steps = (samples.detach().double().cpu() / input_unit).round()
+    steps = (samples.detach().cpu().double() / input_unit).round()
     if not bool(((steps >= 0) & (steps <= BYTE)).all()):
         raise ValueError(f"samples must be between 0 and {BYTE * input_unit:g}, got others")
     return steps.to(torch.uint8).numpy()

@@ -125,9 +125,9 @@ def _heights(graph: SpatialGraph, quantization: Quantization) -> list[float]:
     count = int(graph.connectivity.topology.layer.max()) + 1
     if graph.spacing == "free":
         return [0.0] * count
-    heights, positions = graph.positions.heights().detach().double().cpu(), graph.positions
+    heights, positions = graph.positions.heights().detach().cpu().double(), graph.positions
     layer = graph.connectivity.topology.layer[graph.connectivity.topology.anchored]
-    apart = torch.nonzero((positions.anchor_pos[:, -1].detach().double().cpu() - heights[layer]).abs() > LEVEL)
+    apart = torch.nonzero((positions.anchor_pos[:, -1].detach().cpu().double() - heights[layer]).abs() > LEVEL)
     if len(apart):
         raise ValueError(
             "anchored neurons must stand where their layer does, got another last coordinate for anchored neuron "
