@@ -172,6 +172,7 @@ def _difference(before: Record, now: Record) -> str | None:
         old, new = before.get(part, {}), now[part]
         pairs += [(title.format(name), old.get(name), new.get(name)) for name in old | new]
     pairs.append(("augment", before.get("augment"), now.get("augment")))
+    pairs.append(("precision", *(each.get("precision", "32-true") for each in (before, now))))
     if "penalty" in before:  # else it is of an earlier release, which recorded neither this nor the networks
         pairs.append(("penalty", before["penalty"], now["penalty"]))
     for part, new in now["networks"].items():
