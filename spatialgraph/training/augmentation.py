@@ -21,8 +21,9 @@ Augment = Callable[[Tensor], Tensor]
 class RandomAffine:
     r"""Turn, shift, scale and shear each image by random amounts, all from uniform distributions.
 
-    Pixels outside an image are 0; between pixels, values are interpolated. Random numbers are PyTorch's, which
-    :func:`~spatialgraph.training.fit` seeds at each epoch, so that a resumed training draws the same.
+    Pixels outside an image are 0; between pixels, values are interpolated. Random numbers are PyTorch's for the
+    device of the images, which :func:`~spatialgraph.training.fit` seeds at each epoch, so that a resumed training draws
+    the same.
 
     Args:
         shape: rows and columns of the images.
@@ -101,7 +102,7 @@ class RandomAffine:
 
 
 def _uniform(images: Tensor) -> Tensor:
-    """Draw a number from 0 to 1 for each image, on its device; in double precision on the CPU, as others may lack it."""
+    """Draw a number from 0 to 1 for each image, on its device; in double precision on the CPU only: some lack it."""
     dtype = torch.float64 if images.device.type == "cpu" else torch.float32
     return torch.rand(len(images), dtype=dtype, device=images.device)
 

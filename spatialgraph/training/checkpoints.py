@@ -262,7 +262,9 @@ class EveryEpoch(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Check the model and write the checkpoint."""
-        check_model(pl_module, trainer.optimizers, f"at the end of epoch {trainer.current_epoch + 1}")
+        is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        when = f"at the end of epoch {trainer.current_epoch + 1}"
+        check_model(pl_module, trainer.optimizers, when, with_gradients=not is_scaled)
         trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(

@@ -119,8 +119,8 @@ class Classifier(lightning.LightningModule):
             return loss, figures
         with without_autocast(images.device.type):
             penalty = self.penalty()
-        one = torch.as_tensor(penalty).detach().to(figures).reshape(1)
-        return loss + penalty, torch.cat([figures, one])
+        own = penalty.detach().reshape(1).to(figures) if isinstance(penalty, Tensor) else figures.new_tensor([penalty])
+        return loss + penalty, torch.cat([figures, own])
 
     def check_losses(self) -> None:
         """Check the losses so far, where steps do not wait for them.
