@@ -14,12 +14,12 @@ _CAUSES = (
 )
 
 
-def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
+def check_loss(name: str, loss: float, epoch: int, step: int) -> None:
     """Check a loss.
 
     Args:
         name: name of the loss, for the message.
-        loss: one number.
+        loss: the loss.
         epoch: the epoch, counted from 1.
         step: the step in this epoch, counted from 1.
 
@@ -27,14 +27,13 @@ def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
         FloatingPointError: if it is NaN or infinite.
 
     Example:
-        >>> check_loss("train loss", torch.tensor(float("nan")), epoch=3, step=7)
+        >>> check_loss("train loss", float("nan"), epoch=3, step=7)
         Traceback (most recent call last):
             ...
         FloatingPointError: train loss must be finite, got nan in epoch 3, step 7. Likely causes: ...
     """
-    value = float(torch.as_tensor(loss).detach())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"{name} must be finite, got {value} in epoch {epoch}, step {step}. {_CAUSES}")
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"{name} must be finite, got {loss} in epoch {epoch}, step {step}. {_CAUSES}")
 
 
 def check_model(

@@ -46,8 +46,11 @@ class Tally:
             FloatingPointError: if a loss or penalty that is read is not finite.
         """
         self._samples.append(samples)
+        if figures.is_cpu:
+            self._take(figures.tolist())
+            return
         self._waiting.append(figures)
-        if figures.device.type == "cpu" or len(self._waiting) == _TOGETHER:
+        if len(self._waiting) == _TOGETHER:
             self.read()
 
     def read(self) -> None:
@@ -59,11 +62,8 @@ class Tally:
         if not self._waiting:
             return
         new, self._waiting = torch.stack(self._waiting).tolist(), []
-        for loss, right, *penalties in new:
-            self._read.append([loss, right])
-            check_loss(f"{self.stage} loss", loss, self.epoch, len(self._read))
-            for penalty in penalties:
-                check_loss("penalty", penalty, self.epoch, len(self._read))
+        for figures in new:
+            self._take(figures)
 
     def sums(self) -> list[float]:
         """Return the sums of losses over samples, of right answers, and of samples.
@@ -77,3 +77,10 @@ class Tally:
             if samples:  # else the batch is of other processes
                 sums = [sums[0] + loss * samples, sums[1] + right, sums[2] + samples]
         return sums
+
+    def _take(self, figures: list[float]) -> None:
+        loss, right, *penalties = figures
+        self._read.append([loss, right])
+        check_loss(f"{self.stage} loss", loss, self.epoch, len(self._read))
+        for penalty in penalties:
+            check_loss("penalty", penalty, self.epoch, len(self._read))

@@ -111,8 +111,10 @@ class Classifier(lightning.LightningModule):
 
         Augmentation and penalty are computed in full precision, also where the model is in a lower one.
         """
-        with without_autocast(images.device.type):
-            samples = images if self.augment is None else self.augment(images)
+        samples = images
+        if self.augment is not None:
+            with without_autocast(images.device.type):
+                samples = self.augment(images)
         loss, figures = self._judged("train", samples, labels)
         loss = loss if share == 1 else loss * share
         if self.penalty is None:
