@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "plotting": "connectome graph checks atomic",
     "costs": "connectome models graph functional checks devices",
     "deploy": "models graph neurons functional wiring laws checks atomic devices",
-    "training": "graph datasets atomic distributed checks",
+    "training": "graph datasets atomic distributed checks tracing",
     "experiments": "training plotting pruning graph wiring laws checks atomic",
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 from spatialgraph import laws, wiring
 from spatialgraph.experiments.program import Program
 from spatialgraph.graph.penalties import PENALTIES
+from spatialgraph.training.precision import PRECISIONS
 
 __all__ = ["is_papers", "make_law", "make_wiring", "parse", "spatial_name", "spatial_options"]
 
@@ -136,6 +137,7 @@ def _add_training(parser: argparse.ArgumentParser, program: Program) -> None:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--device", default="cpu", help="cpu, cuda or auto")
+    add("--precision", choices=PRECISIONS, default=PRECISIONS[0], help="precision of the training")
     add("--threads", type=int, metavar="N", help="threads of each training (default: PyTorch's number over --jobs)")
     add("--jobs", type=int, default=1, metavar="N", help="trainings at a time, each in a process of its own (1)")
     add("--data-dir", help="MNIST folder; download target")

@@ -11,6 +11,7 @@ from spatialgraph.experiments.experiment import Experiment
 from spatialgraph.experiments.options import DEFAULT_LAW
 from spatialgraph.experiments.program import Program
 from spatialgraph.experiments.runs import Run, folder_name
+from spatialgraph.training.precision import PRECISIONS
 
 __all__ = ["experiment_of", "folder_of", "recipe_of"]
 
@@ -37,6 +38,7 @@ def experiment_of(program: Program, args: argparse.Namespace) -> Experiment:
             args.patience,
             args.penalty,
             {name: getattr(args, name) for name in ("law", *program.settings)},
+            precision=args.precision,
         )
         for candidate in program.candidates(args, features)
         for seed in seeds
@@ -58,5 +60,6 @@ def folder_of(program: Program, args: argparse.Namespace) -> Path:
     parts += ["validate"] if args.validate else []
     parts += [] if args.patience is None else [f"patience{args.patience}"]
     parts += [f"{name}{factor:g}" for name, factor in args.penalty.items()]
+    parts += [] if args.precision == PRECISIONS[0] else [args.precision]
     parts += [f"{name.replace('_', '-')}-{getattr(args, name)}" for name in program.settings]
     return Path("runs") / folder_name("_".join(parts))

@@ -10,6 +10,7 @@ from typing import Any
 from spatialgraph import checks, training
 from spatialgraph.experiments import records
 from spatialgraph.experiments.candidate import Candidate
+from spatialgraph.training.precision import PRECISIONS
 
 __all__ = ["Run", "check_folders", "folder_name", "runs_of"]
 
@@ -32,11 +33,12 @@ class Run:
             the images themselves.
         loss: returns the loss, such as a :class:`~spatialgraph.training.Distillation`; called by the process that
             trains. None for the cross-entropy. ``settings`` should say what it is.
+        precision: that of the training, as for :func:`~spatialgraph.training.fit`.
 
     Raises:
         TypeError: if an argument is of the wrong type, or a setting no JSON value.
-        ValueError: if ``seed`` or ``patience`` is negative, ``patience`` is given without ``validate``, or a setting
-            has a name that is taken.
+        ValueError: if ``precision`` is unknown, ``seed`` or ``patience`` is negative, ``patience`` is given without
+            ``validate``, or a setting has a name that is taken.
 
     Example:
         >>> from torch import nn
@@ -54,6 +56,7 @@ class Run:
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     augment: training.Augment | None = None
     loss: Callable[[], training.Loss] | None = None
+    precision: str = PRECISIONS[0]
 
     def __post_init__(self) -> None:
         """Check the fields, and bring numbers and settings to plain types."""
@@ -69,7 +72,8 @@ class Run:
                 raise ValueError(f"patience needs validate=True, got patience={self.patience} without")
         penalty = {name: checks.number(f"penalty[{name!r}]", factor) for name, factor in dict(self.penalty).items()}
         object.__setattr__(self, "penalty", penalty)
-        own = {"validate", "patience", "penalty", "augment", "data"}
+        checks.choice("precision", self.precision, PRECISIONS)
+        own = {"validate", "patience", "penalty", "augment", "precision", "data"}
         taken = {*dataclasses.asdict(self.recipe), *own, *records.RESERVED}
         for name in sorted(taken & set(self.settings)):
             raise ValueError(f"settings must have other names than those of a run, got {name!r}")
@@ -100,6 +104,8 @@ class Run:
         own: dict[str, Any] = {"validate": self.validate, "patience": self.patience, "penalty": dict(self.penalty)}
         if self.augment is not None:
             own["augment"] = json.loads(json.dumps(_described(self.augment)))
+        if self.precision != PRECISIONS[0]:
+            own["precision"] = self.precision
         return dataclasses.asdict(self.recipe) | own | dict(self.settings)
 
 
@@ -120,7 +126,8 @@ def runs_of(
         candidates: the models.
         recipe: the schedule of all of them.
         seeds: the seeds.
-        **options: ``validate``, ``patience``, ``penalty``, ``settings``, ``augment`` and ``loss`` as in :class:`Run`.
+        **options: ``validate``, ``patience``, ``penalty``, ``settings``, ``augment``, ``loss`` and ``precision`` as
+            in :class:`Run`.
 
     Example:
         >>> from torch import nn

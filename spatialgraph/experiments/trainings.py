@@ -87,6 +87,7 @@ def _train(run: Run, model: nn.Module, data: training.Mnist, folder: Path, devic
         loss=cross_entropy if run.loss is None else run.loss(),
         callbacks=candidate.callbacks(model),
         device=device,
+        precision=run.precision,
         resume=resume,
         progress=False,
     )

@@ -11,6 +11,7 @@ from spatialgraph.datasets import Mnist, load_mnist, validation_split, yin_yang
 from spatialgraph.training.augmentation import Augment, RandomAffine
 from spatialgraph.training.callbacks import EverySteps, GradualPruning, Pruner
 from spatialgraph.training.distillation import Distillation, distil
+from spatialgraph.training.evaluation import accuracy
 from spatialgraph.training.folder import claim
 from spatialgraph.training.recipes import RECIPES, Recipe
 from spatialgraph.training.recording import RecordPositions
@@ -18,7 +19,7 @@ from spatialgraph.training.report import Result, environment, markdown, table, w
 from spatialgraph.training.rewiring import Rewire
 from spatialgraph.training.samples import Images
 from spatialgraph.training.task import Loss
-from spatialgraph.training.trainer import accuracy, fit, is_distributed, is_main_process
+from spatialgraph.training.trainer import fit, is_distributed, is_main_process
 
 __all__ = [
     "RECIPES",

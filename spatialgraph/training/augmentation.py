@@ -21,8 +21,9 @@ Augment = Callable[[Tensor], Tensor]
 class RandomAffine:
     r"""Turn, shift, scale and shear each image by random amounts, all from uniform distributions.
 
-    Pixels outside an image are 0; between pixels, values are interpolated. Random numbers are PyTorch's, which
-    :func:`~spatialgraph.training.fit` seeds at each epoch, so that a resumed training draws the same.
+    Pixels outside an image are 0; between pixels, values are interpolated. Random numbers are PyTorch's for the
+    device of the images, which :func:`~spatialgraph.training.fit` seeds at each epoch, so that a resumed training draws
+    the same.
 
     Args:
         shape: rows and columns of the images.
@@ -85,23 +86,29 @@ class RandomAffine:
 
     def _maps(self, images: Tensor) -> Tensor:
         """Draw a map from places in each distorted image to places in the image, shape ``(batch, 2, 3)``."""
-        count, (rows, columns) = len(images), self.shape
-        angle = self._draw(count, math.radians(self.degrees))
-        shears = [self._draw(count, math.radians(self.shear)).tan() for _ in range(2)]
+        rows, columns = self.shape
+        angle = _drawn(images, math.radians(self.degrees))
+        shears = [_drawn(images, math.radians(self.shear)).tan() for _ in range(2)]
         low, high = self.scale
-        size = low + (high - low) * torch.rand(count, dtype=torch.float64)
-        shifts = [2 * self._draw(count, self.translate) for _ in range(2)]  # an image reaches from -1 to 1
-        ones = torch.ones(count, dtype=torch.float64)
+        size = low + (high - low) * _uniform(images)
+        shifts = [2 * _drawn(images, self.translate) for _ in range(2)]  # an image reaches from -1 to 1
+        ones = torch.ones_like(angle)
         turn = _matrices(angle.cos(), -angle.sin(), angle.sin(), angle.cos())
         lean = _matrices(ones, shears[0], shears[1], ones)
         linear = (turn @ lean) / size[:, None, None]
         # Angles are those of pixels, while both axes reach from -1 to 1 whatever the number of pixels.
-        aspect = torch.tensor([[1.0, rows / columns], [columns / rows, 1.0]], dtype=torch.float64)
+        aspect = _matrices(ones, ones * (rows / columns), ones * (columns / rows), ones)
         return torch.cat([linear * aspect, torch.stack(shifts, 1)[:, :, None]], dim=2).to(images)
 
-    @staticmethod
-    def _draw(count: int, most: float) -> Tensor:
-        return (torch.rand(count, dtype=torch.float64) * 2 - 1) * most
+
+def _uniform(images: Tensor) -> Tensor:
+    """Draw a number from 0 to 1 for each image, on its device; in double precision on the CPU only: some lack it."""
+    dtype = torch.float64 if images.device.type == "cpu" else torch.float32
+    return torch.rand(len(images), dtype=dtype, device=images.device)
+
+
+def _drawn(images: Tensor, most: float) -> Tensor:
+    return (_uniform(images) * 2 - 1) * most
 
 
 def _matrices(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

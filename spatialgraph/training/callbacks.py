@@ -11,6 +11,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.distributed import synchronize_
 from spatialgraph.training.replicas import changing
+from spatialgraph.training.task import Classifier
 
 __all__ = ["AtSteps", "EverySteps", "GradualPruning", "Pruner"]
 
@@ -141,6 +142,8 @@ class AtSteps(lightning.Callback):
         """Change the network after every ``every`` steps."""
         step = trainer.global_step
         if step > self._steps_before and step % self.every == 0 and _done(trainer) < self.until:
+            if isinstance(pl_module, Classifier):  # what is not finite is no network to change
+                pl_module.check_losses()
             with changing(trainer, pl_module):
                 self.act(step)
 

@@ -172,6 +172,7 @@ def _difference(before: Record, now: Record) -> str | None:
         old, new = before.get(part, {}), now[part]
         pairs += [(title.format(name), old.get(name), new.get(name)) for name in old | new]
     pairs.append(("augment", before.get("augment"), now.get("augment")))
+    pairs.append(("precision", *(each.get("precision", "32-true") for each in (before, now))))
     if "penalty" in before:  # else it is of an earlier release, which recorded neither this nor the networks
         pairs.append(("penalty", before["penalty"], now["penalty"]))
     for part, new in now["networks"].items():
@@ -261,7 +262,9 @@ class EveryEpoch(Checkpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Check the model and write the checkpoint."""
-        check_model(pl_module, trainer.optimizers, f"at the end of epoch {trainer.current_epoch + 1}")
+        is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        when = f"at the end of epoch {trainer.current_epoch + 1}"
+        check_model(pl_module, trainer.optimizers, when, with_gradients=not is_scaled)
         trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from spatialgraph import checks
 from spatialgraph.training.as_found import device_of, evaluating
 from spatialgraph.training.recipes import Recipe
-from spatialgraph.training.samples import Images, checked, checksum, count_outputs
-from spatialgraph.training.trainer import check_model_type, fit
+from spatialgraph.training.samples import Images, check_model_type, checked, checksum, count_outputs
+from spatialgraph.training.trainer import fit
 
 __all__ = ["Distillation", "distil"]
 
@@ -60,7 +60,7 @@ class Distillation:
             ValueError: if the teacher has another number of outputs.
         """
         with torch.no_grad(), evaluating(self.teacher):
-            taught = self.teacher.to(samples.device)(samples).detach()  # it may be a parameter
+            taught = self.teacher.to(samples.device)(samples).detach().to(logits.dtype)  # it may be a parameter
         if taught.shape != logits.shape:
             raise ValueError(f"teacher must answer with shape {tuple(logits.shape)}, got {tuple(taught.shape)}")
         student, teacher = (F.log_softmax(each / self.temperature, dim=1) for each in (logits, taught))
@@ -111,8 +111,8 @@ def distil(
             more.
         teacher_share: share :math:`\alpha` of the teacher in the loss, from 0 to 1. With 1 the classes are not used.
         **options: ``seed``, ``validation``, ``patience``, ``penalty``, ``augment``, ``callbacks``, ``device``,
-            ``strategy``, ``resume``, ``progress`` as in :func:`fit`. To resume, teacher, temperature and share must be
-            the same.
+            ``precision``, ``cuda_graph``, ``strategy``, ``resume``, ``progress`` as in :func:`fit`. To resume, teacher,
+            temperature and share must be the same.
 
     Returns:
         The rows of :func:`fit`: ``train_loss`` is the loss above, ``validation_loss`` the cross-entropy.

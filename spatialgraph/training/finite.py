@@ -14,12 +14,12 @@ _CAUSES = (
 )
 
 
-def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
+def check_loss(name: str, loss: float, epoch: int, step: int) -> None:
     """Check a loss.
 
     Args:
         name: name of the loss, for the message.
-        loss: one number.
+        loss: the loss.
         epoch: the epoch, counted from 1.
         step: the step in this epoch, counted from 1.
 
@@ -27,23 +27,26 @@ def check_loss(name: str, loss: Tensor | float, epoch: int, step: int) -> None:
         FloatingPointError: if it is NaN or infinite.
 
     Example:
-        >>> check_loss("train loss", torch.tensor(float("nan")), epoch=3, step=7)
+        >>> check_loss("train loss", float("nan"), epoch=3, step=7)
         Traceback (most recent call last):
             ...
         FloatingPointError: train loss must be finite, got nan in epoch 3, step 7. Likely causes: ...
     """
-    value = float(torch.as_tensor(loss).detach())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"{name} must be finite, got {value} in epoch {epoch}, step {step}. {_CAUSES}")
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"{name} must be finite, got {loss} in epoch {epoch}, step {step}. {_CAUSES}")
 
 
-def check_model(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], when: str) -> None:
+def check_model(
+    model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], when: str, with_gradients: bool = True
+) -> None:
     """Check the parameters of a model, their gradients, and the state of optimisers.
 
     Args:
         model: the model.
         optimizers: the optimisers.
         when: time of the check, for the message.
+        with_gradients: whether gradients are checked; scaled ones of 16-bit training may overflow, and are then not
+            used.
 
     Raises:
         FloatingPointError: if a value is NaN or infinite.
@@ -60,7 +63,7 @@ def check_model(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], w
     """
     for name, parameter in model.named_parameters():
         _check(f"the parameter {name!r}", parameter, when)
-        if parameter.grad is not None:
+        if with_gradients and parameter.grad is not None:
             _check(f"the gradient of the parameter {name!r}", parameter.grad, when)
         for optimizer in optimizers:
             for kind, state in optimizer.state.get(parameter, {}).items():

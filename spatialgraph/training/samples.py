@@ -9,12 +9,24 @@ from torch import Tensor, nn
 
 from spatialgraph.training.as_found import device_of, evaluating
 
-__all__ = ["Images", "checked", "checksum", "count_outputs"]
+__all__ = ["Images", "check_model_type", "checked", "checksum", "count_outputs"]
 
 Images = tuple[Tensor, Tensor]
 """Samples of shape (count, features) and their classes of shape (count,)."""
 
 _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+def check_model_type(name: str, model: nn.Module) -> None:
+    """Check that an argument is a module.
+
+    Example:
+        >>> check_model_type("teacher", 3)
+        Traceback (most recent call last):
+        TypeError: teacher must be a torch.nn.Module, got int
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name} must be a torch.nn.Module, got {type(model).__name__}")
 
 
 def checked(name: str, images: Any, model: nn.Module) -> Images:  # noqa: ANN401 - any value is checked

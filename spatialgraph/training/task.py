@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from spatialgraph import atomic
 from spatialgraph.distributed import synchronize_
+from spatialgraph.tracing import without_autocast
 from spatialgraph.training.augmentation import Augment
 from spatialgraph.training.batches import ShuffledBatches
-from spatialgraph.training.finite import check_loss
+from spatialgraph.training.optimizers import make_optimizer, make_schedule
 from spatialgraph.training.recipes import Recipe
+from spatialgraph.training.tally import Tally
 
 __all__ = ["Classifier", "EpochSeed", "History", "Loss", "Measured", "WithSettings"]
 
@@ -77,7 +79,7 @@ class Classifier(lightning.LightningModule):
         self.model, self.recipe, self.steps, self.penalty = model, recipe, steps, penalty
         self.augment = augment
         self.samplers, self.losses = samplers or {}, {"train": loss, "validation": cross_entropy}
-        self.sums: dict[str, Tensor] = {}
+        self.tallies: dict[str, Tally] = {}
 
     def setup(self, stage: str) -> None:
         """Copy the network of the first process to all, because random wirings differ."""
@@ -85,72 +87,91 @@ class Classifier(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, labels = batch
-        samples = images if self.augment is None else self.augment(images)
-        loss = self._count("train", (samples, labels), batch_idx)
-        if self.penalty is None:
-            return loss
-        penalty = self.penalty()
-        check_loss("penalty", penalty, self.current_epoch + 1, batch_idx + 1)
-        return loss + penalty
+        own, share = self._share("train", len(batch[1]), batch_idx)
+        loss, figures = self.objective(*batch, share)
+        self._tally("train").add(figures, own)
+        return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Count correct predictions on validation images."""
-        self._count("validation", batch, batch_idx)
+        own, _ = self._share("validation", len(batch[1]), batch_idx)
+        _, figures = self._judged("validation", *batch)
+        self._tally("validation").add(figures, own)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of nine
         """Return Adam and its schedule."""
-        recipe = self.recipe
-        groups = _groups(self.model, recipe)
-        optimizer = torch.optim.Adam(groups)
-        if recipe.schedule == "constant":
+        optimizer = make_optimizer(self.model, self.recipe)
+        schedule = make_schedule(optimizer, self.recipe, self.steps)
+        if schedule is None:
             return optimizer
-        # With one warm-up step PyTorch would divide by 0, the number of steps after the first.
-        rise = 0.1 if self.steps != 10 else 0.1 + 1e-9
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [group["lr"] for group in groups], total_steps=self.steps, pct_start=rise
-        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def objective(self, images: Tensor, labels: Tensor, share: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Return what a step minimises, and its figures: the loss, the number of right answers, and the penalty.
+
+        Augmentation and penalty are computed in full precision, also where the model is in a lower one.
+        """
+        samples = images
+        if self.augment is not None:
+            with without_autocast(images.device.type):
+                samples = self.augment(images)
+        loss, figures = self._judged("train", samples, labels)
+        loss = loss if share == 1 else loss * share
+        if self.penalty is None:
+            return loss, figures
+        with without_autocast(images.device.type):
+            penalty = self.penalty()
+        own = penalty.detach().reshape(1).to(figures) if isinstance(penalty, Tensor) else figures.new_tensor([penalty])
+        return loss + penalty, torch.cat([figures, own])
+
+    def check_losses(self) -> None:
+        """Check the losses so far, where steps do not wait for them.
+
+        Raises:
+            FloatingPointError: if one is not finite.
+        """
+        for tally in self.tallies.values():
+            tally.read()
+
+    def release(self) -> None:
+        """Free the memory that the training holds on its device, besides the model."""
+        self.tallies.clear()
 
     def averages(self, stage: str) -> dict[str, float]:
         """Return mean loss and accuracy of a stage since the last call, over all processes."""
-        sums = self.sums.pop(stage, None)
-        if sums is None:
+        tally = self.tallies.pop(stage, None)
+        if tally is None:
             return {}
-        loss, right, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        sums = tally.sums()
+        if self.trainer.world_size > 1:
+            own = torch.tensor(sums, dtype=torch.float64, device=self.device)
+            sums = self.trainer.strategy.reduce(own, reduce_op="sum").tolist()
+        loss, right, count = sums
         return {f"{stage}_loss": loss / count, f"{stage}_accuracy": right / count}
 
-    def _count(self, stage: str, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
-        """Return the loss of a batch, scaled so that its mean over all processes is the mean over all samples."""
-        images, labels = batch
+    def _judged(self, stage: str, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of a batch, and as one tensor the loss and the number of right answers."""
         logits = self.model(images)
+        if logits.dtype in (torch.float16, torch.bfloat16):
+            logits = logits.float()
         loss = self.losses[stage](images, logits, labels)
-        check_loss(f"{stage} loss", loss, self.current_epoch + 1, number + 1)
-        sampler = self.samplers.get(stage)
-        own, whole = (len(labels), len(labels)) if sampler is None else sampler.sizes(number)
         with torch.no_grad():
             right = (logits.argmax(1) == labels).sum()
-            step = torch.stack([loss.double() * len(labels), right.double(), right.new_tensor(len(labels)).double()])
-            step = step if own else torch.zeros_like(step)
-            self.sums[stage] = self.sums[stage] + step if stage in self.sums else step
-        world = 1 if sampler is None else sampler.world
-        return loss if own * world == whole else loss * (own * world / whole)
+            kind = torch.promote_types(loss.dtype, torch.float32)  # some devices have no double precision
+            return loss, torch.stack([loss.detach().to(kind), right.to(kind)])
 
+    def _tally(self, stage: str) -> Tally:
+        if stage not in self.tallies:
+            self.tallies[stage] = Tally(stage, self.current_epoch + 1)
+        return self.tallies[stage]
 
-def _groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Group parameters by learning rate; the first word of the recipe that is in a name applies."""
-    members: dict[str | None, list[nn.Parameter]] = {None: []}
-    members.update((word, []) for word in recipe.rates)
-    for name, parameter in model.named_parameters():
-        members[next((word for word in recipe.rates if word in name), None)].append(parameter)
-    for word in recipe.rates:
-        if not members[word]:
-            raise ValueError(f"rates must name parameters of the model, got {word!r}, which is in no name")
-    return [
-        {"params": group, "lr": recipe.learning_rate if word is None else recipe.rates[word]}
-        for word, group in members.items()
-        if group
-    ]
+    def _share(self, stage: str, count: int, number: int) -> tuple[int, float]:
+        """Return how many samples of a batch count here, and a factor by which losses average over all processes."""
+        sampler = self.samplers.get(stage)
+        if sampler is None:
+            return count, 1.0
+        own, whole = sampler.sizes(number)
+        return own, 1.0 if own * sampler.world == whole else own * sampler.world / whole
 
 
 class EpochSeed(lightning.Callback):

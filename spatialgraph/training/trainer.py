@@ -13,26 +13,24 @@ from pathlib import Path
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies import SingleDeviceStrategy, Strategy
 from torch import Tensor, nn
 
 from spatialgraph import atomic, checks
-from spatialgraph.graph.network import graph_or_none
 from spatialgraph.graph.penalties import make_penalty
-from spatialgraph.training import checkpoints
-from spatialgraph.training.as_found import as_found, device_of, evaluating
+from spatialgraph.training import captured, checkpoints
+from spatialgraph.training.as_found import as_found
 from spatialgraph.training.augmentation import Augment
-from spatialgraph.training.batches import ShuffledBatches, batches
+from spatialgraph.training.batches import Batches, ShuffledBatches
+from spatialgraph.training.callbacks import GradualPruning
 from spatialgraph.training.finite import check_model
 from spatialgraph.training.folder import claim
+from spatialgraph.training.precision import PRECISIONS, check_precision, products_in
 from spatialgraph.training.recipes import Recipe
-from spatialgraph.training.samples import Images, checked
+from spatialgraph.training.samples import Images, check_model_type, checked
 from spatialgraph.training.task import Classifier, EpochSeed, History, Loss, WithSettings, cross_entropy
 
-__all__ = ["accuracy", "check_model_type", "fit", "is_distributed", "is_main_process"]
-
-# Samples, and activations of all neurons, that are evaluated at a time.
-_MOST_SAMPLES, _MOST_ACTIVATIONS = 1000, 2**27
+__all__ = ["fit", "is_distributed", "is_main_process"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +82,8 @@ def fit(
     augment: Augment | None = None,
     callbacks: Sequence[Callback] = (),
     device: str = "cpu",
+    precision: str = "32-true",
+    cuda_graph: bool = False,
     strategy: str | Strategy = "auto",
     resume: bool = False,
     progress: bool = True,
@@ -99,6 +99,9 @@ def fit(
     is not finite ends the training, and no checkpoint is written of a model whose numbers are not. Started by
     ``torchrun``, the processes share each batch (distributed data parallel): the loss is the mean over the samples of
     the whole batch. All begin with the network of the first process, also where each has drawn a random wiring.
+
+    Data that take at most a quarter of a GPU's free memory are moved there once. On other devices than the CPU a step
+    waits for nothing: losses are read, and checked, at the end of an epoch and after every thousand steps.
 
     Args:
         model: from ``(batch, features)`` to ``(batch, classes)``, already initialised.
@@ -119,11 +122,19 @@ def fit(
         callbacks: Lightning callbacks beside its own, such as :class:`GradualPruning`. What a method ``epoch_metrics``
             of one returns, a dictionary of numbers, is added to the row of each epoch.
         device: where to train: ``"cpu"``, ``"cuda"``, ... or ``"auto"``.
+        precision: ``"32-true"``, the precision of the model, with whatever was set for TF32; ``"tf32"``, the same with
+            matrix products in TF32 for the time of the training, on GPUs that have it; ``"bf16-mixed"`` or, not on the
+            CPU, ``"16-mixed"``, with matrix products in half precision by ``torch.autocast``. Lengths, parameters,
+            gradients, augmentation, penalties and logits keep their precision.
+        cuda_graph: capture the forward and backward passes as a CUDA graph after three steps, and replay it, which
+            saves the time of launching kernels one by one. The last, smaller batch of an epoch is run as it is. After a
+            change of the network, as by :class:`Rewire`, the passes are captured again. Loss, penalty and augmentation
+            must neither wait for the GPU nor depend on numbers that change outside tensors.
         strategy: how several processes work together, as in Lightning's ``Trainer``, such as ``"ddp"`` or a
             ``DDPStrategy``; ``"auto"`` is ``"ddp"`` where there are several.
         resume: continue from the checkpoint in ``folder`` where there is one; it must be of the same data, recipe,
-            seed, factors of penalties, parameters, and settings of spatial networks, such as law and wiring. Without,
-            checkpoints that are there are removed.
+            seed, precision, factors of penalties, parameters, and settings of spatial networks, such as law and wiring.
+            Without, checkpoints that are there are removed.
         progress: whether to show a progress bar.
 
     Returns:
@@ -133,8 +144,9 @@ def fit(
     Raises:
         TypeError: if an argument is of the wrong type.
         ValueError: if images and labels do not fit the model or each other, if a number among them is not finite, if
-            ``patience`` is given without ``validation``, if the checkpoints to resume from are damaged or of another
-            training.
+            ``patience`` is given without ``validation``, if ``precision`` is unknown or not one of the device, if
+            ``cuda_graph`` is asked for elsewhere than on one CUDA device, with :class:`GradualPruning` or 16 bits, if
+            the checkpoints to resume from are damaged or of another training.
         FloatingPointError: if a loss or, at the end of an epoch, a number of the model is not finite.
         NotADirectoryError, PermissionError: if ``folder`` is a file or must not be written.
         BlockingIOError: if another training uses ``folder``.
@@ -152,6 +164,7 @@ def fit(
     seed = _seed(seed)
     train = checked("train", train, model)
     validation = None if validation is None else checked("validation", validation, model)
+    checks.choice("precision", precision, PRECISIONS)
     check_model(model, [], "before training")
     folder = Path(folder)
     processes = _Processes.from_environment()
@@ -161,72 +174,27 @@ def fit(
     record = checkpoints.record_of(model, train, validation, recipe, seed, settings, factors)
     if augment is not None:
         record["augment"] = augment.settings() if isinstance(augment, WithSettings) else {}
-    sampler = ShuffledBatches(len(train[0]), recipe.batch_size, seed, processes.rank, processes.world)
-    samplers = {"train": sampler}
-    if validation is not None:
-        samplers["validation"] = ShuffledBatches(len(validation[0]), 1000, 0, processes.rank, processes.world)
-    task = Classifier(model, recipe, recipe.epochs * len(sampler), term, samplers, loss, augment)
-    history = History(folder)
+    record["precision"] = precision
+    history, files = History(folder), checkpoints.CheckpointFiles(folder)
     own: list[Callback] = [EpochSeed(seed, processes.rank), history, checkpoints.EveryEpoch(folder, record)]
     if patience is not None:
         own.append(_Patience("validation_accuracy", mode="max", patience=int(patience)))
+    with _quiet():
+        trainer = _trainer(recipe, [*own, *callbacks], files, processes, device, strategy, precision, progress)
+    check_precision(precision, trainer.strategy.root_device)
+    if cuda_graph:
+        _check_capture(trainer, precision, callbacks)
+    loaders = _loaders(train, validation, recipe, seed, processes, trainer.strategy.root_device)
+    samplers = {stage: loader.sampler for stage, loader in loaders.items()}
+    steps = recipe.epochs * len(loaders["train"])
+    kind = captured.CapturedClassifier if cuda_graph else Classifier
+    task = kind(model, recipe, steps, term, samplers, loss, augment)
     with claim(folder) if processes.rank == 0 else contextlib.nullcontext():
         checkpoint = _begin(folder, record, resume, processes)
-        files = checkpoints.CheckpointFiles(folder, last_is_whole=checkpoint == folder / checkpoints.LAST)
-        with _quiet():
-            trainer = _trainer(recipe, [*own, *callbacks], files, processes, device, strategy, progress)
-        with _quiet(), _interruptible(trainer), as_found(model):
-            trainer.fit(
-                task,
-                batches(*train, sampler),
-                None if validation is None else batches(*validation, samplers["validation"]),
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
+        files.last_is_whole = checkpoint == folder / checkpoints.LAST
+        with _quiet(), _interruptible(trainer), as_found(model), products_in(precision), _released(task, loaders):
+            trainer.fit(task, loaders["train"], loaders.get("validation"), ckpt_path=checkpoint, weights_only=True)
     return history.rows
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, images: Images) -> float:
-    """Return the share of right answers.
-
-    Args:
-        model: from ``(batch, features)`` to ``(batch, classes)``; it is evaluated in ``eval()`` and on its device, and
-            its mode is restored.
-        images: images and labels, as for :func:`fit`.
-
-    Raises:
-        TypeError: if an argument is of the wrong type.
-        ValueError: if images and labels do not fit the model or each other, or a number among them is not finite.
-
-    Example:
-        >>> accuracy(nn.Identity(), (torch.eye(4), torch.arange(4)))
-        1.0
-    """
-    check_model_type("model", model)
-    samples, labels = checked("images", images, model)
-    device = device_of(model)
-    with evaluating(model):
-        answers = torch.cat([model(part.to(device)).argmax(1) for part in samples.split(_at_a_time(model))])
-    return int((answers == labels.to(device)).sum()) / len(labels)
-
-
-def _at_a_time(model: nn.Module) -> int:
-    """Return for how many samples the activations of all neurons take little memory."""
-    graph = graph_or_none(model)
-    return _MOST_SAMPLES if graph is None else min(_MOST_SAMPLES, max(1, _MOST_ACTIVATIONS // graph.neurons))
-
-
-def check_model_type(name: str, model: nn.Module) -> None:
-    """Check that an argument is a module.
-
-    Example:
-        >>> check_model_type("teacher", 3)
-        Traceback (most recent call last):
-        TypeError: teacher must be a torch.nn.Module, got int
-    """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"{name} must be a torch.nn.Module, got {type(model).__name__}")
 
 
 def _check_arguments(
@@ -260,6 +228,21 @@ def _seed(seed: int) -> int:
     return int(seed)
 
 
+def _loaders(
+    train: Images,
+    validation: Images | None,
+    recipe: Recipe,
+    seed: int,
+    processes: _Processes,
+    device: torch.device,
+) -> dict[str, Batches]:
+    ranks = processes.rank, processes.world
+    loaders = {"train": Batches(train, ShuffledBatches(len(train[0]), recipe.batch_size, seed, *ranks), device)}
+    if validation is not None:
+        loaders["validation"] = Batches(validation, ShuffledBatches(len(validation[0]), 1000, 0, *ranks), device)
+    return loaders
+
+
 def _begin(folder: Path, record: checkpoints.Record, resume: bool, processes: _Processes) -> Path | None:
     """Clear away what the folder holds of trainings that were killed or are over; return what to resume from."""
     checkpoint, note = checkpoints.find(folder, record) if resume else (None, "")
@@ -271,6 +254,20 @@ def _begin(folder: Path, record: checkpoints.Record, resume: bool, processes: _P
             for name in (checkpoints.PREVIOUS, checkpoints.LAST):
                 (folder / name).unlink(missing_ok=True)
     return checkpoint
+
+
+def _check_capture(trainer: Trainer, precision: str, callbacks: Sequence[Callback]) -> None:
+    """Check that the steps of a training can be captured as a CUDA graph."""
+    device = trainer.strategy.root_device
+    if device.type not in captured.DEVICES:
+        raise ValueError(f"cuda_graph must be False where the device is not one of CUDA, got True for {device}")
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        strategy = type(trainer.strategy).__name__
+        raise ValueError(f"cuda_graph must be False unless one process trains on one device, got True with {strategy}")
+    if precision == "16-mixed":
+        raise ValueError("cuda_graph must be False with 16-mixed, whose scaler acts between the passes, got True")
+    if any(isinstance(callback, GradualPruning) for callback in callbacks):
+        raise ValueError("cuda_graph must be False with GradualPruning, which changes each step, got True")
 
 
 class _Patience(EarlyStopping):
@@ -288,6 +285,7 @@ def _trainer(
     processes: _Processes,
     device: str,
     strategy: str | Strategy,
+    precision: str,
     progress: bool,
 ) -> Trainer:
     return Trainer(
@@ -295,6 +293,7 @@ def _trainer(
         accelerator=device,
         devices=processes.world // processes.nodes,
         num_nodes=processes.nodes,
+        precision="32-true" if precision == "tf32" else precision,  # type: ignore[arg-type] # checked before
         strategy="ddp" if processes.world > 1 and strategy == "auto" else strategy,
         use_distributed_sampler=False,
         callbacks=callbacks,
@@ -304,6 +303,17 @@ def _trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+@contextlib.contextmanager
+def _released(task: Classifier, loaders: Mapping[str, Batches]) -> Iterator[None]:
+    """Free what a training holds on its device, which Lightning's own objects may keep for long."""
+    try:
+        yield
+    finally:
+        task.release()
+        for loader in loaders.values():
+            loader.release()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from digit_files import write_digits
 from torch import nn
 
@@ -135,6 +136,24 @@ def test_each_patience_has_a_folder_of_its_own():
     given = [["--validate"], ["--validate", "--patience", "2"], ["--validate", "--patience", "3"]]
     folders = {folder_of(PROGRAM, parse(PROGRAM, argv)) for argv in given}
     assert len(folders) == 3
+
+
+def test_a_precision_reaches_the_training(tmp_path):
+    folder = write_digits(tmp_path / "a")
+    given = [[], ["--precision", "bf16-mixed"]]
+    assert len({folder_of(PROGRAM, parse(PROGRAM, argv)) for argv in given}) == 2
+    main(tiny(folder, *given[1]))
+    checkpoint = torch.load(seed_folder() / "last.ckpt", weights_only=True)
+    assert checkpoint["spatialgraph"]["precision"] == "bf16-mixed"
+    with pytest.raises(experiments.OtherSettings, match="precision was 'bf16-mixed'"):
+        main(tiny(folder, "--resume"))
+
+
+def test_settings_of_the_usual_precision_are_those_of_earlier_releases():
+    candidate = experiments.Candidate("linear", lambda: nn.Linear(784, 10))
+    assert "precision" not in experiments.Run(candidate)._settings()
+    with pytest.raises(ValueError, match="precision must be one of .*, got 'half'"):
+        experiments.Run(candidate, precision="half")
 
 
 # What is resumed, and what of a damaged disk ----

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from spatialgraph.training import RandomAffine, Recipe, fit
+from spatialgraph.training import RandomAffine, Recipe, augmentation, fit
 
 STILL = {"degrees": 0, "translate": 0, "scale": (1, 1), "shear": 0}
 
@@ -15,9 +15,7 @@ STILL = {"degrees": 0, "translate": 0, "scale": (1, 1), "shear": 0}
 @pytest.fixture
 def most(monkeypatch):
     """Let every draw be the largest."""
-    monkeypatch.setattr(
-        RandomAffine, "_draw", staticmethod(lambda count, most: torch.full((count,), most, dtype=torch.float64))
-    )
+    monkeypatch.setattr(augmentation, "_uniform", lambda images: torch.ones(len(images), dtype=torch.float64))
 
 
 @pytest.fixture
