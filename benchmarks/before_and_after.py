@@ -16,18 +16,19 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import torch
-from step_time import BATCH, SIZES, Step, inference, training_step
+from on_device import add_device, record
+from step_time import BATCH, SIZES
+from steps import inference, random_images, training_step
+from timing import Step, in_turn
 from torch import Tensor
 
 import spatialgraph
 from spatialgraph import atomic
-from spatialgraph.training import environment
 
 BEFORE = "spatialgraph_before"
 
@@ -53,6 +54,7 @@ def make(package: ModuleType, is_dense: bool, name: str, images: Tensor, labels:
     removed = re.search(r"(\d+) % removed", name)
     if removed and not is_dense:
         package.prune_(model.graph, int(removed[1]) / 100)
+    model.to(images.device)
     if "inference" in name:
         batch = re.search(r"batch (\d+)", name)
         return inference(model, images[: int(batch[1])] if batch else images)
@@ -66,28 +68,23 @@ ROWS = [
 ] + ["spiking step", "spiking step with 95 % removed"]
 
 
-def measure(steps: Sequence[Step], rounds: int, in_a_row: int) -> list[float]:
+def measure(steps: Sequence[Step], rounds: int, in_a_row: int, device: torch.device) -> list[float]:
     """Return the median milliseconds of each, run alternately."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    order = list(zip(steps, seconds, strict=True))
-    for number in range(rounds + 3):
-        for step, record in reversed(order) if number % 2 else order:
-            for _ in range(in_a_row):
-                began = time.perf_counter()
-                step()
-                if number >= 3:  # the first rounds warm up
-                    record.append(time.perf_counter() - began)
-    return [1e3 * statistics.median(record) for record in seconds]
+    named = {str(number): step for number, step in enumerate(steps)}
+    seconds = in_turn(named, rounds, device, in_a_row=in_a_row, is_turned=True)
+    return [1e3 * statistics.median(each) for each in seconds.values()]
 
 
-def row(other: ModuleType, name: str, rounds: int, repeats: int) -> dict[str, float | list[float]]:
+def row(
+    other: ModuleType, name: str, rounds: int, repeats: int, device: torch.device
+) -> dict[str, float | list[float]]:
     """Measure a row several times, each time with new models."""
-    images, labels = torch.rand(BATCH, SIZES[0]), torch.randint(0, SIZES[-1], (BATCH,))
+    images, labels = random_images(BATCH, SIZES[0], SIZES[-1], device)
     versions = (other, False), (spatialgraph, False), (spatialgraph, True)
     found = []
     for _ in range(repeats):
         steps = [make(*version, name, images, labels) for version in versions]
-        found.append(measure(steps, rounds, 50 if "batch 1" in name else 3))
+        found.append(measure(steps, rounds, 50 if "batch 1" in name else 3, device))
     before, after, dense = (statistics.median(times) for times in zip(*found, strict=True))
     ratios = [mine / theirs for theirs, mine, _ in found]
     return {
@@ -109,6 +106,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", default="", help="rows whose name contains this")
+    add_device(parser)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -117,14 +115,14 @@ def main() -> None:
         other = import_other(args.before, Path(folder))
         for name in ROWS:
             if args.only in name:
-                rows[name] = found = row(other, name, args.rounds, args.repeats)
+                rows[name] = found = row(other, name, args.rounds, args.repeats, args.device)
                 words = " ".join(f"{key} {found[key]:8.3f}" for key in list(found)[:-1])
                 print(f"{name:<40} {words}", flush=True)
     if args.json is not None:
         asked = ["git", "-C", str(args.before), "rev-parse", "--short", "HEAD"]
         commit = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
         command = f"python benchmarks/before_and_after.py BEFORE --rounds {args.rounds} --repeats {args.repeats}"
-        about = {"command": command, "before": commit, "environment": environment(), "rows": rows}
+        about = record(command, args.device) | {"before": commit, "rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 
 

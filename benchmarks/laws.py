@@ -9,18 +9,17 @@ to all and with 5 % of the synapses.
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from on_device import add_device, record
+from steps import random_images, training_step
+from timing import in_turn
 
 import spatialgraph as sg
 from spatialgraph import atomic
 from spatialgraph.laws import Law, make_law
-from spatialgraph.training import environment
 from spatialgraph.wiring import Random
 
 SIZES = [784, 2048, 10]
@@ -43,28 +42,16 @@ def models(sizes: list[int], density: float | None = None) -> dict[str, sg.Spati
     return {name: sg.SpatialMLP(sizes, law=law, wiring=Random(density)) for name, law in laws().items()}
 
 
-def seconds_of_a_step(model: sg.SpatialMLP, images: Tensor, labels: Tensor) -> float:
-    """Return the time that forward and backward take."""
-    model.zero_grad(set_to_none=True)
-    began = time.perf_counter()
-    F.cross_entropy(model(images), labels).backward()
-    return time.perf_counter() - began
-
-
-def in_turn(candidates: Mapping[str, sg.SpatialMLP], rounds: int) -> dict[str, dict[str, float]]:
+def measure(candidates: Mapping[str, sg.SpatialMLP], rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
     """Return the median milliseconds of each network's step, and their ratio to those of the first network.
 
     Networks take turns. The median of the ratios within each round depends less on what else the machine does than the
     ratio of the medians.
     """
     first = next(iter(candidates.values()))
-    images, labels = torch.rand(BATCH, first.graph.inputs.numel()), torch.randint(0, 10, (BATCH,))
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 3):
-        for name, model in candidates.items():
-            taken = seconds_of_a_step(model, images, labels)
-            if number >= 3:  # the first rounds warm up and compile
-                seconds[name].append(taken)
+    images, labels = random_images(BATCH, first.graph.inputs.numel(), 10, device)
+    steps = {name: training_step(model.to(device), images, labels) for name, model in candidates.items()}
+    seconds = in_turn(steps, rounds, device)
     reference = next(iter(seconds.values()))
     return {
         name: {
@@ -82,13 +69,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seen", default="", help="what else is to be known about the run, for the record")
+    add_device(parser)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     rows = {
-        "all to all": in_turn(models(SIZES), args.rounds),
-        f"{DENSITY:.0%} of the synapses": in_turn(models(SIZES, DENSITY), args.rounds),
+        "all to all": measure(models(SIZES), args.rounds, args.device),
+        f"{DENSITY:.0%} of the synapses": measure(models(SIZES, DENSITY), args.rounds, args.device),
     }
     for network, by_law in rows.items():
         print(f"{'-'.join(map(str, SIZES))}, {network}, batch {BATCH}, {args.threads} threads")
@@ -97,7 +85,7 @@ def main() -> None:
             print(f"  {name:<25} {row['ms']:8.2f} ms  {ratios}")
     if args.json is not None:
         command = f"python benchmarks/laws.py --rounds {args.rounds} --threads {args.threads}"
-        about = {"command": command, "environment": environment(), "seen": args.seen, "rows": rows}
+        about = record(command, args.device) | {"seen": args.seen, "rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 
 

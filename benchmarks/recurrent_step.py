@@ -8,17 +8,19 @@ threads; the rows hold medians and their ratios.
 
 import argparse
 import json
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from on_device import add_device, record
+from steps import random_images, whole_step
+from timing import in_turn
 from torch import Tensor, nn
 
 import spatialgraph as sg
 from spatialgraph import atomic
-from spatialgraph.experiments import step_milliseconds
 from spatialgraph.laws import Cosine
-from spatialgraph.training import environment
 
 SIDE, CLASSES, BATCH = 28, 10, 128
 UNITS, DIM = 300, 30
@@ -76,17 +78,31 @@ def models() -> dict[str, nn.Module]:
     }
 
 
+def step_milliseconds(
+    models: Mapping[str, nn.Module], features: int, batch: int, rounds: int, device: torch.device | str = "cpu"
+) -> dict[str, float]:
+    """Return the median time of a training step of each model with Adam; models take turns."""
+    images, labels = random_images(batch, features, CLASSES, device)
+    steps = {}
+    for name, model in models.items():
+        optimizer = torch.optim.Adam(model.to(device).parameters(), lr=1e-6)
+        steps[name] = whole_step(model, images, labels, optimizer)
+    seconds = in_turn(steps, rounds, device)
+    return {name: round(1e3 * statistics.median(each), 3) for name, each in seconds.items()}
+
+
 def main() -> None:
     """Measure, print a table, and write it as JSON if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seen", default="", help="what else is to be known about the run, for the record")
+    add_device(parser)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    times = step_milliseconds(models(), SIDE**2, BATCH, args.rounds)
+    times = step_milliseconds(models(), SIDE**2, BATCH, args.rounds, args.device)
     rows = {name: {"ms": elapsed} for name, elapsed in times.items()}
     for spatial, dense in PAIRS:
         rows[spatial][f"over {dense}"] = times[spatial] / times[dense]
@@ -94,7 +110,7 @@ def main() -> None:
         print(f"{name:<36}" + "".join(f"  {key} {value:.2f}" for key, value in row.items()))
     if args.json is not None:
         command = f"python benchmarks/recurrent_step.py --rounds {args.rounds} --threads {args.threads}"
-        about = {"command": command, "environment": environment(), "seen": args.seen, "rows": rows}
+        about = record(command, args.device) | {"seen": args.seen, "rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 
 

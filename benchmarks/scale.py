@@ -20,12 +20,13 @@ import math
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from memory import held
+from timing import Step, in_turn, timed
 from torch import Tensor
 
 import spatialgraph as sg
@@ -58,18 +59,12 @@ def planes(neurons: int, is_trained: bool = False) -> tuple[Tensor, Tensor]:
 
 def peak() -> float:
     """Return the peak memory of this process in gigabytes."""
-    status = Path("/proc/self/status").read_text()
-    return 1e-6 * float(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+    return 1e-6 * held("VmHWM") / 1024
 
 
-def seconds(step: Callable[[], object], rounds: int) -> float:
+def seconds(step: Step, rounds: int) -> float:
     """Return the median time of a step, after one more."""
-    times = []
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+    return statistics.median(in_turn({"step": step}, rounds, warm_up=1)["step"])
 
 
 def mesh(neurons: int, batch: int, rounds: int, is_trained: bool = False) -> dict[str, float]:
@@ -78,9 +73,7 @@ def mesh(neurons: int, batch: int, rounds: int, is_trained: bool = False) -> dic
     scale = torch.ones(neurons)
     x = torch.randn(batch, neurons, generator=torch.Generator().manual_seed(1)).requires_grad_()
     planner, before = Planner(), peak()
-    began = time.perf_counter()
-    plan = planner.plan(source, target, LAW, TOLERANCE)
-    chosen = time.perf_counter() - began
+    plan, chosen = timed(lambda: planner.plan(source, target, LAW, TOLERANCE))
 
     def product() -> Tensor:
         return summed(x, source, target, scale, LAW, None, planner.plan(source, target, LAW, TOLERANCE))

@@ -6,79 +6,61 @@
 
 Each hidden neuron receives from its 32 nearest inputs, each of the 10 outputs from all hidden neurons. Each network is
 built, trained, rewired and saved in a process of its own, whose peak memory is that of the imports, the network and the
-steps.
+steps; with CUDA it is that of the tensors on the device.
 """
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from memory import peak_megabytes
+from on_device import add_device, record
+from steps import random_images, whole_step
+from timing import in_turn, timed
 
 import spatialgraph as sg
 from spatialgraph import atomic
-from spatialgraph.training import environment
 from spatialgraph.wiring import KNN, AllToAll
 
 INPUTS, OUTPUTS = 784, 10
 
 
-def peak_megabytes() -> float:
-    """Return the largest memory that this process has held so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux; what getrusage returns there includes the process that started this one
-        rows = dict(line.split(":", 1) for line in status.read_text().splitlines())
-        return int(rows["VmHWM"].split()[0]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def measure(hidden: int, neighbors: int, batch: int, steps: int) -> dict[str, float]:
+def measure(hidden: int, neighbors: int, batch: int, steps: int, device: torch.device) -> dict[str, float]:
     """Build a network, train it for some steps, select its edges again and save it; return times and memory."""
     torch.manual_seed(0)
-    imports, began = peak_megabytes(), time.perf_counter()
-    model = sg.SpatialMLP([INPUTS, hidden, OUTPUTS], wiring=[KNN(k=neighbors), AllToAll()])
-    built = time.perf_counter() - began
-    images, labels = torch.rand(batch, INPUTS), torch.randint(0, OUTPUTS, (batch,))
-    optimizer = torch.optim.Adam(sg.parameter_groups(model))
-    seconds = []
-    for _ in range(steps + 2):  # the first two warm up
-        began = time.perf_counter()
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-        seconds.append(time.perf_counter() - began)
-    stepped, began = peak_megabytes(), time.perf_counter()
-    model.graph.rewire_()
-    rewired = time.perf_counter() - began
+    imports, sizes, wiring = peak_megabytes(device), [INPUTS, hidden, OUTPUTS], [KNN(k=neighbors), AllToAll()]
+    model, built = timed(lambda: sg.SpatialMLP(sizes, wiring=wiring, device=device), device)
+    step = whole_step(model, *random_images(batch, INPUTS, OUTPUTS, device))
+    seconds = in_turn({"step": step}, steps, device, warm_up=2)["step"]
+    stepped = peak_megabytes(device)
+    _, rewired = timed(model.graph.rewire_, device)
     with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        sg.save(model, Path(folder) / "network.safetensors")
-        saved = time.perf_counter() - began
+        _, saved = timed(lambda: sg.save(model, Path(folder) / "network.safetensors"), device)
     return {
         "hidden": hidden,
         "synapses": model.graph.synapses,
         "build_s": round(built, 3),
-        "step_ms": round(1e3 * statistics.median(seconds[2:]), 3),
+        "step_ms": round(1e3 * statistics.median(seconds), 3),
         "rewire_s": round(rewired, 3),
         "save_s": round(saved, 3),
-        "peak_mb": round(peak_megabytes(), 1),
+        "peak_mb": round(peak_megabytes(device), 1),
         "peak_without_rewiring_mb": round(stepped, 1),
         "imports_mb": round(imports, 1),
     }
 
 
-def in_a_process(hidden: int, steps: int, threads: int, neighbors: int = 32, batch: int = 64) -> dict[str, Any]:
+def in_a_process(
+    hidden: int, steps: int, threads: int, neighbors: int = 32, batch: int = 64, device: str = "cpu"
+) -> dict[str, Any]:
     """Measure a network in a process of its own."""
     options = ["--only", str(hidden), "--steps", str(steps), "--threads", str(threads)]
-    options += ["--neighbors", str(neighbors), "--batch", str(batch)]
+    options += ["--neighbors", str(neighbors), "--batch", str(batch), "--device", device]
     run = subprocess.run([sys.executable, __file__, *options], check=True, capture_output=True, text=True)  # noqa: S603
     row: dict[str, Any] = json.loads(run.stdout)
     return row
@@ -100,13 +82,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", type=int, help="measure this many hidden neurons in this process")
+    add_device(parser)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.only is not None:
-        print(json.dumps(measure(args.only, args.neighbors, args.batch, args.steps)))
+        print(json.dumps(measure(args.only, args.neighbors, args.batch, args.steps, args.device)))
         return
-    rows = [in_a_process(hidden, args.steps, args.threads, args.neighbors, args.batch) for hidden in args.hidden]
+    setting = args.steps, args.threads, args.neighbors, args.batch, args.device.type
+    rows = [in_a_process(hidden, *setting) for hidden in args.hidden]
     print(f"{'hidden':>9} {'synapses':>10} {'build':>9} {'step':>11} {'rewire':>9} {'save':>9} {'peak memory':>12}")
     for row in rows:
         print(
@@ -120,7 +104,7 @@ def main() -> None:
             f"python benchmarks/sparse_scaling.py --hidden {' '.join(map(str, args.hidden))} --neighbors "
             f"{args.neighbors} --batch {args.batch} --steps {args.steps} --threads {args.threads}"
         )
-        about = {"command": command, "environment": environment(), "rows": rows, "per_thousand_hidden": per_thousand}
+        about = record(command, args.device) | {"rows": rows, "per_thousand_hidden": per_thousand}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 
 

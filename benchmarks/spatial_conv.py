@@ -3,7 +3,8 @@
     python benchmarks/spatial_conv.py --json docs/results/spatial_conv.json
 
 One pass forward and backward, with gradients of features, positions and parameters; operators are timed in turn in one
-process. Memory is the largest resident size above that before the pass, in a process of its own.
+process. Memory is the largest resident size above that before the pass, in a process of its own; with CUDA the largest
+allocated size.
 """
 
 import argparse
@@ -11,16 +12,17 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from memory import growth, step_bytes
+from on_device import add_device, record
+from timing import in_turn
 from torch import Tensor, nn
 from torch_geometric.nn import GMMConv, SplineConv
 
 import spatialgraph as sg
-from spatialgraph.training import environment
 
 CHANNELS, DIM = 16, 2
 Pass = Callable[[], Tensor]
@@ -49,13 +51,14 @@ def operators() -> dict[str, nn.Module]:
     return found
 
 
-def make_pass(operator: nn.Module, nodes: int, neighbors: int) -> Pass:
+def make_pass(operator: nn.Module, nodes: int, neighbors: int, device: torch.device | str = "cpu") -> Pass:
     """Return a function that runs an operator forward and backward."""
     torch.manual_seed(0)
-    pos = torch.rand(nodes, DIM)
+    operator = operator.to(device)
+    pos = torch.rand(nodes, DIM).to(device)
     edges = sg.wiring.knn(pos, None, k=neighbors)
     pos.requires_grad_()
-    x = torch.randn(nodes, CHANNELS, requires_grad=True)
+    x = torch.randn(nodes, CHANNELS).to(device).requires_grad_()
 
     def run() -> Tensor:
         if isinstance(operator, sg.SpatialConv):
@@ -69,46 +72,31 @@ def make_pass(operator: nn.Module, nodes: int, neighbors: int) -> Pass:
     return run
 
 
-def milliseconds(run: Pass) -> float:
-    """Return the time of one pass."""
-    start = time.perf_counter()
-    run()
-    return 1e3 * (time.perf_counter() - start)
-
-
-def times(nodes: int, neighbors: int, repeats: int) -> dict[str, float]:
+def times(nodes: int, neighbors: int, repeats: int, device: torch.device | str = "cpu") -> dict[str, float]:
     """Return the median time of each operator, timed in turn."""
-    passes = {name: make_pass(operator, nodes, neighbors) for name, operator in operators().items()}
-    measured: dict[str, list[float]] = {name: [] for name in passes}
-    for number in range(repeats + 1):
-        for name, run in passes.items():
-            elapsed = milliseconds(run)
-            if number:  # the first passes compile
-                measured[name].append(elapsed)
-    return {name: round(statistics.median(values), 1) for name, values in measured.items()}
+    passes = {name: make_pass(operator, nodes, neighbors, device) for name, operator in operators().items()}
+    measured = in_turn(passes, repeats, device, warm_up=1)
+    return {name: round(1e3 * statistics.median(seconds), 1) for name, seconds in measured.items()}
 
 
-def peak(name: str, nodes: int, neighbors: int) -> float:
-    """Return by how many MB a pass raises the largest resident size, after a small pass that loads all code."""
-    make_pass(operators()[name], 100, 4)()
-    run = make_pass(operators()[name], nodes, neighbors)
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the largest size so far
-    before = kilobytes("VmRSS")
-    run()
-    return round((kilobytes("VmHWM") - before) / 1024, 1)
+def peak(name: str, nodes: int, neighbors: int, device: torch.device) -> float | None:
+    """Return by how many MB a pass raises the largest size, after a small pass that loads all code.
+
+    None where the system does not say.
+    """
+    make_pass(operators()[name], 100, 4, device)()
+    run = make_pass(operators()[name], nodes, neighbors, device)
+    found = growth(run) if device.type == "cpu" else step_bytes(run, device)
+    return None if found is None else round(found / 2**20, 1)
 
 
-def kilobytes(field: str) -> int:
-    """Return a resident size of this process, as Linux reports it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split(f"{field}:")[1].split()[0])
-
-
-def peak_of_process(name: str, nodes: int, neighbors: int) -> float:
+def peak_of_process(name: str, nodes: int, neighbors: int, device: torch.device) -> float | None:
     """Return :func:`peak` of a new process."""
     command = [sys.executable, __file__, "--peak", name, "--nodes", str(nodes), "--neighbors", str(neighbors)]
+    command += ["--device", device.type]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    found: float | None = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def command(args: argparse.Namespace) -> str:
@@ -124,27 +112,27 @@ def main() -> None:
     parser.add_argument("--neighbors", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--seen", default="", help="what else is to be known about the run, for the record")
+    add_device(parser)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--peak", help="print the memory of one operator and stop")
     args = parser.parse_args()
     if args.peak:
-        print(peak(args.peak, args.nodes, args.neighbors))
+        print(json.dumps(peak(args.peak, args.nodes, args.neighbors, args.device)))
         return
     rows = {
         name: {
             "milliseconds": elapsed,
-            "megabytes": peak_of_process(name, args.nodes, args.neighbors),
+            "megabytes": peak_of_process(name, args.nodes, args.neighbors, args.device),
             "parameters": sum(parameter.numel() for parameter in operators()[name].parameters()),
         }
-        for name, elapsed in times(args.nodes, args.neighbors, args.repeats).items()
+        for name, elapsed in times(args.nodes, args.neighbors, args.repeats, args.device).items()
     }
     print("| operator | time (ms) | memory (MB) | parameters |\n|---|---|---|---|")
     for name, row in rows.items():
-        print(f"| {name} | {row['milliseconds']:.0f} | {row['megabytes']:.0f} | {row['parameters']} |")
+        megabytes = "" if row["megabytes"] is None else f"{row['megabytes']:.0f}"
+        print(f"| {name} | {row['milliseconds']:.0f} | {megabytes} | {row['parameters']} |")
     if args.json:
-        about = {
-            "command": command(args),
-            "environment": environment(),
+        about = record(command(args), args.device) | {
             "what": "one pass forward and backward, median; memory above that before the pass",
             "setting": f"{args.nodes} nodes, {args.neighbors} neighbours, {CHANNELS} to {CHANNELS} channels, d = {DIM}",
             "seen": args.seen,

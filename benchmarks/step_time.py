@@ -9,13 +9,14 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from on_device import add_device, record
+from steps import in_bfloat16, inference, random_images, training_step, whole_step
+from timing import Step, compare
 from torch import Tensor, nn
 from torch_geometric.nn import GraphConv
 
@@ -23,72 +24,10 @@ import spatialgraph as sg
 from spatialgraph import atomic
 from spatialgraph.functional import sparse
 from spatialgraph.functional.compressed_edges import CompressedEdges
-from spatialgraph.training import environment
 from spatialgraph.wiring import random
 
 SIZES = [784, 2048, 10]
 BATCH = 600
-Step = Callable[[], object]
-
-
-def compare(ours: Step, theirs: Step, rounds: int, in_a_row: int = 1) -> dict[str, float]:
-    """Return the median milliseconds of both, run alternately for several steps, and the ratio of the medians."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for number in range(rounds + 3):
-        for step, record in zip((ours, theirs), seconds, strict=True):
-            for _ in range(in_a_row):
-                began = time.perf_counter()
-                step()
-                if number >= 3:  # the first rounds warm up
-                    record.append(time.perf_counter() - began)
-    mine, other = (1e3 * statistics.median(record) for record in seconds)
-    return {"ours_ms": mine, "theirs_ms": other, "ours_over_theirs": mine / other}
-
-
-def training_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """Return a function that runs forward and backward."""
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        F.cross_entropy(model(images), labels).backward()
-
-    return step
-
-
-def whole_step(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """Return a function that runs forward, backward and Adam."""
-    optimizer = torch.optim.Adam(sg.parameter_groups(model))
-
-    def step() -> None:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-
-    return step
-
-
-def in_bfloat16(model: nn.Module, images: Tensor, labels: Tensor) -> Step:
-    """Return a function that runs forward and backward under autocast."""
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = F.cross_entropy(model(images).float(), labels)
-        loss.backward()
-
-    return step
-
-
-def inference(model: nn.Module, images: Tensor) -> Step:
-    """Return a function that runs forward in evaluation mode."""
-    model.eval()
-
-    def step() -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = model(images)
-            return logits
-
-    return step
 
 
 def gather_and_scatter(x: Tensor, weight: Tensor, edge_index: Tensor, targets: int) -> Callable[[Tensor], Tensor]:
@@ -103,13 +42,13 @@ def gather_and_scatter(x: Tensor, weight: Tensor, edge_index: Tensor, targets: i
     return run
 
 
-def sparse_rows(rounds: int, density: float) -> dict[str, dict[str, float]]:
+def sparse_rows(rounds: int, density: float, device: torch.device) -> dict[str, dict[str, float]]:
     """Compare the compressed engine with gather-and-scatter at a share of the first projection's edges."""
     sources, targets = SIZES[0], SIZES[1]
-    listed = random(sources, targets, density)
+    listed = random(sources, targets, density).to(device)
     edges = CompressedEdges.from_edges(listed, sources, targets)
-    weight = torch.randn(listed.shape[1], requires_grad=True)
-    x = torch.rand(BATCH, sources, requires_grad=True)
+    weight = torch.randn(listed.shape[1]).to(device).requires_grad_()
+    x = torch.rand(BATCH, sources).to(device).requires_grad_()
     columns = x.detach().t().contiguous().requires_grad_()
     scatter = gather_and_scatter(columns, weight, listed, targets)
     torch.testing.assert_close(sparse(x, weight, edges).t(), scatter(columns), rtol=1e-4, atol=1e-4)
@@ -128,11 +67,11 @@ def sparse_rows(rounds: int, density: float) -> dict[str, dict[str, float]]:
         return run
 
     few = max(3, rounds // 5)  # the other side takes a fifth of a second
-    ahead = compare(forward(lambda: sparse(x, weight, edges)), forward(lambda: scatter(columns)), few)
+    ahead = compare(forward(lambda: sparse(x, weight, edges)), forward(lambda: scatter(columns)), few, device)
     return {
         f"compressed rows against PyG gather-and-scatter, {density:.0%} of edges, forward": ahead,
         f"compressed rows against PyG gather-and-scatter, {density:.0%} of edges, forward and backward": compare(
-            ours, theirs, few
+            ours, theirs, few, device
         ),
     }
 
@@ -164,12 +103,13 @@ AT_BATCH_1: dict[str, Pair] = {
 }
 
 
-def dense_row(name: str, normalize: bool, batch: int, rounds: int) -> dict[str, float]:
+def dense_row(name: str, normalize: bool, batch: int, rounds: int, device: torch.device) -> dict[str, float]:
     """Compare the spatial network with one of nn.Linear of the same sizes."""
-    images, labels = torch.rand(batch, SIZES[0]), torch.randint(0, SIZES[-1], (batch,))
-    ours, theirs = sg.SpatialMLP(SIZES, normalize=normalize), sg.DenseMLP(SIZES, normalize=normalize)
+    images, labels = random_images(batch, SIZES[0], SIZES[-1], device)
+    ours = sg.SpatialMLP(SIZES, normalize=normalize, device=device)
+    theirs = sg.DenseMLP(SIZES, normalize=normalize, device=device)
     pairs = PAIRS if batch > 1 else AT_BATCH_1
-    return compare(*pairs[name](ours, theirs, images, labels), rounds)
+    return compare(*pairs[name](ours, theirs, images, labels), rounds, device)
 
 
 def prepare(threads: int) -> None:
@@ -184,7 +124,9 @@ def median_of(runs: Sequence[dict[str, float]]) -> dict[str, float | list[float]
     return row | {"ratios": [run["ours_over_theirs"] for run in runs]}
 
 
-def all_rows(rounds: int, threads: int, processes: int) -> dict[str, dict[str, float | list[float]]]:
+def all_rows(
+    rounds: int, threads: int, processes: int, device: torch.device
+) -> dict[str, dict[str, float | list[float]]]:
     """Measure each row in processes of its own: memory that others left behind would help one side or the other."""
     with multiprocessing.get_context("spawn").Pool(1, prepare, (threads,), maxtasksperchild=1) as pool:
 
@@ -194,11 +136,11 @@ def all_rows(rounds: int, threads: int, processes: int) -> dict[str, dict[str, f
         rows = {}
         for normalize, words in ((True, "normalised"), (False, "plain")):
             for name in PAIRS:
-                rows[f"{name}, {words}"] = median_of(measured(dense_row, name, normalize, BATCH, rounds))
+                rows[f"{name}, {words}"] = median_of(measured(dense_row, name, normalize, BATCH, rounds, device))
             for name in AT_BATCH_1:  # a fifth of a millisecond each
-                found = measured(dense_row, name, normalize, 1, 50 * rounds)
+                found = measured(dense_row, name, normalize, 1, 50 * rounds, device)
                 rows[f"{name}, {words}, batch 1"] = median_of(found)
-        found = measured(sparse_rows, rounds, 0.05)
+        found = measured(sparse_rows, rounds, 0.05, device)
         return rows | {name: median_of([rows_of_one[name] for rows_of_one in found]) for name in found[0]}
 
 
@@ -208,9 +150,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--processes", type=int, default=3, help="measure each row in so many, and take medians")
+    add_device(parser)
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
-    rows = all_rows(args.rounds, args.threads, args.processes)
+    rows = all_rows(args.rounds, args.threads, args.processes, args.device)
     print(f"{'-'.join(map(str, SIZES))}, batch {BATCH} or as said, {args.threads} threads, medians of alternating runs")
     for name, row in rows.items():
         print(f"{name:<85} {row['ours_ms']:8.2f} ms {row['theirs_ms']:8.2f} ms  ratio {row['ours_over_theirs']:.3f}")
@@ -219,7 +162,7 @@ def main() -> None:
             f"python benchmarks/step_time.py --rounds {args.rounds} --threads {args.threads} "
             f"--processes {args.processes}"
         )
-        about = {"command": command, "environment": environment(), "rows": rows}
+        about = record(command, args.device) | {"rows": rows}
         atomic.write_text(args.json, json.dumps(about, indent=1))
 
 

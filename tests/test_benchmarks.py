@@ -1,13 +1,17 @@
 """Benchmarks: their cases can be built and run, so that a measurement can be repeated."""
 
 import argparse
+import importlib.metadata
+import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+ROOT = Path(__file__).parents[1]
+FOLDER, DOCS = ROOT / "benchmarks", ROOT / "docs"
 
 
 @pytest.fixture
@@ -157,3 +161,82 @@ def test_both_normalisations_are_compared(benchmark):
     rows = live.pruned([784, 40, 10], 0, data) + live.random([784, 40, 10], 0, data)
     assert len(rows) == 2 * (len(live.REMOVED) + len(live.DENSITIES))
     assert {row["normalize"] for row in rows} == {True, "live"} and all(0 <= row["trained"] <= 1 for row in rows)
+
+
+TAKE_A_DEVICE = (
+    "accelerator_step before_and_after large_network laws memory_per_synapse neighbors pruning_step recurrent_step "
+    "sparse_scaling spatial_conv spiking_step step_time"
+).split()
+
+
+@pytest.mark.parametrize("name", TAKE_A_DEVICE)
+def test_the_device_is_checked(benchmark, monkeypatch, capsys, name):
+    monkeypatch.setattr(sys, "argv", [name, "--device", "tpu"])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark(name).main()
+    assert "must be one of cpu, cuda, mps, got 'tpu'" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [name, "--device", "cpu", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        benchmark(name).main()
+
+
+def test_a_device_that_is_not_here_is_refused(benchmark, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    on_device = benchmark("on_device")
+    with pytest.raises(argparse.ArgumentTypeError, match="finds here, got 'cuda'"):
+        on_device.device_named("cuda")
+    assert on_device.device_named("cpu") == torch.device("cpu")
+
+
+def test_a_record_names_the_device(benchmark, monkeypatch):
+    on_device = benchmark("on_device")
+    about = on_device.record("python a.py", torch.device("cpu"))
+    assert about["command"] == "python a.py" and about["device"]["type"] == "cpu"
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "A card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
+    about = on_device.record("python a.py", torch.device("cuda"))
+    assert about["command"] == "python a.py --device cuda"
+    assert {"name": "A card", "capability": "9.0", "tf32": True}.items() <= about["device"].items()
+    assert about["environment"]["packages"]["torch"] == importlib.metadata.version("torch")
+
+
+def test_a_row_that_fails_leaves_the_others(benchmark, monkeypatch, tmp_path):
+    accelerator_step = benchmark("accelerator_step")
+
+    def fail(bench):
+        raise ValueError("no such step")
+
+    monkeypatch.setattr(accelerator_step.Bench, "sparse", fail)
+    monkeypatch.setattr(accelerator_step, "IN_A_ROW", 1)
+    precision = torch.get_float32_matmul_precision()
+    with pytest.raises(SystemExit, match="1 of 12 rows failed"):
+        accelerator_step.main(["--quick", "--rounds", "1", "--json", str(tmp_path / "a.json")])
+    assert torch.get_float32_matmul_precision() == precision
+    about = json.loads((tmp_path / "a.json").read_text())
+    rows = about["rows"]
+    (failed,) = [row for row in rows.values() if "error" in row]
+    assert failed == {"error": "ValueError: no such step"}
+    assert about["command"] == "python benchmarks/accelerator_step.py --rounds 1 --quick"
+    for name, row in rows.items():
+        if "128-128" in name:
+            assert row["forward_ms"] > 0 and row["forward_and_backward_ms"] > 0 and row["limit_bytes"] == 4 * 10**9
+        elif row is not failed:
+            assert row["ours_over_theirs"] == pytest.approx(row["ours_ms"] / row["theirs_ms"])
+            assert row["tf32"] == name.endswith("TF32") and row["bfloat16"] == name.endswith("bfloat16")
+
+
+def test_the_largest_network_needs_memory_or_a_word(benchmark, monkeypatch):
+    accelerator_step = benchmark("accelerator_step")
+    monkeypatch.setattr(accelerator_step, "free_bytes", lambda device: 10**9)
+    bench = accelerator_step.Bench(accelerator_step.Sizes(), torch.device("cpu"), 1, False)
+    assert "--large" in bench.large()["skipped"]
+    with pytest.raises(SystemExit):
+        accelerator_step.main([])
+
+
+def test_the_table_of_launches_is_that_of_the_record(benchmark):
+    rows = json.loads((DOCS / "results" / "launches.json").read_text())["rows"]
+    launches = benchmark("launches")
+    assert rows.keys() == launches.cases().keys()
+    assert launches.table(rows) in (DOCS / "accelerators.md").read_text()

@@ -185,6 +185,33 @@ def test_a_spiking_step_takes_few_launches():
     assert not record.waits and len(record.launches) <= 120, record.report()
 
 
+def test_steps_are_counted_with_and_without_kernels(scripts_of):
+    launches = scripts_of("benchmarks")("launches")
+    case = launches.perceptron(sizes=[20, 30, 10])
+    ours, plain = (launches.counted(case, is_on, simulated_device) for is_on in (True, False))
+    assert 0 < ours["launches"] < plain["launches"] and ours["waits"] == plain["waits"] == 0
+    assert ours["weights_bytes"] == plain["weights_bytes"] == 4 * (20 * 30 + 30 * 10)
+    assert ours["peak_over_weights"] == pytest.approx(ours["peak_bytes"] / 3600, abs=1e-3)
+    assert launches.counted(case, True, simulated_device) == ours
+
+
+def test_the_rows_for_a_gpu_run_on_one(scripts_of, monkeypatch):
+    benchmark = scripts_of("benchmarks")
+    accelerator_step, timing = benchmark("accelerator_step"), benchmark("timing")
+
+    def once(steps, *_, **options):
+        for step in steps.values():
+            step()
+        return {name: [1.0] for name in steps}
+
+    for module in (accelerator_step, timing):
+        monkeypatch.setattr(module, "in_turn", once)  # the device has no events
+    bench = accelerator_step.Bench(accelerator_step.QUICK, DEVICE, 1, False)
+    for name, row in bench.rows().items():
+        if not name.endswith("bfloat16"):  # the device has no autocast
+            assert "error" not in accelerator_step.figures_of(row), name
+
+
 def test_tensors_of_two_devices_do_not_meet():
     with pytest.raises(RuntimeError, match="same device"):
         torch.ones(3, device=DEVICE) + torch.ones(3)

@@ -117,7 +117,7 @@ def environment() -> dict[str, Any]:
         >>> sorted(environment())
         ['cpus', 'machine', 'packages', 'python', 'threads']
     """
-    packages = ("torch", "torch_geometric", "numpy", "numba", "lightning", "snntorch")
+    packages = ("torch", "torch_geometric", "numpy", "numba", "lightning", "snntorch", "triton")
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
