@@ -12,6 +12,7 @@ from spatialgraph.functional import composed
 from spatialgraph.functional.compressed import check_product, geometry_in_single
 from spatialgraph.functional.pairs import build_weight, geometry_gradients
 from spatialgraph.functional.precision import product_dtype
+from spatialgraph.functional.tiled import is_tiled, tiled_all_to_all
 from spatialgraph.laws import Law
 from spatialgraph.tracing import is_observed
 
@@ -29,8 +30,9 @@ def streamed(
 
     .. math:: y_{bj} = \sum_i x_{bi}\, s_i\, w(|p_i - q_j|) + b_j
 
-    The weights of a block of targets are computed, multiplied and dropped, in the backward pass as well: memory grows
-    with the numbers of sources, targets and samples, and not with the number of pairs. Weights are computed twice in a
+    The weights of a block of targets are computed, multiplied and dropped, in the backward pass as well, on a GPU where
+    they are multiplied: memory grows with the numbers of sources, targets and samples, and not with the number of
+    pairs. Weights are computed twice in a
     training step in place of once. Under ``torch.autocast`` only the matrix products use the lower precision.
 
     Args:
@@ -60,7 +62,11 @@ def streamed(
     if is_observed(x, *geometry):
         return composed.all_to_all(x, *geometry, law, bias, None, 0, False)
     flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    y: Tensor = _Streamed.apply(flat, *geometry, law, bias, *law.parameters())
+    y: Tensor
+    if is_tiled(flat, *geometry[:2], law):
+        y = tiled_all_to_all(flat, *geometry, law, bias, False)
+    else:
+        y = _Streamed.apply(flat, *geometry, law, bias, *law.parameters())
     return y.view(*x.shape[:-1], target_pos.shape[0])
 
 
