@@ -50,8 +50,8 @@ class CudaGraph:
                 return step(*inputs)
         except RuntimeError as error:
             raise RuntimeError(
-                "cuda_graph must be False for steps that wait for the GPU or copy from the CPU, as those of networks "
-                f"with delays, got True ({' '.join(str(error).split())[:300]})"
+                "cuda_graph must be False for steps that wait for the GPU or copy from the CPU, as with a tolerance, "
+                f"got True ({' '.join(str(error).split())[:300]})"
             ) from error
 
     def replay(self) -> None:
