@@ -4,7 +4,7 @@ No tensor of shape (sources, targets, dimensions) is ever stored. For positions 
 in single precision and rounded at the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
-from spatialgraph.functional.compiled import calculate
+from spatialgraph.functional.compiled import calculate, is_compiled
 from spatialgraph.functional.compressed import check_geometry, geometry_in_single
 from spatialgraph.functional.fused import dense_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
@@ -184,10 +184,10 @@ def _composed_gradients(
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]
-    for rows in _row_blocks(grad_weight):
-        operands = grad_weight[rows], source_pos, target_pos[rows], scale
-        by_source, grad_target[rows], by_scale, *by_law = calculate(_pull, law, *operands)
+    operands = grad_weight, source_pos, target_pos, scale
+    for rows, by_source, by_target, by_scale, *by_law in _pulls(law, *operands):
         grad_source -= by_source
+        grad_target[rows] = by_target
         grad_scale += by_scale
         for grad, part in zip(grad_law, by_law, strict=True):
             grad += part
@@ -199,24 +199,45 @@ def _weigh(law: Law, source_pos: Tensor, target_pos: Tensor, scale: Tensor, out:
     torch.mul(law.from_square(square), scale, out=out)
 
 
-def _pull(law: Law, grad: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-    """Return the parts of the gradients that follow from some rows of weights.
+def _pulls(law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> Iterator[Any]:
+    """Yield some rows of weights after the other, and the parts of the gradients that follow from them."""
+    blocks = _row_blocks(grad_weight)
+    if not is_compiled(law, source_pos):
+        yield from _blockwise(law, grad_weight, source_pos, target_pos, scale, blocks)
+        return
+    for rows in blocks:
+        yield rows, *calculate(_pull, law, grad_weight[rows], source_pos, target_pos[rows], scale)
+
+
+def _pull(law: Law, grad: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> list[Tensor]:
+    """Return the gradients that follow from all rows of weights."""
+    ((_, *parts),) = _blockwise(law, grad, source_pos, target_pos, scale, [slice(None)])
+    return parts
+
+
+def _blockwise(
+    law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, blocks: Iterable[slice]
+) -> Iterator[Any]:
+    """Yield each block of rows and the gradients that follow from it.
 
     They are those of sources, without their scale and with the opposite sign, of targets, of scales, and of the law's
-    parameters.
+    parameters. What one block needed is dropped as that of the next one takes its place, for the system takes back
+    memory that is free in between.
     """
-    square = _square(source_pos, target_pos, law.softening)
-    unsigned = law.from_square(square)
-    by_scale = (grad * unsigned).sum(0)
-    by_law = [torch.mv(grad * slope, scale).sum() for slope in law.parameter_slopes(square, unsigned)]
-    # d rho^2 / d q_j = 2 (q_j - p_i), from differences: an expansion would be inaccurate for near neurons.
-    pairwise_gradient = law.slope(square, unsigned) * grad * 2.0
-    by_source, by_target = torch.empty_like(source_pos), torch.empty_like(target_pos)
-    for axis in range(target_pos.shape[1]):
-        component = torch.sub(target_pos[:, axis, None], source_pos[:, axis]).mul_(pairwise_gradient)
-        by_target[:, axis] = torch.mv(component, scale)
-        by_source[:, axis] = component.sum(0)
-    return by_source, by_target, by_scale, *by_law
+    for rows in blocks:
+        grad, pos = grad_weight[rows], target_pos[rows]
+        square = _square(source_pos, pos, law.softening)
+        unsigned = law.from_square(square)
+        by_scale = (grad * unsigned).sum(0)
+        by_law = [torch.mv(grad * slope, scale).sum() for slope in law.parameter_slopes(square, unsigned)]
+        # d rho^2 / d q_j = 2 (q_j - p_i), from differences: an expansion would be inaccurate for near neurons.
+        pairwise_gradient = law.slope(square, unsigned) * grad * 2.0
+        by_source, by_target = torch.empty_like(source_pos), torch.empty_like(pos)
+        for axis in range(pos.shape[1]):
+            component = torch.sub(pos[:, axis, None], source_pos[:, axis]).mul_(pairwise_gradient)
+            by_target[:, axis] = torch.mv(component, scale)
+            by_source[:, axis] = component.sum(0)
+        yield rows, by_source, by_target, by_scale, *by_law
 
 
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:

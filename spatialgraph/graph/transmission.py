@@ -199,12 +199,11 @@ class Transmission:
         """Return how many of a projection's synapses are masked."""
         if not self.masked_share:
             return 0
-        synapses = self.projections[number].synapses
-        if not torch.compiler.is_dynamo_compiling():
+        synapses, pos = self.projections[number].synapses, self._pos[0]
+        if not torch.compiler.is_dynamo_compiling() or pos.device.type == "mps":  # which has no double precision
             return round(self.masked_share * synapses)
         # A number would be a constant of what is compiled, and the share may change in each epoch.
-        everything = self._pos[0].new_full((), synapses, dtype=torch.float64)
-        return torch.round(everything * self.masked_share).long()
+        return torch.round(pos.new_full((), synapses, dtype=torch.float64) * self.masked_share).long()
 
     def _synapses(self, number: int, scale: Tensor | None = None) -> Synapses:
         projection = self.projections[number]
