@@ -199,7 +199,9 @@ def _weigh(law: Law, source_pos: Tensor, target_pos: Tensor, scale: Tensor, out:
     torch.mul(law.from_square(square), scale, out=out)
 
 
-def _pulls(law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> Iterator[Any]:
+def _pulls(
+    law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor
+) -> Iterator[tuple[Any, ...]]:
     """Yield some rows of weights after the other, and the parts of the gradients that follow from them."""
     blocks = _row_blocks(grad_weight)
     if not is_compiled(law, source_pos):
@@ -217,7 +219,7 @@ def _pull(law: Law, grad: Tensor, source_pos: Tensor, target_pos: Tensor, scale:
 
 def _blockwise(
     law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, blocks: Iterable[slice]
-) -> Iterator[Any]:
+) -> Iterator[tuple[Any, ...]]:
     """Yield each block of rows and the gradients that follow from it.
 
     They are those of sources, without their scale and with the opposite sign, of targets, of scales, and of the law's
