@@ -126,7 +126,7 @@ def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | Non
     edges, a message is sent along each edge.
     """
     sources, targets = edges.n_sources, edges.n_targets
-    if sources * targets <= _BATCH * edges.count:
+    if sources * targets <= _BATCH * edges.length:
         places = edges.targets * sources + edges.sources
         matrix = weight.new_zeros(targets * sources).scatter(0, places, weight).view(targets, sources)
         y = F.linear(x, matrix)

@@ -8,11 +8,12 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.devices import has_compressed
 from spatialgraph.functional import composed, row_blocks
+from spatialgraph.functional.compiled import calculate, is_compiled
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.fused import COMPRESSED, compressed_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
 from spatialgraph.kernels.registry import find
-from spatialgraph.laws import Law
+from spatialgraph.laws import Law, softened_square
 from spatialgraph.tracing import is_observed, without_autocast
 
 __all__ = ["check_edges", "check_geometry", "check_product", "edge_weight", "geometry_in_single", "sparse"]
@@ -49,6 +50,8 @@ def edge_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law,
     geometry = geometry_in_single(source_pos, target_pos, scale)
     if compressed_law(law, *geometry) is not None:
         weight: Tensor = _EdgeWeight.apply(*geometry, law, edges, *law.parameters())
+    elif is_compiled(law, *geometry):
+        weight = _CompiledEdgeWeight.apply(*geometry, law, edges, *law.parameters())
     else:
         weight = composed.edge_weight(*geometry, law, edges)
     return weight.to(source_pos.dtype)
@@ -88,6 +91,68 @@ class _EdgeWeight(torch.autograd.Function):
         by_source = edges.source_pointer, edges.by_source, edges.targets_by_source
         *grads, by_parameter = kernel.gradients(*geometry, grad, settings_of(law), by_source)
         return (*grads, None, None, *parameter_gradients(law, by_parameter))
+
+
+class _CompiledEdgeWeight(torch.autograd.Function):
+    """Tensor operations, fused by a compiler; sums over edges are taken in their order, not as they come."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        source_pos: Tensor,
+        target_pos: Tensor,
+        scale: Tensor,
+        law: Law,
+        edges: CompressedEdges,
+        *law_parameters: Tensor,
+    ) -> Tensor:
+        targets = edges.targets
+        ctx.save_for_backward(source_pos, target_pos, scale, targets, *law_parameters)
+        ctx.law, ctx.edges = law, edges
+        weight: Tensor = calculate(_weigh, law, source_pos, target_pos, scale, edges.sources, targets)
+        return weight
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        edges: CompressedEdges = ctx.edges
+        source_pos, target_pos, scale, targets, *law_parameters = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (source_pos, target_pos, scale, ctx.law, edges, *law_parameters)
+            return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
+        operands = source_pos, target_pos, scale, edges.sources, targets, grad
+        pull, by_scale, *by_law = calculate(_pull, ctx.law, *operands)
+        by_target = _sums(pull, edges.target_pointer)
+        by_source = -_sums(pull.index_select(0, edges.by_source), edges.source_pointer)
+        of_scale = _sums(by_scale.index_select(0, edges.by_source), edges.source_pointer)
+        return by_source, by_target, of_scale, None, None, *by_law
+
+
+def _weigh(law: Law, source_pos: Tensor, target_pos: Tensor, scale: Tensor, sources: Tensor, targets: Tensor) -> Tensor:
+    square = softened_square(source_pos[sources], target_pos[targets], law.softening)
+    return law.from_square(square) * scale[sources]
+
+
+def _pull(
+    law: Law,
+    source_pos: Tensor,
+    target_pos: Tensor,
+    scale: Tensor,
+    sources: Tensor,
+    targets: Tensor,
+    grad: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return the gradients of each edge's target and of its source's scale, and those of the law's parameters."""
+    source, target, factor = source_pos[sources], target_pos[targets], scale[sources]
+    square = softened_square(source, target, law.softening)
+    unsigned = law.from_square(square)
+    by_law = [(grad * factor * slope).sum() for slope in law.parameter_slopes(square, unsigned)]
+    along = law.slope(square, unsigned) * grad * factor * 2.0
+    return along[:, None] * (target - source), grad * unsigned, *by_law
+
+
+def _sums(values: Tensor, pointer: Tensor) -> Tensor:
+    """Sum the values of each row of compressed rows, in their order."""
+    return torch.segment_reduce(values, "sum", offsets=pointer, axis=0, initial=0, unsafe=True)  # checks would wait
 
 
 def sparse(

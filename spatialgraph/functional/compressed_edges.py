@@ -75,8 +75,13 @@ class CompressedEdges:
     def targets(self) -> Tensor:
         """Target of each edge, sorted as ``sources``, shape ``(E,)``, int64; computed on access."""
         ends = self.target_pointer[1:-1]
-        marks = ends.new_zeros(self.count + 1).scatter_add(0, ends, torch.ones_like(ends))
+        marks = ends.new_zeros(self.length + 1).scatter_add(0, ends, torch.ones_like(ends))
         return marks[:-1].cumsum(0)
+
+    @property
+    def length(self) -> int:
+        """Number of edges, which a compiler takes for a variable; it takes ``count`` for a constant."""
+        return self.sources.shape[0] if torch.compiler.is_dynamo_compiling() else self.count
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -45,11 +45,12 @@ class DenseEngine(Engine):
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through the projection, with weights and product in one operation if possible."""
-        if _needs_weights(synapses):
+        masked = synapses.masked
+        if _needs_weights(synapses) or isinstance(masked, Tensor):
             return super().send(x, synapses, bias, rectify)
         y = self.fast_sums.send(x, synapses, bias)
         if y is None:
-            return all_to_all(x, *synapses.geometry, bias, None, synapses.masked, rectify)
+            return all_to_all(x, *synapses.geometry, bias, None, masked, rectify)
         return F.relu(y) if rectify else y
 
     def prepared(self, synapses: Synapses) -> Prepared:
@@ -110,9 +111,10 @@ class MaskedEngine(ListedEngine):
 
     def send(self, x: Tensor, synapses: Synapses, bias: Tensor | None = None, rectify: bool = False) -> Tensor:
         """Send activations through the projection, with weights and product in one operation if possible."""
-        if _needs_weights(synapses):
+        masked = synapses.masked
+        if _needs_weights(synapses) or isinstance(masked, Tensor):
             return super().send(x, synapses, bias, rectify)
-        return all_to_all(x, *synapses.geometry, bias, self.mask, synapses.masked, rectify)
+        return all_to_all(x, *synapses.geometry, bias, self.mask, masked, rectify)
 
     def dense(self, weight: Tensor) -> Tensor:
         """Return the weights of all pairs, shape ``(m, n)``; 0 where there is no synapse."""
@@ -205,4 +207,4 @@ def _needs_weights(synapses: Synapses) -> bool:
     Weights in half precision are masked after they are rounded, so that those that are sent are those of ``weight``.
     """
     is_half = in_single(synapses.source_pos).dtype != synapses.source_pos.dtype
-    return synapses.factor is not None or (is_half and synapses.masked > 0)
+    return synapses.factor is not None or (is_half and synapses.has_masked)

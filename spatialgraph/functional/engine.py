@@ -26,7 +26,8 @@ class Synapses:
         law: the law from length to weight.
         factor: a factor for each synapse, shape ``(E,)``, in the order of the engine; None for 1.
         is_free: whether the factors are the weights themselves.
-        masked: number of masked synapses, those with the smallest absolute weights, which weigh 0.
+        masked: number of masked synapses, those with the smallest absolute weights, which weigh 0; a tensor without
+            axes while a compiler traces, which would else compile anew for each number.
         tolerance: the largest relative error that sums may have, see :func:`~spatialgraph.functional.meshed`; None
             for that of rounding.
     """
@@ -37,8 +38,13 @@ class Synapses:
     law: Law
     factor: Tensor | None = None
     is_free: bool = False
-    masked: int = 0
+    masked: int | Tensor = 0
     tolerance: float | None = None
+
+    @property
+    def has_masked(self) -> bool:
+        """Whether synapses are masked."""
+        return isinstance(self.masked, Tensor) or self.masked > 0
 
     @property
     def geometry(self) -> tuple[Tensor, Tensor, Tensor, Law]:
@@ -130,7 +136,7 @@ class Engine(abc.ABC):
     def weight(self, synapses: Synapses) -> Tensor:
         """Return the signed weight of each synapse in the engine's shape, differentiable; 0 where masked."""
         weight = self._unmasked(synapses)
-        return weight * without_smallest(weight.detach(), synapses.masked) if synapses.masked else weight
+        return weight * without_smallest(weight.detach(), synapses.masked) if synapses.has_masked else weight
 
     def unmasked(self, synapses: Synapses) -> Tensor:
         """Tell which synapses are not masked, in the engine's shape, bool."""

@@ -92,7 +92,7 @@ class FastSums:
 
 def _tolerance(synapses: Synapses) -> float | None:
     """Return the tolerance of sums that follow from positions alone; None where they are to be exact."""
-    if synapses.factor is not None or synapses.masked or is_observed(synapses.source_pos, synapses.target_pos):
+    if synapses.factor is not None or synapses.has_masked or is_observed(synapses.source_pos, synapses.target_pos):
         return None
     return synapses.tolerance
 

@@ -4,7 +4,7 @@ No tensor of shape (sources, targets, dimensions) is ever stored. For positions 
 in single precision and rounded at the end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional import composed
+from spatialgraph.functional.compiled import calculate, is_compiled
 from spatialgraph.functional.compressed import check_geometry, geometry_in_single
 from spatialgraph.functional.fused import dense_law, parameter_gradients, settings_of
 from spatialgraph.functional.precision import in_single
@@ -156,8 +157,7 @@ def build_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law
             kernel.weight(source_pos, target_pos, scale, law.softening, settings_of(law), out=weight)
             return weight
         for rows in _row_blocks(weight):
-            square = _square(source_pos, target_pos[rows], law.softening)
-            torch.mul(law.from_square(square), scale, out=weight[rows])
+            calculate(_weigh, law, source_pos, target_pos[rows], scale, weight[rows])
     return weight
 
 
@@ -184,20 +184,62 @@ def _composed_gradients(
     grad_source, grad_target = torch.zeros_like(source_pos), torch.empty_like(target_pos)
     grad_scale = torch.zeros_like(scale)
     grad_law = [torch.zeros_like(p) for p in law.parameters()]
-    for rows in _row_blocks(grad_weight):
-        g, pos = grad_weight[rows], target_pos[rows]
+    operands = grad_weight, source_pos, target_pos, scale
+    for rows, by_source, by_target, by_scale, *by_law in _pulls(law, *operands):
+        grad_source -= by_source
+        grad_target[rows] = by_target
+        grad_scale += by_scale
+        for grad, part in zip(grad_law, by_law, strict=True):
+            grad += part
+    return (grad_source * scale[:, None], grad_target, grad_scale), grad_law
+
+
+def _weigh(law: Law, source_pos: Tensor, target_pos: Tensor, scale: Tensor, out: Tensor) -> None:
+    square = _square(source_pos, target_pos, law.softening)
+    torch.mul(law.from_square(square), scale, out=out)
+
+
+def _pulls(
+    law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor
+) -> Iterator[tuple[Any, ...]]:
+    """Yield some rows of weights after the other, and the parts of the gradients that follow from them."""
+    blocks = _row_blocks(grad_weight)
+    if not is_compiled(law, source_pos):
+        yield from _blockwise(law, grad_weight, source_pos, target_pos, scale, blocks)
+        return
+    for rows in blocks:
+        yield rows, *calculate(_pull, law, grad_weight[rows], source_pos, target_pos[rows], scale)
+
+
+def _pull(law: Law, grad: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor) -> list[Tensor]:
+    """Return the gradients that follow from all rows of weights."""
+    ((_, *parts),) = _blockwise(law, grad, source_pos, target_pos, scale, [slice(None)])
+    return parts
+
+
+def _blockwise(
+    law: Law, grad_weight: Tensor, source_pos: Tensor, target_pos: Tensor, scale: Tensor, blocks: Iterable[slice]
+) -> Iterator[tuple[Any, ...]]:
+    """Yield each block of rows and the gradients that follow from it.
+
+    They are those of sources, without their scale and with the opposite sign, of targets, of scales, and of the law's
+    parameters. What one block needed is dropped as that of the next one takes its place, for the system takes back
+    memory that is free in between.
+    """
+    for rows in blocks:
+        grad, pos = grad_weight[rows], target_pos[rows]
         square = _square(source_pos, pos, law.softening)
         unsigned = law.from_square(square)
-        grad_scale += (g * unsigned).sum(0)
-        for grad, slope in zip(grad_law, law.parameter_slopes(square, unsigned), strict=True):
-            grad += torch.mv(g * slope, scale).sum()
+        by_scale = (grad * unsigned).sum(0)
+        by_law = [torch.mv(grad * slope, scale).sum() for slope in law.parameter_slopes(square, unsigned)]
         # d rho^2 / d q_j = 2 (q_j - p_i), from differences: an expansion would be inaccurate for near neurons.
-        pairwise_gradient = law.slope(square, unsigned) * g * 2.0
+        pairwise_gradient = law.slope(square, unsigned) * grad * 2.0
+        by_source, by_target = torch.empty_like(source_pos), torch.empty_like(pos)
         for axis in range(pos.shape[1]):
             component = torch.sub(pos[:, axis, None], source_pos[:, axis]).mul_(pairwise_gradient)
-            grad_target[rows, axis] = torch.mv(component, scale)
-            grad_source[:, axis] -= component.sum(0)
-    return (grad_source * scale[:, None], grad_target, grad_scale), grad_law
+            by_target[:, axis] = torch.mv(component, scale)
+            by_source[:, axis] = component.sum(0)
+        yield rows, by_source, by_target, by_scale, *by_law
 
 
 def _row_blocks(matrix: Tensor) -> Iterator[slice]:

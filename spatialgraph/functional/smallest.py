@@ -15,7 +15,7 @@ INTEGERS: dict[torch.dtype, type[np.signedinteger]] = {torch.float32: np.int32, 
 
 
 @torch.no_grad()
-def without_smallest(weight: Tensor, count: int) -> Tensor:
+def without_smallest(weight: Tensor, count: int | Tensor) -> Tensor:
     """Mark all weights except those with the smallest magnitudes.
 
     Weights whose magnitude equals the smallest remaining one all remain, so that fewer than ``count`` may be excluded.
@@ -23,7 +23,8 @@ def without_smallest(weight: Tensor, count: int) -> Tensor:
 
     Args:
         weight: any floating-point numbers, any shape.
-        count: number of weights to exclude, from 0 to all.
+        count: number of weights to exclude, from 0 to all; not checked if it is a tensor, whose values compilers do
+            not know.
 
     Returns:
         Whether each weight remains, bool, in the shape of ``weight``.
@@ -39,6 +40,8 @@ def without_smallest(weight: Tensor, count: int) -> Tensor:
     """
     if not checks.tensor("weight", weight).is_floating_point():
         raise TypeError(f"weight must be floating point, got {weight.dtype}")
+    if isinstance(count, Tensor):
+        return _without_so_many(weight, count)
     if checks.integer("count", count, minimum=0) > weight.numel():
         raise ValueError(f"count must be at most the number of weights ({weight.numel()}), got {count}")
     if count in (0, weight.numel()):
@@ -50,3 +53,13 @@ def without_smallest(weight: Tensor, count: int) -> Tensor:
         return ~(magnitude < torch.kthvalue(magnitude.flatten(), count + 1).values)
     bits = magnitude.contiguous().numpy().view(INTEGERS[weight.dtype])
     return torch.from_numpy(bits >= np.partition(bits, count, axis=None)[count])
+
+
+def _without_so_many(weight: Tensor, count: Tensor) -> Tensor:
+    """Mark weights as above, where nothing may follow from the value of ``count``."""
+    magnitude = weight.detach().abs()
+    if not magnitude.numel():
+        return torch.ones_like(weight, dtype=torch.bool)
+    most = magnitude.numel() - 1
+    smallest = magnitude.flatten().sort().values.gather(0, count.clamp(max=most).view(1))
+    return ~(magnitude < smallest) & (count <= most)

@@ -62,4 +62,4 @@ class StreamedEngine(DenseEngine):
 
 
 def _needs_all(synapses: Synapses) -> bool:
-    return synapses.factor is not None or synapses.masked > 0
+    return synapses.factor is not None or synapses.has_masked

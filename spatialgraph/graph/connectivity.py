@@ -130,7 +130,7 @@ class Connectivity(nn.Module):
     @property
     def is_layered(self) -> bool:
         """Whether the neurons stand in layers."""
-        return self._topology.is_layered
+        return self._is_layered
 
     @property
     def projections(self) -> tuple[Projection, ...]:
@@ -333,6 +333,7 @@ class Connectivity(nn.Module):
         with torch.inference_mode(False):
             values = {n: v.clone() if v.is_inference() else v for n, v in vars(self._topology).items()}
             self._topology = Topology(**values)
+            self._is_layered = self._topology.is_layered
             self._digest = self._topology.digest()
             self._located = Located.of(self._topology, self._fingerprint(), self._device)
             self._live = None

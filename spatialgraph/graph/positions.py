@@ -84,7 +84,7 @@ class Positions(nn.Module):
         """Return the positions of all neurons, shape ``(N, d)``, differentiable."""
         located = self._owner[0].located
         movable = located.movable
-        in_order = not self.anchor_pos.shape[0] and not movable.grids
+        in_order = self.anchor_pos.shape[0] == 0 and len(movable.grids) == 0  # a compiler refuses `not` of a tuple
         pos = movable.values(self.coords, self.grid_coords)
         if self.spacing != "free":
             layer = located.topology.layer if in_order else located.topology.layer[movable.members]

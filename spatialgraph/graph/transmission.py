@@ -130,7 +130,7 @@ class Transmission:
         Weights that take too much of the memory come in several blocks.
         """
         synapses = self._synapses(number)
-        if not self.projections[number].is_large or synapses.factor is not None or synapses.masked:
+        if not self.projections[number].is_large or synapses.factor is not None or synapses.has_masked:
             yield self.weight(number).detach().flatten()
             return
         for rows in synapses.target_pos.detach().split(max(1, _BLOCK // len(synapses.source_pos))):
@@ -195,6 +195,16 @@ class Transmission:
     def _shape(self, number: int) -> tuple[int, ...]:
         return self.projections[number].engine.shape
 
+    def _masked(self, number: int) -> int | Tensor:
+        """Return how many of a projection's synapses are masked."""
+        if not self.masked_share:
+            return 0
+        synapses, pos = self.projections[number].synapses, self._pos[0]
+        if not torch.compiler.is_dynamo_compiling() or pos.device.type == "mps":  # which has no double precision
+            return round(self.masked_share * synapses)
+        # A number would be a constant of what is compiled, and the share may change in each epoch.
+        return torch.round(pos.new_full((), synapses, dtype=torch.float64) * self.masked_share).long()
+
     def _synapses(self, number: int, scale: Tensor | None = None) -> Synapses:
         projection = self.projections[number]
         return Synapses(
@@ -204,7 +214,7 @@ class Transmission:
             self.law,
             self._factors[number],
             self.is_free,
-            round(self.masked_share * projection.synapses),
+            self._masked(number),
             self.tolerance,
         )
 

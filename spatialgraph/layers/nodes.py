@@ -103,6 +103,7 @@ def _listed(adj_t: Adj, edge_weight: OptTensor, counts: tuple[int, int], pos: Te
         raise ValueError("edge_weight must be None with an adj_t, whose values are the weights, got a tensor")
     check_compressed(adj_t)
     index, values = listed_edges(adj_t)
+    values = values.clone()  # compilers fail at views of sparse matrices
     checks.shape("values of adj_t", values, (index.shape[1],))
     checks.same_device("adj_t", index, pos)
     _check_ends("adj_t", index.flip(0), counts)

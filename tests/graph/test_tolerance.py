@@ -132,8 +132,11 @@ def test_projections_that_do_not_fit_the_memory(monkeypatch):
 def test_compilers_and_exporters_record_all_pairs():
     model, x = network(normalize=False).eval(), torch.rand(3, 150)
     program = torch.export.export(model, (x,)).module()
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)(x)
     model.graph.tolerance = None
     torch.testing.assert_close(program(x), model(x))
+    torch.testing.assert_close(compiled, model(x))
 
 
 def test_positions_that_have_diverged():

@@ -1,5 +1,4 @@
 import pytest
-import torch
 
 from spatialgraph.graph.transmission import Transmission
 
@@ -11,10 +10,3 @@ def builds(monkeypatch):
     original = Transmission.precomputed
     monkeypatch.setattr(Transmission, "precomputed", lambda self: calls.append(1) or original(self))
     return calls
-
-
-@pytest.fixture
-def fresh_compiler():
-    torch.compiler.reset()
-    yield
-    torch.compiler.reset()

@@ -223,21 +223,6 @@ def test_autocast(kind):
     assert all(p.grad is None or p.grad.dtype == torch.float32 for p in model.parameters())
 
 
-@pytest.mark.parametrize("kind", ["all-to-all", "count", "delays"])
-def test_compile(kind, fresh_compiler):
-    model = make(kind, torch.float32)
-    model.num_steps = 2
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
-    x = features(model, 8, dtype=torch.float32)
-    y = compiled(x)
-    assert_close(y, model(x).detach(), 1e-5)
-    gradients = torch.autograd.grad(y.sum(), list(model.parameters()))
-    for gradient, right in zip(gradients, torch.autograd.grad(model(x).sum(), list(model.parameters())), strict=True):
-        assert_close(gradient, right, 1e-4)
-    with torch.no_grad():
-        assert_close(compiled.eval()(x), y.detach(), 1e-5)
-
-
 @pytest.mark.parametrize("kind", ["all-to-all", "free delays"])
 def test_export(kind):
     model = make(kind, torch.float32)
