@@ -9,6 +9,7 @@ the peak of a step above what was in use before it, over that of single-precisio
 
 import argparse
 import contextlib
+import gc
 import importlib
 import json
 import sys
@@ -28,6 +29,7 @@ from spatialgraph.kernels.cuda import launching
 
 SIZES, NARROW, BATCH = [784, 2048, 10], [784, 256, 10], 600
 SPIKING, SPIKING_BATCH, STEPS = [784, 256, 10], 20, 25
+DELAYED, DELAYED_BATCH = [60, 40, 10], 5  # their kernels take long in the interpreter
 RECURRENT, RECURRENT_BATCH, LENGTH = [28, 300, 10], 128, 28
 NODES, NEIGHBORS, CHANNELS = 2000, 16, 16
 BYTES = 4
@@ -65,12 +67,12 @@ def perceptron(
     return make
 
 
-def spiking(**options: Any) -> Case:  # noqa: ANN401
+def spiking(sizes: Sequence[int] = SPIKING, batch: int = SPIKING_BATCH, **options: Any) -> Case:  # noqa: ANN401
     """Return the case of a spiking network."""
 
     def make() -> tuple[Step, int]:
-        model = sg.SpatialSNN(SPIKING, num_steps=STEPS, **options)
-        images = random_images(SPIKING_BATCH, SPIKING[0], SPIKING[-1], DEVICE)
+        model = sg.SpatialSNN(sizes, num_steps=STEPS, **options)
+        images = random_images(batch, sizes[0], sizes[-1], DEVICE)
         return training_step(model.to(DEVICE), *images), model.graph.synapses
 
     return make
@@ -120,6 +122,7 @@ def convolution() -> tuple[Step, int]:
 def cases() -> dict[str, Case]:
     """Return what is counted, by name."""
     layers, times, units = words(NARROW, BATCH), words(SPIKING, SPIKING_BATCH), words(RECURRENT, RECURRENT_BATCH)
+    delayed = words(DELAYED, DELAYED_BATCH)
     return {
         words(SIZES, BATCH): perceptron(SIZES),
         f"{layers}": perceptron(),
@@ -129,7 +132,7 @@ def cases() -> dict[str, Case]:
         f"{layers}, 50 % masked in training": perceptron(masked=0.5),
         f"{layers}, inputs anchored": perceptron(anchored=[0]),
         f"spiking, {times}, {STEPS} time steps": spiking(),
-        f"spiking, {times}, {STEPS} time steps, delays": spiking(velocity=0.5),
+        f"spiking, {delayed}, {STEPS} time steps, delays": spiking(DELAYED, DELAYED_BATCH, velocity=0.5),
         f"spiking, {times}, {STEPS} time steps, recurrent": spiking(recurrent=sg.wiring.AllToAll()),
         f"recurrent, {units}, {LENGTH} steps": recurrent("plain"),
         f"recurrent, {units}, {LENGTH} steps, gated": recurrent("gated"),
@@ -154,6 +157,7 @@ def counted(case: Case, is_on: bool, device: Any) -> dict[str, Any]:  # noqa: AN
     with kernels(is_on):
         step, synapses = case()
         step()
+        gc.collect()
         before = device.record.live
         with device.recorded() as record:
             step()
