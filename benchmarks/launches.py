@@ -9,7 +9,6 @@ the peak of a step above what was in use before it, over that of single-precisio
 
 import argparse
 import contextlib
-import gc
 import importlib
 import json
 import sys
@@ -157,9 +156,8 @@ def counted(case: Case, is_on: bool, device: Any) -> dict[str, Any]:  # noqa: AN
     with kernels(is_on):
         step, synapses = case()
         step()
-        gc.collect()
-        before = device.record.live
-        with device.recorded() as record:
+        with device.recorded(is_exact=True) as record:
+            before = record.live
             step()
     peak = record.peak - before
     return {

@@ -6,6 +6,7 @@ CUDA graphs; with ``limited`` the device has neither double precision, matrices 
 """
 
 import contextlib
+import gc
 import traceback
 import weakref
 from collections import Counter
@@ -46,7 +47,7 @@ class Record:
 
     def __init__(self):
         self.live, self._storages = 0, set()
-        self.captured, self.is_limited = None, False
+        self.captured, self.is_limited, self.is_exact = None, False, False
         self.clear()
 
     def clear(self):
@@ -330,6 +331,8 @@ def _run(kernel, grid, operands, constants):
     record.launched(kernel.fn.__name__)
     own = [*map(_inner, operands)]
     kernel[grid](*own, **constants)
+    if record.is_exact:
+        gc.collect()
     if record.captured is not None:
         record.captured.append((kernel[grid], own, constants, None))
 
@@ -390,7 +393,16 @@ def limited():
 
 
 @contextlib.contextmanager
-def recorded():
-    """Record what happens on the device meanwhile."""
+def recorded(is_exact=False):
+    """Record what happens on the device meanwhile.
+
+    For an exact peak of memory, what the interpreter leaves behind after each kernel is collected.
+    """
+    if is_exact:
+        gc.collect()
     record.clear()
-    yield record
+    record.is_exact = is_exact
+    try:
+        yield record
+    finally:
+        record.is_exact = False

@@ -9,6 +9,7 @@ from torch import Tensor
 from spatialgraph import checks
 from spatialgraph.functional import composed
 from spatialgraph.functional.fused import channel_law, parameter_gradients, settings_of
+from spatialgraph.functional.ordered import add_
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Compact, Gaussian, InverseDistance, InversePower, Law, Yukawa
 from spatialgraph.tracing import is_observed, without_autocast
@@ -125,7 +126,7 @@ class _ChannelConvolution(torch.autograd.Function):
             sources, targets = edge_index[:, block]
             sent = x[sources] * edge_weight[block, None, None]
             weight = law.from_square(_square(displacement[block], offset, law.softening))
-            y.index_add_(0, targets, torch.bmm(sent, weight))
+            add_(y, targets, torch.bmm(sent, weight))
         return y
 
     @staticmethod
@@ -167,7 +168,7 @@ def _gradients(
         square = _square(displacement[block], offset, law.softening)
         weight = law.from_square(square)
         returned = torch.bmm(received, weight.mT)
-        grad_x.index_add_(0, sources, returned * factor)
+        add_(grad_x, sources, returned * factor)
         grad_edge[block] = (returned * features).sum((1, 2))
         grad_weight = torch.bmm((features * factor).mT, received)
         for total, slope in zip(grad_law, law.parameter_slopes(square, weight), strict=True):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spatialgraph import checks
+from spatialgraph.functional.ordered import summed
 from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.network import Network, graph_of
 from spatialgraph.wiring.edges import radius as within
@@ -84,8 +85,7 @@ def communicability_cost(network: Network) -> Tensor:
     graph = graph_of(network)
     source, target = graph.edge_index
     size = in_single(graph.weights()).abs()
-    strength = size.new_zeros(2, graph.neurons)
-    strengths = strength[0].index_add(0, source, size), strength[1].index_add(0, target, size)
+    strengths = [summed(size, ends, graph.neurons) for ends in (source, target)]
     # The product of two strengths may lie beyond the range of their type, that of their roots does not.
     outgoing, incoming = (torch.where(each > 0, each, 1.0).sqrt() for each in strengths)
     share = size / (outgoing[source] * incoming[target])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spatialgraph import checks
 from spatialgraph.devices import draw, on_cpu
+from spatialgraph.functional.ordered import summed, taken
 from spatialgraph.functional.precision import in_single
 from spatialgraph.graph.connectivity import Connectivity
 from spatialgraph.graph.grids import LEVEL, Grid, Sums
@@ -88,7 +89,7 @@ class Positions(nn.Module):
         pos = movable.values(self.coords, self.grid_coords)
         if self.spacing != "free":
             layer = located.topology.layer if in_order else located.topology.layer[movable.members]
-            pos = torch.cat([pos, self.heights().index_select(0, layer)[:, None]], dim=1)
+            pos = torch.cat([pos, taken(self.heights(), layer)[:, None]], dim=1)
         if in_order:
             return pos
         everywhere = pos.new_empty(located.topology.layer.numel(), self.dim)
@@ -103,7 +104,7 @@ class Positions(nn.Module):
         sizes = self._owner[0].located.sizes
         last: Tensor = self()[:, -1]
         exact = in_single(last)  # a sum of hundreds of numbers does not fit half precision
-        return (exact.new_zeros(len(sizes)).index_add(0, self.layer, exact) / sizes).to(last.dtype)
+        return (summed(exact, self.layer, len(sizes)) / sizes).to(last.dtype)
 
     @torch.no_grad()
     @on_cpu

@@ -11,6 +11,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from spatialgraph import checks
 from spatialgraph.functional.channels import absolute, channel_convolution
 from spatialgraph.functional.gains import default_gain
+from spatialgraph.functional.ordered import taken
 from spatialgraph.functional.pairs import pairwise_length
 from spatialgraph.functional.polarity import check_polarity, polarity_of
 from spatialgraph.functional.precision import in_single
@@ -256,7 +257,7 @@ class SpatialConv(MessagePassing):  # type: ignore[misc]  # PyG ships no type in
     def _kernel(self, places: list[Tensor], edges: Tensor, factor: OptTensor, dtype: torch.dtype) -> _Kernel:
         if self.flow != "source_to_target":
             places, edges = places[::-1], edges.flip(0)
-        source, target = (in_single(place).index_select(0, end) for place, end in zip(places, edges, strict=True))
+        source, target = (taken(in_single(place), end) for place, end in zip(places, edges, strict=True))
         offset = in_single(self.source_offset)[:, None] - in_single(self.target_offset)
         weight = source.new_ones(edges.shape[1]) if factor is None else factor
         counts = places[0].shape[0], places[1].shape[0]

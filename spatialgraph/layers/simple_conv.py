@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spatialgraph import checks
 from spatialgraph.functional.compressed import sparse
+from spatialgraph.functional.ordered import summed, taken
 from spatialgraph.functional.precision import in_single
 from spatialgraph.laws import Law, make_law, softened_square
 from spatialgraph.layers.aggregation import check_aggregation, is_sum
@@ -130,7 +131,7 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
         check_flow(self.flow, is_matrix)
         ends = edges if sender == 0 else edges.flip(0)
         weight = self._weight(places if sender == 0 else places[::-1], ends, factor, isinstance(pos, Tensor))
-        weight = in_single(scale).index_select(0, ends[0]) * weight
+        weight = taken(in_single(scale), ends[0]) * weight
         weight = weight.to(torch.promote_types(scale.dtype, places[0].dtype))
         groups = 1 if self.explain or (is_matrix and self.fuse) else self.groups
         out = []
@@ -170,7 +171,7 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
 
     def _weight(self, places: PairTensor, ends: Tensor, factor: OptTensor, has_self: bool) -> Tensor:
         """Return the normalised weight of each edge; ``ends`` are its source and target."""
-        source, target = (in_single(pos).index_select(0, end) for pos, end in zip(places, ends, strict=True))
+        source, target = (taken(in_single(pos), end) for pos, end in zip(places, ends, strict=True))
         weight = self.law.from_square(softened_square(source, target, self.law.softening))
         if has_self and self.self_weight is not None:
             weight = torch.where(ends[0] == ends[1], self.self_weight, weight)
@@ -178,13 +179,9 @@ class SpatialSimpleConv(MessagePassing):  # type: ignore[misc]  # PyG ships no t
             weight = weight * in_single(factor)
         if self.normalize is None:
             return weight
-        into = _sums(weight.abs(), ends[1], places[1].shape[0])
+        into = summed(weight.abs(), ends[1], places[1].shape[0])
         if self.normalize == "sum":
-            return weight * inverse(into).index_select(0, ends[1])
-        out_of = _sums(weight.abs(), ends[0], places[0].shape[0])
-        weight = weight * inverse(into, 0.5).index_select(0, ends[1])
-        return weight * inverse(out_of, 0.5).index_select(0, ends[0])
-
-
-def _sums(values: Tensor, nodes: Tensor, count: int) -> Tensor:
-    return values.new_zeros(count).index_add(0, nodes, values)
+            return weight * taken(inverse(into), ends[1])
+        out_of = summed(weight.abs(), ends[0], places[0].shape[0])
+        weight = weight * taken(inverse(into, 0.5), ends[1])
+        return weight * taken(inverse(out_of, 0.5), ends[0])
