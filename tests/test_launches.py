@@ -115,7 +115,7 @@ def test_a_captured_pass_follows_its_parameters(name):
     assert torch.equal(y.cpu(), model(x).cpu()) and not torch.equal(y.cpu(), before)
 
 
-@pytest.mark.parametrize(("hidden", "batch", "normalize"), [(2048, 600, True), (512, 150, False)])
+@pytest.mark.parametrize(("hidden", "batch", "normalize"), [(2048, 600, True), (512, 150, False), (256, 600, False)])
 def test_a_dense_step_takes_few_launches_and_little_memory(hidden, batch, normalize):
     step = step_of(sg.SpatialMLP([784, hidden, 10], normalize=normalize), batch)
     with simulated_device.recorded(is_exact=True) as record:

@@ -84,6 +84,9 @@ def all_to_all(
     flat = x if x.dim() == 2 else x.reshape(x.shape[:-1].numel(), x.shape[-1])
     if mask is None and not n_masked and is_tiled(flat, *geometry[:2], law):
         y = tiled_all_to_all(flat, *geometry, law, bias, rectify)
+    elif rectify and x.device.type != "cpu":
+        # Apart, for what its backward pass holds is free again when the gradient of the weights needs memory.
+        y = F.relu(_AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, False, *law.parameters()))
     else:
         y = _AllToAll.apply(flat, *geometry, law, bias, mask, n_masked, rectify, *law.parameters())
     return y if x.dim() == 2 else y.view(*x.shape[:-1], target_pos.shape[0])
