@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from spatialgraph.devices import WITHOUT_DOUBLE
 from spatialgraph.functional.engine import Prepared, Synapses
 from spatialgraph.functional.pairs import pairwise_weight
 from spatialgraph.graph.observer import ObservedMatrix, Observer, finished
@@ -200,7 +201,7 @@ class Transmission:
         if not self.masked_share:
             return 0
         synapses, pos = self.projections[number].synapses, self._pos[0]
-        if not torch.compiler.is_dynamo_compiling() or pos.device.type == "mps":  # which has no double precision
+        if not torch.compiler.is_dynamo_compiling() or pos.device.type in WITHOUT_DOUBLE:
             return round(self.masked_share * synapses)
         # A number would be a constant of what is compiled, and the share may change in each epoch.
         return torch.round(pos.new_full((), synapses, dtype=torch.float64) * self.masked_share).long()
