@@ -7,6 +7,7 @@ import torch
 from conftest import DEVICE
 from hypothesis import given
 from hypothesis import strategies as st
+from triton_references import MOST_ERROR, PLACE, error, law_of
 
 from spatialgraph.functional import composed, fused, leaky
 from spatialgraph.functional.compressed_edges import CompressedEdges
@@ -21,20 +22,6 @@ pytestmark = [
     pytest.mark.skipif(DEVICE.type not in ("sim", "cuda"), reason="needs a GPU or Triton's interpreter"),
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of NumPy, where the interpreter's squares overflow
 ]
-
-PLACE = "cuda" if DEVICE.type == "cuda" else "cpu"  # the interpreter takes tensors of the CPU
-MOST_ERROR = 1e-6
-
-
-def error(found, exact):
-    """The relative error of a tensor."""
-    difference = found.detach().cpu().double() - exact.detach()
-    return float(difference.norm() / exact.detach().norm().clamp(min=1e-30))
-
-
-def law_of(name):
-    kind = LAWS[name]
-    return kind(learnable=True) if "learnable" in kind().settings() else kind()
 
 
 @pytest.mark.parametrize("name", LAWS)

@@ -6,6 +6,7 @@ from conftest import DEVICE
 from delayed_spikes import loops
 from hypothesis import given
 from hypothesis import strategies as st
+from triton_references import PLACE
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
 from spatialgraph.functional.delay_steps import delayed_by_operations
@@ -13,8 +14,6 @@ from spatialgraph.kernels.cuda import delays
 
 pytest.importorskip("triton")
 pytestmark = pytest.mark.skipif(DEVICE.type not in ("sim", "cuda"), reason="needs a GPU or Triton's interpreter")
-
-PLACE = "cuda" if DEVICE.type == "cuda" else "cpu"  # the interpreter takes tensors of the CPU
 
 
 def listed(edges):

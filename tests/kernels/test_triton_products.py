@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import DEVICE
+from triton_references import MOST_ERROR, PLACE, error, law_of
 
 from spatialgraph.functional import composed, fused
 from spatialgraph.kernels.cuda import dense, partial_sums, products
@@ -15,20 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of NumPy, where the interpreter's squares overflow
 ]
 
-PLACE = "cuda" if DEVICE.type == "cuda" else "cpu"  # the interpreter takes tensors of the CPU
-MOST_ERROR = 1e-6
 SHAPES = [(33, 70, 45, 3), (1, 200, 130, 2), (70, 40, 50, 5), (3, 5, 2, 1)]
-
-
-def error(found, exact):
-    """The relative error of a tensor."""
-    difference = found.detach().cpu().double() - exact.detach()
-    return float(difference.norm() / exact.detach().norm().clamp(min=1e-30))
-
-
-def law_of(name):
-    kind = LAWS[name]
-    return kind(learnable=True) if "learnable" in kind().settings() else kind()
 
 
 def operands(batch, n, m, dim):
