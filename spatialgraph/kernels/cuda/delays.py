@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.kernels.cuda.launching import launch, tiles
+from spatialgraph.kernels.cuda.launching import MOST_ROWS, launch, tiles
 
 __all__ = ["Edges", "gradients", "send"]
 
@@ -78,7 +78,7 @@ def gradients(
     be, br = _CORRELATE
     # As many programs for a target as its share of the edges needs; to know more would wait for the GPU.
     launch(
-        loops.correlate, (targets, tiles(weight.numel(), be * max(targets, 1))),
+        loops.correlate, (targets, min(MOST_ROWS, tiles(weight.numel(), be * max(targets, 1)))),
         _by_neuron(x), _by_neuron(grad), *rows, weight.contiguous(), delay.contiguous(), by_weight, by_delay,
         sources, targets, weight.numel(), steps * batch, (steps - before) * batch, batch, before * batch, float(steps),
         IS_LISTED=edges is not None, BE=be, BR=br,

@@ -49,7 +49,7 @@ class TileKernels:
         result = source_pos.new_empty(targets, sources) if out is None else out
         bj, bi, warps = _FILL
         launch(
-            loops.fill, (tiles(targets, bj), tiles(sources, bi)),
+            loops.fill, (tiles(targets, bj) * tiles(sources, bi),),
             source_pos, target_pos, scale, result, sources, targets,
             *geometry_strides(source_pos, target_pos, scale), softening**2, *three(settings),
             FORMULA=self.formula, DIM=source_pos.shape[1], FIRST_IS_TENSOR=is_tensor(settings), BJ=bj, BI=bi,

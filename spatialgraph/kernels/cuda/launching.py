@@ -11,7 +11,10 @@ from torch import Tensor
 from spatialgraph.kernels.compilation import warn
 from spatialgraph.tracing import is_observed
 
-__all__ = ["DEVICES", "available", "is_tensor", "launch", "run", "three", "tiles"]
+__all__ = ["DEVICES", "MOST_ROWS", "available", "is_tensor", "launch", "run", "three", "tiles"]
+
+MOST_ROWS = 2**15
+"""Programs along the second axis of a grid, at most; CUDA allows twice as many, and more along the first axis only."""
 
 DEVICES = {"cuda"}
 """Kinds of devices that Triton compiles for here; those of AMD are called so too."""

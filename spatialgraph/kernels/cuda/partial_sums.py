@@ -58,7 +58,7 @@ def spread(
             source_pos.new_empty(rows if is_learnt else 0, columns),
         ]
         launch(
-            kernel, (rows, columns), *grads(block), source_pos, own, scale, *parts, sources, len(own),
+            kernel, (rows * columns,), *grads(block), source_pos, own, scale, *parts, sources, len(own),
             *geometry_strides(source_pos, own, scale), softening**2, *three(settings),
             FORMULA=formula, DIM=dim, FIRST_IS_TENSOR=is_tensor(settings), IS_LEARNT=is_learnt, BJ=bj, BI=bi, **options,
         )  # fmt: skip

@@ -99,7 +99,7 @@ class ProductKernels:
         inner, outer = (target_pos, source_pos) if is_back else (source_pos, target_pos)
         batch = len(checks.shape("x", x, (len(x), len(inner))))
         bb, bo, bi, warps = _tile(_EXACT if _is_exact(x) else _ROUNDED, batch)
-        grid = tiles(batch, bb), tiles(len(outer), bo)
+        grid = tiles(len(outer), bo), tiles(batch, bb)
         share = bi * tiles(tiles(len(inner), bi), _shares(batch, grid, tiles(len(inner), bi)))
         shares = max(1, tiles(len(inner), share)) if share else 1
         is_whole = shares == 1

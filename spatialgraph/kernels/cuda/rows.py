@@ -8,7 +8,7 @@ checked when they were made; kernels leave out what is out of range.
 from torch import Tensor
 
 from spatialgraph import checks
-from spatialgraph.kernels.cuda.launching import launch, tiles
+from spatialgraph.kernels.cuda.launching import MOST_ROWS, launch, tiles
 
 __all__ = ["product", "sampled"]
 
@@ -60,8 +60,9 @@ def sampled(
     out, sums = x.new_empty(len(column)), x.new_empty(expected[0])
     be, br = _SAMPLED
     # As many programs for a row as its share of the edges needs; to know more would wait for the GPU.
+    programs = max(1, min(MOST_ROWS, tiles(len(column), be * max(expected[0], 1))))
     launch(
-        loops.sample, (expected[0], max(1, tiles(len(column), be * max(expected[0], 1)))),
+        loops.sample, (expected[0], programs),
         pointer, column, grad, masks, x.contiguous(), out, sums, *expected[:1], x.shape[0], len(column), x.shape[1],
         HAS_ACTIVE=active is not None, BE=be, BR=br,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 
 from spatialgraph.kernels.cuda.loops.formulas import differentiate, number
-from spatialgraph.kernels.cuda.loops.tiles import softened, spread
+from spatialgraph.kernels.cuda.loops.tiles import place_of_tile, softened, spread
 
 __all__ = ["fill", "pull"]
 
@@ -20,7 +20,8 @@ def fill(
     FORMULA: tl.constexpr, DIM: tl.constexpr, FIRST_IS_TENSOR: tl.constexpr, BJ: tl.constexpr, BI: tl.constexpr,
 ):  # fmt: skip
     """Write the weights of all pairs, shape (targets, sources), in the precision of ``out``."""
-    j, i = tl.program_id(0) * BJ + tl.arange(0, BJ), tl.program_id(1) * BI + tl.arange(0, BI)
+    tile_j, tile_i = place_of_tile(sources, BI)
+    j, i = tile_j * BJ + tl.arange(0, BJ), tile_i * BI + tl.arange(0, BI)
     square = softened(
         source_pos, target_pos, i, j, sources, targets,
         source_stride, source_axis, target_stride, target_axis, softening_square, DIM,
@@ -40,7 +41,7 @@ def pull(
     BJ: tl.constexpr, BI: tl.constexpr,
 ):  # fmt: skip
     """Sum the gradients of positions, scales and the first number over a tile of the gradient of the weights."""
-    tile_j, tile_i = tl.program_id(0), tl.program_id(1)
+    tile_j, tile_i = place_of_tile(sources, BI)
     j, i = tile_j * BJ + tl.arange(0, BJ), tile_i * BI + tl.arange(0, BI)
     place = j.to(tl.int64)[:, None] * sources + i[None, :]
     grad = tl.load(grad_weight + place, mask=(j < targets)[:, None] & (i < sources)[None, :], other=0.0)

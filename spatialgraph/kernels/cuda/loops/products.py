@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 
 from spatialgraph.kernels.cuda.loops.formulas import differentiate, number
-from spatialgraph.kernels.cuda.loops.tiles import softened, spread
+from spatialgraph.kernels.cuda.loops.tiles import place_of_tile, softened, spread
 
 __all__ = ["multiply", "pull_product"]
 
@@ -23,7 +23,7 @@ def multiply(
     A program sums over ``share`` inner neurons, a multiple of BI; ``out`` has the shape (shares, batch, outer). One of
     the two scales is used, that of the sources.
     """
-    b, o = tl.program_id(0) * BB + tl.arange(0, BB), tl.program_id(1) * BO + tl.arange(0, BO)
+    b, o = tl.program_id(1) * BB + tl.arange(0, BB), tl.program_id(0) * BO + tl.arange(0, BO)
     part = tl.program_id(2)
     rows = b.to(tl.int64)[:, None]
     total = tl.zeros((BB, BO), tl.float32)
@@ -59,7 +59,7 @@ def pull_product(
     PRECISION: tl.constexpr, BJ: tl.constexpr, BI: tl.constexpr, BB: tl.constexpr,
 ):  # fmt: skip
     """As ``pull`` for all pairs, with the gradient of the weights, the product of ``grad`` and ``x``, in registers."""
-    tile_j, tile_i = tl.program_id(0), tl.program_id(1)
+    tile_j, tile_i = place_of_tile(sources, BI)
     j, i = tile_j * BJ + tl.arange(0, BJ), tile_i * BI + tl.arange(0, BI)
     total = tl.zeros((BJ, BI), tl.float32)
     for begin in range(0, batch, BB):

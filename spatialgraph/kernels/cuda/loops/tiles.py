@@ -9,7 +9,14 @@ import triton.language as tl
 
 from spatialgraph.kernels.cuda.loops.formulas import differentiate, number
 
-__all__ = ["softened", "spread"]
+__all__ = ["place_of_tile", "softened", "spread"]
+
+
+@triton.jit
+def place_of_tile(sources, BI: tl.constexpr):
+    """Return which tile of targets and of sources is this program's; they lie in one row, for only it may be long."""
+    columns = tl.cdiv(sources, BI)
+    return tl.program_id(0) // columns, tl.program_id(0) % columns
 
 
 @triton.jit
@@ -37,7 +44,7 @@ def spread(
     tl.store(from_source + DIM, tl.sum(grad * w, 0), mask=is_source)
     if IS_LEARNT:
         share = tl.where(lies_within, grad * slope * s[None, :], 0.0)
-        tl.store(by_first + tile_j * tl.num_programs(1) + tile_i, tl.sum(share))
+        tl.store(by_first + tl.program_id(0), tl.sum(share))
     strength = tl.where(lies_within, twice_slope * grad, 0.0)
     from_target = by_target + (tile_i.to(tl.int64) * targets + j) * DIM
     for axis in tl.static_range(DIM):
