@@ -15,7 +15,7 @@ test: $(VENV)/installed lint types
 		tests/test_devices.py tests/test_launches.py tests/functional/test_engines.py \
 		tests/functional/test_ordered.py tests/training/test_accelerator.py \
 		tests/kernels/test_triton.py tests/kernels/test_triton_delays.py tests/kernels/test_triton_products.py \
-		tests/test_limited_device.py
+		tests/test_limited_device.py tests/layers/test_matrices.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

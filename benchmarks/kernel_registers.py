@@ -10,11 +10,6 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-import compiled_kernels  # type: ignore[import-not-found]
-import triton
-
 from spatialgraph import atomic
 from spatialgraph.laws import LAWS
 from spatialgraph.training import environment
@@ -27,6 +22,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the results")
     options = parser.parse_args()
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    import compiled_kernels  # type: ignore[import-not-found]
+    import triton
+
     rows = {}
     for processor in PROCESSORS:
         kernels = [("", compiled_kernels.of_other(processor))]

@@ -76,7 +76,7 @@ def times(nodes: int, neighbors: int, repeats: int, device: torch.device | str =
     """Return the median time of each operator, timed in turn."""
     passes = {name: make_pass(operator, nodes, neighbors, device) for name, operator in operators().items()}
     measured = in_turn(passes, repeats, device, warm_up=1)
-    return {name: round(1e3 * statistics.median(seconds), 1) for name, seconds in measured.items()}
+    return {name: round(1e3 * statistics.median(seconds), 3) for name, seconds in measured.items()}
 
 
 def peak(name: str, nodes: int, neighbors: int, device: torch.device) -> float | None:
@@ -130,7 +130,7 @@ def main() -> None:
     print("| operator | time (ms) | memory (MB) | parameters |\n|---|---|---|---|")
     for name, row in rows.items():
         megabytes = "" if row["megabytes"] is None else f"{row['megabytes']:.0f}"
-        print(f"| {name} | {row['milliseconds']:.0f} | {megabytes} | {row['parameters']} |")
+        print(f"| {name} | {row['milliseconds']:.3g} | {megabytes} | {row['parameters']} |")
     if args.json:
         about = record(command(args), args.device) | {
             "what": "one pass forward and backward, median; memory above that before the pass",

@@ -36,7 +36,7 @@ FREE = frozenset(
 # Operations whose results the host reads, or whose shapes depend on values.
 WAITING = frozenset(
     "_local_scalar_dense nonzero bincount _unique2 unique_dim unique_consecutive masked_select equal is_nonzero item "
-    "histc".split()
+    "histc linalg_matrix_exp".split()
 )
 # Operations that take tensors of several devices.
 ACROSS = frozenset("copy_ _to_copy index index_put index_put_ _index_put_impl_ set_".split())

@@ -9,6 +9,7 @@ from conftest import DEVICE
 from stepped_networks import NETWORKS, step_of
 
 import spatialgraph as sg
+from spatialgraph.graph.penalties import PENALTIES
 from spatialgraph.kernels.cuda import launching
 
 pytestmark = pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU")
@@ -55,6 +56,14 @@ def test_a_training_step_never_waits(name, batch, no_waits):
     step = step_of(NETWORKS[name][0](), batch)
     no_waits()
     step()
+
+
+@pytest.mark.parametrize("name", sorted({*PENALTIES} - {"repulsion", "communicability"}))
+def test_penalties_never_wait(name, no_waits):
+    model = sg.SpatialMLP([60, 150, 10], spacing="free").to(DEVICE)
+    PENALTIES[name](model).backward()
+    no_waits()
+    PENALTIES[name](model).backward()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -54,13 +54,15 @@ def test_a_step_of_a_recurrent_network_never_waits(cell, recurrent):
 
 @pytest.mark.parametrize("spacing", ["learned", "free"])
 @pytest.mark.parametrize("name", PENALTIES)
-def test_penalties_wait_for_a_search_of_neighbours_alone(name, spacing):
+def test_penalties_wait_for_neighbours_and_exponentials_alone(name, spacing):
     model = sg.SpatialMLP([20, 30, 5], spacing=spacing, wiring=[wiring.KNN(k=5), wiring.AllToAll()]).to(DEVICE)
     PENALTIES[name](model).backward()
     with simulated_device.recorded() as record:
         PENALTIES[name](model).backward()
-    # Positions go to the CPU, and pairs of neighbours come back.
-    assert record.launches and len(record.waits) == (2 if name == "repulsion" else 0), record.report()
+    # Positions go to the CPU, and pairs of neighbours come back; PyTorch's exponential of a matrix reads its norm.
+    waits = {"repulsion": 2, "communicability": len(record.waits)}.get(name, 0)
+    assert record.launches and len(record.waits) == waits, record.report()
+    assert name != "communicability" or {what for what, _ in record.waits} == {"linalg_matrix_exp"}
 
 
 def test_a_share_that_changes_in_each_step_never_waits():

@@ -146,6 +146,8 @@ class AtSteps(lightning.Callback):
                 pl_module.check_losses()
             with changing(trainer, pl_module):
                 self.act(step)
+            if isinstance(pl_module, Classifier):
+                pl_module.changed()
 
 
 class EverySteps(AtSteps):

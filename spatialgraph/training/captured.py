@@ -45,14 +45,20 @@ class CudaGraph:
         Raises:
             RuntimeError: if an operation of the step cannot be recorded.
         """
+        stream = torch.cuda.current_stream()
         try:
             with torch.cuda.graph(self._graph):
                 return step(*inputs)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             raise RuntimeError(
-                "cuda_graph must be False for steps that wait for the GPU or copy from the CPU, as with a tolerance, "
-                f"got True ({' '.join(str(error).split())[:300]})"
+                "cuda_graph must be False for steps that wait for the GPU or copy from the CPU, as with a tolerance or "
+                "the penalty on communicability, got True; start a new process, for this one may not draw random "
+                f"numbers on the GPU any more ({' '.join(str(error).split())[:300]})"
             ) from error
+        finally:
+            torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
 
     def replay(self) -> None:
         """Run what was recorded, on the memory that it was recorded with."""
@@ -174,6 +180,10 @@ class CapturedClassifier(Classifier):
         loss, figures = self.passes(*batch)
         self._tally("train").add(figures, len(batch[1]))
         return loss
+
+    def changed(self) -> None:
+        """Capture the passes again, for they may depend on numbers that are no tensors."""
+        self.passes.forget()
 
     def release(self) -> None:
         """Free the memory that the training holds on its device, besides the model."""

@@ -15,8 +15,8 @@ __all__ = ["make_optimizer", "make_schedule"]
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Adam:
     """Return Adam with the learning rates of a recipe.
 
-    On CUDA it updates all parameters in one kernel, which does not wait for the device, not even to skip a step whose
-    gradients are not finite, as the scaler of 16-bit training asks for.
+    On CUDA it updates the parameters of each learning rate in one kernel, which does not wait for the device, not even
+    to skip a step whose gradients are not finite, as the scaler of 16-bit training asks for.
 
     Raises:
         ValueError: if ``recipe.rates`` names no parameter.

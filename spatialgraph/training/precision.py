@@ -15,7 +15,7 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Check that a device trains in a precision, one of ``PRECISIONS``.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: if it does not, or if the settings of TF32 are such that PyTorch cannot read them.
 
     Example:
         >>> check_precision("16-mixed", torch.device("cpu"))
@@ -25,6 +25,8 @@ def check_precision(precision: str, device: torch.device) -> None:
     """
     if precision == "16-mixed" and device.type == "cpu":
         raise ValueError(f'precision must be "bf16-mixed" for half precision on the CPU, got {precision!r}')
+    if precision == "tf32":
+        _settings()
 
 
 @contextlib.contextmanager
@@ -44,12 +46,7 @@ def products_in(precision: str) -> Iterator[None]:
     if precision != "tf32":
         yield
         return
-    try:
-        products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    except RuntimeError as error:  # from PyTorch 2.9 on there is another way to set TF32, and the two do not mix
-        raise ValueError(
-            f'precision must be "32-true" where torch.backends sets fp32_precision, got {precision!r}'
-        ) from error
+    products, convolutions = _settings()
     try:
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.allow_tf32 = True
@@ -57,3 +54,13 @@ def products_in(precision: str) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(products)
         torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def _settings() -> tuple[str, bool]:
+    """Return the present precision of products, and whether convolutions are in TF32."""
+    try:
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError as error:  # from PyTorch 2.9 on there is another way to set TF32, and the two do not mix
+        raise ValueError(
+            "precision must be \"32-true\" where torch.backends sets fp32_precision, got 'tf32'"
+        ) from error

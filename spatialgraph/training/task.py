@@ -133,6 +133,9 @@ class Classifier(lightning.LightningModule):
         for tally in self.tallies.values():
             tally.read()
 
+    def changed(self) -> None:
+        """Take note of a change of the model or of its settings between two steps."""
+
     def release(self) -> None:
         """Free the memory that the training holds on its device, besides the model."""
         self.tallies.clear()
@@ -234,8 +237,8 @@ class History(lightning.Callback):
         """Add a row and write the files."""
         if not isinstance(pl_module, Classifier):
             raise TypeError(f"History records a Classifier, got {type(pl_module).__name__}")
+        figures = pl_module.averages("train") | pl_module.averages("validation")  # after all that the device has to do
         self._seconds += time.perf_counter() - self._began
-        figures = pl_module.averages("train") | pl_module.averages("validation")
         for name, value in figures.items():
             pl_module.log(name, value, prog_bar="accuracy" in name, rank_zero_only=True)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]

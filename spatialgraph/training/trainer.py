@@ -125,7 +125,7 @@ def fit(
         precision: ``"32-true"``, the precision of the model, with whatever was set for TF32; ``"tf32"``, the same with
             matrix products in TF32 for the time of the training, on GPUs that have it; ``"bf16-mixed"`` or, not on the
             CPU, ``"16-mixed"``, with matrix products in half precision by ``torch.autocast``. Lengths, parameters,
-            gradients, augmentation, penalties and logits keep their precision.
+            gradients, augmentation, penalties and losses keep their precision.
         cuda_graph: capture the forward and backward passes as a CUDA graph after three steps, and replay it, which
             saves the time of launching kernels one by one. The last, smaller batch of an epoch is run as it is. After a
             change of the network, as by :class:`Rewire`, the passes are captured again. Loss, penalty and augmentation
@@ -144,9 +144,11 @@ def fit(
     Raises:
         TypeError: if an argument is of the wrong type.
         ValueError: if images and labels do not fit the model or each other, if a number among them is not finite, if
-            ``patience`` is given without ``validation``, if ``precision`` is unknown or not one of the device, if
-            ``cuda_graph`` is asked for elsewhere than on one CUDA device, with :class:`GradualPruning` or 16 bits, if
-            the checkpoints to resume from are damaged or of another training.
+            ``patience`` is given without ``validation``, if ``precision`` is unknown, not one of the device, or
+            ``"tf32"`` where it was set in PyTorch's newer way, if ``cuda_graph`` is asked for elsewhere than on one
+            CUDA device, with :class:`GradualPruning` or 16 bits, if the checkpoints to resume from are damaged or of
+            another training.
+        RuntimeError: if an operation of a step cannot be captured.
         FloatingPointError: if a loss or, at the end of an epoch, a number of the model is not finite.
         NotADirectoryError, PermissionError: if ``folder`` is a file or must not be written.
         BlockingIOError: if another training uses ``folder``.

@@ -12,7 +12,7 @@ from torch import nn
 from trainings import RECIPE, images, new_model
 
 import spatialgraph as sg
-from spatialgraph.training import GradualPruning, RandomAffine, Rewire, captured, fit
+from spatialgraph.training import EverySteps, GradualPruning, RandomAffine, Rewire, captured, fit
 from spatialgraph.training.captured import CapturedStep, CudaGraph
 
 
@@ -91,6 +91,14 @@ def test_after_a_change_the_step_is_captured_again(tmp_path, stand_in, callback,
     rows = [train(model, tmp_path / str(on), bool(on), callbacks=[callback()]) for on, model in enumerate(models)]
     assert_same(models, rows)
     assert (stand_in.warm_ups, stand_in.captures) == (3 * captures, captures)
+
+
+def test_a_setting_that_changes_is_captured_anew(tmp_path, stand_in):
+    """A recorded step holds its value, which no tensor shows."""
+    dropped = nn.Dropout(0.1)
+    model = nn.Sequential(dropped, new_model())
+    train(model, tmp_path, True, callbacks=[EverySteps(7, lambda: setattr(dropped, "p", 0.5))])
+    assert stand_in.captures == 3
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -236,10 +244,14 @@ def test_an_operation_that_cannot_be_captured_is_named(monkeypatch):
         yield
         raise RuntimeError("operation not permitted when stream is capturing")
 
+    streams = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
     monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "the stream before")
+    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
     with pytest.raises(RuntimeError, match=r"cuda_graph must be False for steps that wait .* stream is capturing\)"):
         CudaGraph().capture(lambda x: (x,), [torch.zeros(1)])
+    assert streams == ["the stream before"]  # PyTorch leaves its own behind
 
 
 # On a GPU ----

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from torch import nn
 from trainings import RECIPE, images, interrupting_after, new_model
 
 import spatialgraph as sg
-from spatialgraph.training import Recipe, Result, accuracy, fit, table, write_results
+from spatialgraph.training import Recipe, Result, accuracy, fit, table, task, write_results
 from spatialgraph.training.batches import ShuffledBatches
+from spatialgraph.training.tally import Tally
 
 
 def test_training_learns_and_records_every_epoch(tmp_path):
@@ -240,3 +242,18 @@ def test_history_seconds_grow(tmp_path):
     seconds = [row["seconds"] for row in rows]
     assert seconds == sorted(seconds)
     assert seconds[-1] <= time.perf_counter() - began
+
+
+def test_seconds_include_what_the_device_has_still_to_do(tmp_path, monkeypatch):
+    """To read the figures of an epoch waits for it."""
+    clock = {"now": 0.0}
+    plain = Tally.sums
+
+    def sums(tally):
+        clock["now"] += 5.0
+        return plain(tally)
+
+    monkeypatch.setattr(Tally, "sums", sums)
+    monkeypatch.setattr(task, "time", types.SimpleNamespace(perf_counter=lambda: clock["now"]))
+    rows = fit(new_model(), images(), Recipe(epochs=2), tmp_path, progress=False)
+    assert [row["seconds"] for row in rows] == [5.0, 10.0]

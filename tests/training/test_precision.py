@@ -52,11 +52,13 @@ def test_tf32_is_set_for_the_training_only(tmp_path, by_user, precision, within,
 
 @pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="an older PyTorch has one way to set TF32")
 def test_tf32_that_was_set_in_another_way_is_left_alone(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"of another training")
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
         with pytest.raises(ValueError, match='precision must be "32-true" where torch.backends sets fp32_precision'):
             fit(new_model(), images(), SHORT, tmp_path, precision="tf32", progress=False)
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        assert (tmp_path / "last.ckpt").read_bytes() == b"of another training"
     finally:
         torch.backends.cuda.matmul.fp32_precision = "none"
 
