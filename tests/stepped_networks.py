@@ -49,7 +49,7 @@ NETWORKS = {
     "pruned, live": (lambda: pruned(0.95, normalize="live"), 80),
     "spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25), 75),
     "delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5), 135),
-    "sparse delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5, wiring=wiring.KNN(k=5)), 165),
+    "sparse delayed": (lambda: sg.SpatialSNN([50, 40, 10], num_steps=6, velocity=0.5, wiring=wiring.KNN(k=3)), 165),
     "short delayed": (lambda: sg.SpatialSNN([12, 20, 10], num_steps=6, velocity=0.5, max_delay=20), 140),
     "sparse spiking": (lambda: sg.SpatialSNN(SMALL, num_steps=25, wiring=wiring.KNN(k=5)), 90),
 }

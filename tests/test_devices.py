@@ -11,6 +11,7 @@ from torch import nn
 import spatialgraph as sg
 from spatialgraph import wiring
 from spatialgraph.datasets import yin_yang
+from spatialgraph.functional.delays import delayed
 from spatialgraph.functional.dense import all_to_all
 from spatialgraph.functional.pairs import pairwise_length
 from spatialgraph.functional.smallest import without_smallest
@@ -123,6 +124,55 @@ def test_delays_that_do_not_fit_the_line_are_refused():
         assert model(x).isnan().all()
     except ValueError as error:
         assert "delay" in str(error)
+
+
+@pytest.mark.parametrize("batch", [5, 300])
+def test_results_can_be_changed_in_place(batch):
+    """As those of PyTorch's layers, and of the CPU."""
+    x = torch.rand(batch, 40)
+    edges = wiring.KNN(k=3)
+    for make in (
+        lambda: nn.Sequential(sg.SpatialLinear(40, 30), nn.ReLU(inplace=True)),
+        lambda: nn.Sequential(sg.SpatialMLP([40, 30, 50], wiring=edges), nn.ReLU(inplace=True)),
+        lambda: sg.SpatialLinear(40, 30),
+    ):
+        torch.manual_seed(0)
+        model, found = make(), []
+        for device in ("cpu", DEVICE):
+            own = copy.deepcopy(model).to(device)
+            y = own(x.to(device))
+            y = y if isinstance(own, nn.Sequential) else y.mul_(2.0)
+            y.sum().backward()
+            found.append([y.detach().cpu(), *(parameter.grad.cpu() for parameter in own.parameters())])
+        for one, other in zip(*found, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    spikes, weight, delay = torch.rand(4, 2, 3).to(DEVICE), torch.rand(2, 3), torch.rand(2, 3)
+    weight = weight.to(DEVICE).requires_grad_()
+    delayed(spikes, weight, delay.to(DEVICE)).add_(1.0).sum().backward()
+    assert weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("batch", [5, 300])
+@pytest.mark.parametrize("name", ["all", "knn"])
+def test_gradients_of_parameters_that_are_replaced_for_a_call(name, batch):
+    """The backward pass uses the law's numbers of the forward pass, on the CPU too."""
+    model = sg.SpatialMLP([8, 12, 3], dim=3, law=sg.laws.InversePower(learnable=True), wiring=WIRINGS[name])
+    x, found = torch.rand(batch, 8), []
+    for device in ("cpu", DEVICE):
+        own = copy.deepcopy(model).to(device)
+        values = {key: value.detach().clone().requires_grad_() for key, value in own.named_parameters()}
+        values["spatial_graph.law.exponent"] = torch.tensor(3.0).to(device).requires_grad_()
+        here = x.clone().to(device).requires_grad_()
+        torch.func.functional_call(own, values, (here,)).square().sum().backward()
+        found.append([here.grad.cpu(), *(value.grad.cpu() for value in values.values())])
+    twin = copy.deepcopy(model).double()
+    twin.graph.law.exponent.data.fill_(3.0)
+    here = x.double().requires_grad_()
+    twin(here).square().sum().backward()
+    right = [here.grad, *(parameter.grad for parameter in twin.parameters())]
+    for grads in found:
+        for own, other in zip(grads, right, strict=True):
+            assert float((own.double() - other).norm()) <= 1e-3 * float(other.norm())
 
 
 def cloud():

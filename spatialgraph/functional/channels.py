@@ -132,7 +132,7 @@ class _ChannelConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, displacement, offset, edge_weight, edge_index, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if composed.is_needed(ctx.law, law_parameters):
             inputs = (x, displacement, offset, edge_weight, ctx.law, edge_index, ctx.n_targets, *law_parameters)
             with without_autocast(x.device.type):
                 return composed.gradients(composed.channel_convolution, inputs, ctx.needs_input_grad, [grad])

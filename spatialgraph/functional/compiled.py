@@ -1,8 +1,8 @@
 """Calculations with laws that have no kernels, compiled by PyTorch on a GPU.
 
 A law of one's own takes dozens of tensor operations, each of which passes over all weights; ``torch.compile`` fuses
-them. It compiles once for each class of laws: sizes, settings and parameters are variables of what it makes. Where it
-fails, the tensor operations are used as they are.
+them. It compiles once for each class of laws and number of dimensions: sizes above 1, settings and parameters are
+variables of what it makes. Where it fails, the tensor operations are used as they are.
 """
 
 import functools
@@ -79,6 +79,8 @@ class _Compiled:
             return self._fast(law, *operands)
         except torch.OutOfMemoryError:
             raise
+        except torch._dynamo.exc.FailOnRecompileLimitHit:  # sizes of 0 or 1, and dimensions, are compiled apart
+            return self._plain(law, *operands)
         except Exception as error:  # a compiler may raise anything
             result = self._plain(law, *operands)  # raises here where it is the law that fails
             _REFUSED.add(_code(law))

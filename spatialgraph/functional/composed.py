@@ -4,6 +4,7 @@ They support tracers, exporters, compilers and the transforms of ``torch.func``,
 The engines of :mod:`spatialgraph.functional` and the fused kernels compute the same in less time and memory.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatialgraph.functional.compressed_edges import CompressedEdges
+from spatialgraph.functional.ordered import taken
 from spatialgraph.laws import Law, softened_square
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "edge_length",
     "edge_weight",
     "gradients",
+    "is_needed",
     "pairwise_length",
     "pairwise_weight",
     "sparse",
@@ -64,6 +67,27 @@ def gradients(
         outputs, grads = [result for result, _ in given], [grad for _, grad in given]
         found = iter(torch.autograd.grad(outputs, wanted, grads, create_graph=True, allow_unused=True))
     return tuple(next(found) if need else None for need in needed)
+
+
+def is_needed(law: Law, law_parameters: Sequence[Tensor]) -> bool:
+    """Tell whether a backward pass needs a composition.
+
+    It does where derivatives of it are asked for, and where the law holds other parameters than in the forward pass, as
+    after ``torch.func.functional_call``.
+
+    Args:
+        law: the law.
+        law_parameters: its parameters in the forward pass.
+
+    Example:
+        >>> from spatialgraph.laws import Gaussian
+        >>> with torch.no_grad():
+        ...     is_needed(Gaussian(), [])
+        False
+    """
+    held = list(law.parameters())
+    others = len(held) != len(law_parameters) or any(map(operator.is_not, held, law_parameters))
+    return torch.is_grad_enabled() or others
 
 
 def pairwise_weight(source_pos: Tensor, target_pos: Tensor, scale: Tensor, law: Law, *law_parameters: Tensor) -> Tensor:
@@ -116,7 +140,7 @@ def edge_weight(
 ) -> Tensor:
     """Return the weights of :func:`spatialgraph.functional.edge_weight`; ``law_parameters`` as above."""
     square = softened_square(*_ends(source_pos, target_pos, edges), law.softening)
-    return _from_square(law, square, law_parameters) * scale.index_select(0, edges.sources)
+    return _from_square(law, square, law_parameters) * taken(scale, edges.sources)
 
 
 def sparse(x: Tensor, weight: Tensor, edges: CompressedEdges, bias: Tensor | None, rectify: bool) -> Tensor:
@@ -164,7 +188,7 @@ def channel_convolution(
 
 def _ends(source_pos: Tensor, target_pos: Tensor, edges: CompressedEdges) -> tuple[Tensor, Tensor]:
     """Return the positions of each edge's source and target."""
-    return source_pos.index_select(0, edges.sources), target_pos.index_select(0, edges.targets)
+    return taken(source_pos, edges.sources), taken(target_pos, edges.targets)
 
 
 def _root(square: Tensor) -> Tensor:

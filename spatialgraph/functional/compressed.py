@@ -83,7 +83,7 @@ class _EdgeWeight(torch.autograd.Function):
         edges: CompressedEdges = ctx.edges
         source_pos, target_pos, scale, *law_parameters = ctx.saved_tensors
         law = ctx.law
-        if torch.is_grad_enabled():
+        if composed.is_needed(law, law_parameters):
             inputs = (source_pos, target_pos, scale, law, edges, *law_parameters)
             return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
         kernel: Any = compressed_law(law, source_pos, target_pos, scale)
@@ -116,7 +116,7 @@ class _CompiledEdgeWeight(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         edges: CompressedEdges = ctx.edges
         source_pos, target_pos, scale, targets, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if composed.is_needed(ctx.law, law_parameters):
             inputs = (source_pos, target_pos, scale, ctx.law, edges, *law_parameters)
             return composed.gradients(composed.edge_weight, inputs, ctx.needs_input_grad, [grad])
         operands = source_pos, target_pos, scale, edges.sources, targets, grad
@@ -124,6 +124,7 @@ class _CompiledEdgeWeight(torch.autograd.Function):
         by_target = _sums(pull, edges.target_pointer)
         by_source = -_sums(pull.index_select(0, edges.by_source), edges.source_pointer)
         of_scale = _sums(by_scale.index_select(0, edges.by_source), edges.source_pointer)
+        by_law = [grad.reshape(each.shape) for grad, each in zip(by_law, law_parameters, strict=True)]
         return by_source, by_target, of_scale, None, None, *by_law
 
 

@@ -133,7 +133,7 @@ class _AllToAll(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, bias, weight, y, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if composed.is_needed(ctx.law, law_parameters):
             inputs = (x, source_pos, target_pos, scale, ctx.law, bias, ctx.mask, 0, y is not None, *law_parameters)
             return composed.gradients(composed.all_to_all, inputs, ctx.needs_input_grad, [grad_y])
         if y is not None:
@@ -177,7 +177,12 @@ def _product(
 ) -> Tensor:
     """Return ``x @ weight.t() + bias`` for the pairs in the mask, with the batch as last axis in memory or not."""
     if by_columns:
-        y = (weight @ x.t() if bias is None else torch.addmm(bias[:, None], weight, x.t())).t()
+        # Not a view of a transposed result: autograd forbids to change views in place.
+        y = x.new_empty_strided((len(x), len(weight)), (1, max(1, len(x))))
+        if bias is None:
+            torch.mm(weight, x.t(), out=y.t())
+        else:
+            torch.addmm(bias[:, None], weight, x.t(), out=y.t())
     else:
         y = F.linear(x, weight, bias)
     # Pairs outside the mask weigh 0, but 0 * inf is NaN: an infinite input must not reach targets without an edge from

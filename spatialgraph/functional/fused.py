@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spatialgraph.kernels import channels, compressed, delays, dense, handover, leaky, normalization, stencils
@@ -139,4 +140,4 @@ def parameter_gradients(law: Law, gradient: float | Tensor) -> list[Tensor]:
     """Return the gradients of a law's parameters from that of its kernels, which have one parameter at most."""
     if isinstance(gradient, Tensor):
         return [gradient.to(parameter) for parameter in law.parameters()]
-    return [parameter.new_tensor(gradient) for parameter in law.parameters()]
+    return [torch.full_like(parameter, gradient) for parameter in law.parameters()]

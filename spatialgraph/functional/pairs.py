@@ -138,7 +138,7 @@ class _PairwiseWeight(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_weight: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         source_pos, target_pos, scale, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if composed.is_needed(ctx.law, law_parameters):
             inputs = (source_pos, target_pos, scale, ctx.law, *law_parameters)
             return composed.gradients(composed.pairwise_weight, inputs, ctx.needs_input_grad, [grad_weight])
         grads, grad_law = geometry_gradients(grad_weight, source_pos, target_pos, scale, ctx.law)

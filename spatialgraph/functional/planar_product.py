@@ -51,7 +51,7 @@ class PlanarProduct(torch.autograd.Function):
 
 def _gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
     charge, source_pos, target_pos, sent, *law_parameters = ctx.saved_tensors
-    if torch.is_grad_enabled():
+    if composed.is_needed(ctx.law, law_parameters):
         inputs = (charge, source_pos, target_pos, ctx.law, ctx.plan, *law_parameters)
         return composed.gradients(_over_all_pairs, inputs, ctx.needs_input_grad, [grad])
     gap = gap_of(source_pos, target_pos)

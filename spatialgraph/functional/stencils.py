@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from spatialgraph.functional.fused import STENCILS
+from spatialgraph.functional.ordered import add_
 from spatialgraph.functional.splines import Grid
 from spatialgraph.kernels.registry import find
 
@@ -44,7 +45,7 @@ class Stencils:
             for rows in self._blocks(batch):
                 numbers, weights = self._grid.stencils(self._offset[rows])
                 parts = weights[:, :, None] * charge[:, rows].t()[:, None, :]
-                density.index_add_(0, numbers.flatten(), parts.flatten(0, 1))
+                add_(density, numbers.flatten(), parts.flatten(0, 1))
         return density.t().reshape(batch, *self._grid.shape)
 
     def gather(self, field: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class _Streamed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, bias, *law_parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if composed.is_needed(ctx.law, law_parameters):
             inputs = (x, source_pos, target_pos, scale, ctx.law, bias, *law_parameters)
             return composed.gradients(checkpointed, inputs, ctx.needs_input_grad, [grad_y])
         geometry = source_pos, target_pos, scale

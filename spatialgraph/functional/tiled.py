@@ -60,22 +60,21 @@ class _TiledAllToAll(torch.autograd.Function):
         y: Tensor = kernel.multiply(x, *geometry, *numbers, bias, rectify)
         # Saving the law's parameters lets autograd detect a change before the backward pass.
         ctx.save_for_backward(x, *geometry, bias, y if rectify else None, *law_parameters)
-        ctx.law = law
+        ctx.law, ctx.kernel = law, kernel
         return y
 
     @staticmethod
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, source_pos, target_pos, scale, bias, y, *law_parameters = ctx.saved_tensors
         geometry, law = (source_pos, target_pos, scale), ctx.law
-        if torch.is_grad_enabled():
+        if composed.is_needed(law, law_parameters):
             inputs = (x, *geometry, law, bias, None, 0, y is not None, *law_parameters)
             needed = (*ctx.needs_input_grad[:6], False, False, False, *ctx.needs_input_grad[7:])
             grads = composed.gradients(composed.all_to_all, inputs, needed, [grad_y])
             return (*grads[:6], None, *grads[9:])
         if y is not None:
             grad_y = torch.ops.aten.threshold_backward(grad_y, y, 0)
-        kernel: Any = product_law(law, source_pos)
-        numbers = law.softening, settings_of(law)
+        kernel, numbers = ctx.kernel, (law.softening, settings_of(law))
         grad_x = kernel.multiply(grad_y, *geometry, *numbers, is_back=True) if ctx.needs_input_grad[0] else None
         grad_bias = grad_y.sum(0).to(bias.dtype) if ctx.needs_input_grad[5] else None
         if not any(ctx.needs_input_grad[1:4] + ctx.needs_input_grad[7:]):

@@ -234,6 +234,7 @@ class SpatialSNN(SpikingNetwork):
             return sys.maxsize
         if delay.device.type != "cpu" and self.max_delay is not None:
             return self.max_delay + 1
+        self._check_line(delay)
         return line_length(delay)
 
     def _accepted(self, delay: Tensor) -> Tensor:

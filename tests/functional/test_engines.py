@@ -213,6 +213,19 @@ def test_memory_layout_does_not_matter(engine):
         assert_close(result, right, 1e-12)
 
 
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_results_by_columns_can_be_changed_in_place(has_bias):
+    """As sparse projections leave activations to those after them; autograd forbids it for views."""
+    x, source, target, scale = operands(batch=50)
+    bias = torch.randn(TARGETS, dtype=torch.float64) if has_bias else None
+    by_columns = x.detach().t().contiguous().t().requires_grad_()
+    y, right = (all_to_all(each, source, target, scale, InverseDistance(), bias) for each in (by_columns, x))
+    y.mul_(2.0).sum().backward()
+    (2.0 * right).sum().backward()
+    assert_close(y, 2.0 * right, 1e-12)
+    assert_close(by_columns.grad, x.grad, 1e-12)
+
+
 def test_no_edges_at_all():
     x, source, target, scale = operands()
     edges = CompressedEdges.from_edges(torch.empty(2, 0, dtype=torch.int64), SOURCES, TARGETS)

@@ -93,6 +93,40 @@ def test_half_precision_is_as_exact_as_a_product_with_stored_weights(name, batch
         assert error(own, expected) <= 3 * error(other, expected)
 
 
+def rounded(values):
+    """Single precision with the ten bits of TF32."""
+    return ((values.view(torch.int32) + 4096) & -8192).view(torch.float32)
+
+
+@pytest.mark.parametrize("batch", [10, 50, 200])
+def test_tf32_is_rounded(batch, tf32):
+    """Numbers that are cut off would make sums of positive ones too small."""
+    x, source, target, scale, _ = operands(batch, 300, 70, 3)
+    x, scale = x.abs(), scale.abs()
+    geometry = [values.to(PLACE) for values in (source, target, scale)]
+    exact = [values.double() for values in (x, source, target, scale)]
+    right = composed.all_to_all(*exact, law_of("gaussian").double(), None, None, 0, False)
+    found = products.ProductKernels("gaussian").multiply(x.to(PLACE), *geometry, 0.0, [1.0])
+    weight = dense.TileKernels("gaussian").weight(*geometry, 0.0, [1.0]).cpu()
+    plain = rounded(x).double() @ rounded(weight).double().t()
+    assert 1e-6 < error(found, right) <= 2 * error(plain, right)
+    assert (
+        not products.ProductKernels("gaussian")
+        .multiply(torch.full_like(x, torch.nan).to(PLACE), *geometry, 0.0, [1.0])
+        .isfinite()
+        .any()
+    )
+
+
+def test_weights_are_scaled_before_they_are_rounded():
+    """In half precision, a weight may be larger than all numbers, and its product with a small scale is not."""
+    pos, scale = torch.zeros(1, 2, device=PLACE), torch.full((1,), 1e-3, device=PLACE)
+    x = torch.ones(1, 1, dtype=torch.float16, device=PLACE)
+    kernels = products.ProductKernels("inverse_distance")
+    for is_back in (False, True):
+        assert kernels.multiply(x, pos, pos, scale, 1e-5, is_back=is_back).item() == pytest.approx(100.0, rel=1e-3)
+
+
 def test_partial_sums_in_blocks(monkeypatch):
     x, *geometry, _ = (values.to(PLACE) for values in operands(20, 70, 200, 3))
     grad = torch.randn(20, 200, device=PLACE)
@@ -140,6 +174,15 @@ def test_no_samples_and_no_neurons():
     assert all(bool((grad == 0).all()) for grad in grads[:3])
     empty = kernels.multiply(torch.empty(2, 0, device=PLACE), pos[:0], pos, scale[:0], 0.0, [1.0], scale)
     assert empty.tolist() == [[1.0] * 3] * 2
+
+
+@pytest.fixture
+def tf32():
+    """Let products round to TF32."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    yield
+    torch.set_float32_matmul_precision(precision)
 
 
 def test_stored_weights_pay_for_many_samples():

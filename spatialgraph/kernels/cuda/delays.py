@@ -7,6 +7,7 @@ NaN. Edges were checked when they were made; what is out of range is left out.
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from spatialgraph import checks
@@ -57,12 +58,13 @@ def send(
     rows = (weight, weight, weight) if edges is None else _rows(edges, is_back)
     be, br = _GATHER
     launch(
-        loops.gather, (neurons, tiles(out_steps * batch, br)),
+        loops.gather, (neurons * tiles(out_steps * batch, br),),
         _by_neuron(x), *rows, weight.contiguous(), delay.contiguous(), out,
         neurons, others, weight.numel(), out_steps * batch, steps * batch, batch, before * batch,
         float(max(steps, out_steps)), IS_LISTED=edges is not None, IS_BACK=is_back, BE=be, BR=br,
     )  # fmt: skip
-    return out.t().view(out_steps, batch, neurons)
+    # A copy: autograd forbids to change views in place.
+    return out.t().view(out_steps, batch, neurons).clone(memory_format=torch.contiguous_format)
 
 
 def gradients(

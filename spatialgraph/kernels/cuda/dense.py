@@ -17,7 +17,7 @@ __all__ = ["TileKernels"]
 # Targets and sources of a tile, and groups of 32 threads for it. With fewer threads, or larger tiles, the sums do not
 # fit the registers.
 _FILL = 16, 256, 4
-_PULL = 64, 32, 8
+_PULL = 32, 64, 8
 
 
 class TileKernels:

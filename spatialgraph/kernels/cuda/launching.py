@@ -40,8 +40,9 @@ def launch(kernel: Any, grid: tuple[int, ...], *operands: Any, **constants: Any)
 
 
 def run(kernel: Any, grid: tuple[int, ...], operands: Sequence[Any], constants: Mapping[str, Any]) -> None:  # noqa: ANN401
-    """Launch a kernel."""
-    kernel[grid](*operands, **constants)
+    """Launch a kernel on the device of its tensors, which need not be the current one."""
+    with torch.cuda.device_of(next(value for value in operands if isinstance(value, Tensor))):
+        kernel[grid](*operands, **constants)
 
 
 def is_tensor(settings: Sequence[float | Tensor]) -> bool:

@@ -24,7 +24,7 @@ _MOST_SAMPLES, _MOST_EXACT_SAMPLES = 256, 64
 
 # Up to so many activations: those of a tile, its outer and inner neurons, and groups of 32 threads.
 _EXACT = {16: (16, 64, 32, 4), None: (64, 64, 16, 8)}
-_ROUNDED = {16: (16, 64, 32, 4), 64: (64, 64, 32, 4), None: (128, 64, 32, 8)}
+_ROUNDED = {16: (16, 64, 32, 4), 64: (64, 64, 32, 8), None: (128, 64, 32, 8)}
 # Targets, sources and activations of a tile of gradients.
 _PULL_EXACT, _PULL_ROUNDED = (64, 64, 16, 8), (64, 64, 32, 16)
 # Programs that keep a large GPU busy; with fewer tiles, the inner neurons are shared out among programs.
@@ -103,10 +103,12 @@ class ProductKernels:
         share = bi * tiles(tiles(len(inner), bi), _shares(batch, grid, tiles(len(inner), bi)))
         shares = max(1, tiles(len(inner), share)) if share else 1
         is_whole = shares == 1
-        out = x.new_empty(shares, batch, len(outer), dtype=x.dtype if is_whole else torch.float32)
+        # Not a view, where it is the result: autograd forbids to change views in place.
+        shape = (batch, len(outer)) if is_whole else (shares, batch, len(outer))
+        out = x.new_empty(shape, dtype=x.dtype if is_whole else torch.float32)
         launch(
             loops.multiply, (*grid, shares),
-            x.contiguous(), inner, outer, scale, scale, scale if bias is None else bias, out,
+            x.contiguous(), inner, outer, scale, scale if bias is None else bias, out,
             batch, len(inner), len(outer), share,
             *inner.stride(), *outer.stride(), *scale.stride(), 0 if bias is None else bias.stride(0),
             softening**2, *three(settings),
@@ -115,7 +117,7 @@ class ProductKernels:
             BB=bb, BO=bo, BI=bi, num_warps=warps, num_stages=_stages(x),
         )  # fmt: skip
         if is_whole:
-            return out[0]
+            return out
         y = out.sum(0) if bias is None else out.sum(0).add_(bias)
         return (y.relu_() if rectify else y).to(x.dtype)
 

@@ -35,7 +35,8 @@ def product(
     wanted = tiles(len(column), _EDGES_OF_A_PROGRAM * max(rows, 1))
     shares = max(1, min(wanted, _PROGRAMS // max(1, grid[0] * grid[1])))
     is_whole = shares == 1
-    out = x.new_empty(shares, rows, batch)
+    # Not a view, where it is the result: autograd forbids to change views in place.
+    out = x.new_empty((rows, batch) if is_whole else (shares, rows, batch))
     launch(
         loops.multiply, (*grid, shares),
         pointer, column, weight.contiguous(), x.contiguous(), weight if bias is None else bias, out,
@@ -43,7 +44,7 @@ def product(
         HAS_BIAS=is_whole and bias is not None, RECTIFY=is_whole and rectify, BE=be, BR=br,
     )  # fmt: skip
     if is_whole:
-        return out[0]
+        return out
     y = out.sum(0) if bias is None else out.sum(0).add_(bias[:, None])
     return y.relu_() if rectify else y
 

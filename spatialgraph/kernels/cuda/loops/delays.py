@@ -21,8 +21,9 @@ def gather(
     ``series`` has the shape (others, others_entries), ``out`` the shape (neurons, entries). Entry ``r`` of a target is
     entry ``r + offset`` of a source without delay.
     """
-    row = tl.program_id(0).to(tl.int64)
-    r = tl.program_id(1).to(tl.int64) * BR + tl.arange(0, BR)
+    parts = tl.cdiv(entries, BR)  # in one row with the neurons, for only the first axis of a grid may be long
+    row = (tl.program_id(0) // parts).to(tl.int64)
+    r = (tl.program_id(0) % parts).to(tl.int64) * BR + tl.arange(0, BR)
     begin, end = _edges_of(pointer, row, others, edges, IS_LISTED)
     total = tl.zeros((BR,), tl.float32)
     for start in range(begin, end, BE):

@@ -11,7 +11,7 @@ __all__ = ["multiply", "pull_product"]
 
 @triton.jit
 def multiply(
-    x, inner_pos, outer_pos, inner_scale, outer_scale, bias, out, batch, inner, outer, share,
+    x, inner_pos, outer_pos, scale, bias, out, batch, inner, outer, share,
     inner_stride, inner_axis, outer_stride, outer_axis, scale_stride, bias_stride,
     softening_square, first, second, third,
     FORMULA: tl.constexpr, DIM: tl.constexpr, FIRST_IS_TENSOR: tl.constexpr, SCALES_INNER: tl.constexpr,
@@ -20,8 +20,8 @@ def multiply(
 ):  # fmt: skip
     """Write a tile of the product of x, shape (batch, inner), with weights from inner to outer neurons.
 
-    A program sums over ``share`` inner neurons, a multiple of BI; ``out`` has the shape (shares, batch, outer). One of
-    the two scales is used, that of the sources.
+    A program sums over ``share`` inner neurons, a multiple of BI; ``out`` has the shape (shares, batch, outer). The
+    scale is that of the inner neurons or of the outer ones.
     """
     b, o = tl.program_id(1) * BB + tl.arange(0, BB), tl.program_id(0) * BO + tl.arange(0, BO)
     part = tl.program_id(2)
@@ -36,12 +36,13 @@ def multiply(
         )  # fmt: skip
         w, _, _ = differentiate(square, number(first, FIRST_IS_TENSOR), second, third, FORMULA)
         if SCALES_INNER:
-            w *= tl.load(inner_scale + i.to(tl.int64) * scale_stride, mask=i < inner, other=0.0)[:, None]
+            w *= tl.load(scale + i.to(tl.int64) * scale_stride, mask=i < inner, other=0.0)[:, None]
+        else:  # before it is rounded, for half precision holds small numbers only
+            w *= tl.load(scale + o.to(tl.int64) * scale_stride, mask=o < outer, other=0.0)[None, :]
         # What lies past the last neuron may have an infinite weight, which 0 would not remove.
         w = tl.where((i < inner)[:, None], w, 0.0)
-        total = tl.dot(values, w.to(values.dtype), total, input_precision=PRECISION)
-    if not SCALES_INNER:
-        total *= tl.load(outer_scale + o.to(tl.int64) * scale_stride, mask=o < outer, other=0.0)[None, :]
+        values, w = _rounded(values, PRECISION), _rounded(w.to(values.dtype), PRECISION)
+        total = tl.dot(values, w, total, input_precision=PRECISION)
     if HAS_BIAS:
         total += tl.load(bias + o.to(tl.int64) * bias_stride, mask=o < outer, other=0.0).to(tl.float32)[None, :]
     if RECTIFY:
@@ -72,9 +73,19 @@ def pull_product(
         values = tl.load(
             x + rows[:, None] * sources + i[None, :], mask=is_there[:, None] & (i < sources)[None, :], other=0.0
         )  # fmt: skip
-        total = tl.dot(g, values, total, input_precision=PRECISION)
+        total = tl.dot(_rounded(g, PRECISION), _rounded(values, PRECISION), total, input_precision=PRECISION)
     spread(
         total, source_pos, target_pos, scale, by_source, by_target, by_first, tile_j, tile_i, j, i, sources, targets,
         source_stride, source_axis, target_stride, target_axis, scale_stride,
         softening_square, first, second, third, FORMULA, DIM, FIRST_IS_TENSOR, IS_LEARNT,
     )  # fmt: skip
+
+
+@triton.jit
+def _rounded(values, PRECISION: tl.constexpr):
+    """Round single precision to TF32; tensor cores would cut it off, which makes every sum too small."""
+    if PRECISION == "tf32" and values.dtype == tl.float32:
+        bits = (values.to(tl.int32, bitcast=True) + 4096) & -8192
+        return tl.where(values == values, bits.to(tl.float32, bitcast=True), values)
+    else:
+        return values
