@@ -13,7 +13,7 @@ test: $(VENV)/installed lint types
 	OMP_NUM_THREADS=1 SPATIALGRAPH_DEVICE=nonumba $(BIN)/python -m pytest -q -n 2 tests/functional tests/neurons
 	OMP_NUM_THREADS=1 SPATIALGRAPH_DEVICE=sim $(BIN)/python -m pytest -q -n 2 \
 		tests/test_devices.py tests/test_launches.py tests/functional/test_engines.py \
-		tests/functional/test_ordered.py tests/training/test_accelerator.py \
+		tests/functional/test_ordered.py tests/functional/test_delays.py tests/training/test_accelerator.py \
 		tests/kernels/test_triton.py tests/kernels/test_triton_delays.py tests/kernels/test_triton_products.py \
 		tests/test_limited_device.py tests/layers/test_matrices.py
 

@@ -1,1 +1,1 @@
-"""Compiled CPU kernels on plain arrays."""
+"""Compiled kernels on plain arrays of the CPU, and on tensors of GPUs."""

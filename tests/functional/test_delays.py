@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import DEVICE
 from delayed_spikes import WAYS, choose, every_way, loops
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,14 +29,17 @@ def operands(num_steps=9, batch=2, n=4, m=3, longest=4.0, dtype=torch.float64, d
 def as_edges(weight, delay):
     """The same synapses as a list."""
     m, n = weight.shape
-    return weight.reshape(-1), delay.reshape(-1), CompressedEdges.from_edges(complete_edges(n, m), n, m)
+    return weight.reshape(-1), delay.reshape(-1), CompressedEdges.from_edges(complete_edges(n, m).to(DEVICE), n, m)
 
 
 def send(listed, x, weight, delay, line=None):
+    """Send on the device of this session; operands and results are on the CPU."""
+    x, weight, delay = (values.to(DEVICE) for values in (x, weight, delay))
+    line = None if line is None else line.to(DEVICE)
     if not listed:
-        return delayed(x, weight, delay, line=line)
+        return delayed(x, weight, delay, line=line).cpu()
     weight, delay, edges = as_edges(weight, delay)
-    return delayed(x, weight, delay, edges, line)
+    return delayed(x, weight, delay, edges, line).cpu()
 
 
 # Against loops ----
@@ -196,6 +200,7 @@ def test_nothing_arrives_before_its_time(way, listed):
 # Gradients ----
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="hundreds of passes")
 @both_engines
 @every_way
 @pytest.mark.parametrize("before", [0, 3])
