@@ -97,9 +97,7 @@ class _Scattered(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (x, weight, delay, ctx.edges, ctx.before)
-            with without_autocast(x.device.type):
-                return composed.gradients(delayed_by_operations, inputs, ctx.needs_input_grad, [grad_y])
+            return _differentiable(ctx, x, weight, delay, grad_y)
         runs, by_target = x.permute(1, 2, 0), grad_y.permute(1, 2, 0)
         arguments = (runs, *ctx.sorted_edges, by_target, ctx.before, ctx.needs_input_grad[0])
         by_runs, *by_edges = ctx.kernel.gradients(*arguments)
@@ -132,12 +130,17 @@ class _Gathered(torch.autograd.Function):
     def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         x, weight, delay = ctx.saved_tensors
         if torch.is_grad_enabled():
-            inputs = (x, weight, delay, ctx.edges, ctx.before)
-            with without_autocast(x.device.type):
-                return composed.gradients(delayed_by_operations, inputs, ctx.needs_input_grad, [grad_y])
+            return _differentiable(ctx, x, weight, delay, grad_y)
         by_x = by_weight = by_delay = None
         if ctx.needs_input_grad[0]:
             by_x = ctx.kernel.send(grad_y, weight, delay, ctx.listed, ctx.before, back_to=x.shape[-1])
         if any(ctx.needs_input_grad[1:3]):
             by_weight, by_delay = ctx.kernel.gradients(x, weight, delay, grad_y, ctx.listed, ctx.before)
         return by_x, by_weight, by_delay, None, None
+
+
+def _differentiable(ctx: Any, x: Tensor, weight: Tensor, delay: Tensor, grad_y: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+    """Return the gradients of either function as functions of its inputs, for double backward."""
+    inputs = (x, weight, delay, ctx.edges, ctx.before)
+    with without_autocast(x.device.type):
+        return composed.gradients(delayed_by_operations, inputs, ctx.needs_input_grad, [grad_y])
